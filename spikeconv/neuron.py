@@ -1,0 +1,130 @@
+"""The IF population as a module."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from spikeconv.ops import if_multistep
+
+
+def _summary(value: Tensor) -> str:
+    """One number, or shape and range: what a repr has room for."""
+    if value.numel() == 1:
+        return f"{value.item():.4g}"
+    if value.numel() == 0:
+        return str(list(value.shape))
+    return f"{list(value.shape)} in [{value.min().item():.4g}, {value.max().item():.4g}]"
+
+
+def _buffer(value: float | Tensor) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return torch.tensor(float(value))
+
+
+class IFNode(nn.Module):
+    """Integrate-and-fire neurons: all time-steps in one call, no state kept between calls.
+
+    The recurrence is `if_multistep`'s. theta, the initial potential and the bias are buffers: they
+    follow `.to(device)` and are saved in the state dict.
+
+    Args:
+        v_threshold: theta > 0; a number or a tensor that broadcasts to one step's shape ``[*]``.
+        v_init: membrane potential before the first step, in the units of x; likewise.
+        bias: current added at every step, likewise, or None.
+        reset: ``"soft"`` (by subtraction) or ``"hard"`` (to ``v_reset``).
+        v_reset: potential after a spike with hard reset.
+        signed: also fire -1 where the potential is negative and the net count above 0.
+        emit: what a call returns: ``"spikes"``, ``"psp"``, ``"uint8"``, ``"words"`` or ``"count"``.
+        backend: as in `if_multistep`.
+
+    Raises:
+        TypeError, ValueError: on the call, as `if_multistep`; a threshold that is not positive and
+            finite, at once.
+
+    Example:
+        >>> node = IFNode(v_threshold=1.0, v_init=0.5)
+        >>> node(torch.tensor([[0.6], [0.6], [0.6], [0.6]])).flatten().tolist()
+        [1.0, 0.0, 1.0, 0.0]
+        >>> node
+        IFNode(v_threshold=1, v_init=0.5)
+    """
+
+    v_threshold: Tensor
+    v_init: Tensor
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        v_threshold: float | Tensor = 1.0,
+        v_init: float | Tensor = 0.0,
+        bias: float | Tensor | None = None,
+        *,
+        reset: str = "soft",
+        v_reset: float = 0.0,
+        signed: bool = False,
+        emit: str = "spikes",
+        backend: str | None = None,
+    ) -> None:
+        super().__init__()
+        theta = _buffer(v_threshold)
+        if not bool(((theta > 0) & torch.isfinite(theta)).all()):
+            raise ValueError(
+                f"IFNode: v_threshold must be positive and finite everywhere, got {_summary(theta)}"
+            )
+        self.register_buffer("v_threshold", theta)
+        self.register_buffer("v_init", _buffer(v_init))
+        self.register_buffer("bias", None if bias is None else _buffer(bias))
+        self.reset = reset
+        self.v_reset = v_reset
+        self.signed = signed
+        self.emit = emit
+        self.backend = backend
+
+    def forward(self, x: Tensor, T: int | None = None) -> Tensor:
+        """Emit for all time-steps of x ``[T, *]``, or of a static x ``[*]`` with ``T=`` given."""
+        return self.run(x, T, return_v=None)[0]
+
+    def run(
+        self,
+        x: Tensor,
+        T: int | None = None,
+        *,
+        v_init: Tensor | None = None,
+        count_init: Tensor | None = None,
+        emit: str | None = None,
+        return_v: str | None = "last",
+    ) -> tuple[Tensor, Tensor | None]:
+        """`if_multistep` with this population's parameters, some replaced for this call."""
+        return if_multistep(
+            x,
+            self.v_threshold,
+            self.v_init if v_init is None else v_init,
+            self.bias,
+            T=T,
+            reset=self.reset,
+            v_reset=self.v_reset,
+            signed=self.signed,
+            emit=self.emit if emit is None else emit,
+            return_v=return_v,
+            backend=self.backend,
+            count_init=count_init,
+        )
+
+    def extra_repr(self) -> str:
+        parts = [
+            f"v_threshold={_summary(self.v_threshold)}",
+            f"v_init={_summary(self.v_init)}",
+        ]
+        if self.bias is not None:
+            parts.append(f"bias={_summary(self.bias)}")
+        if self.reset != "soft":
+            parts.append(f"reset={self.reset!r}, v_reset={self.v_reset:g}")
+        if self.signed:
+            parts.append("signed=True")
+        if self.emit != "spikes":
+            parts.append(f"emit={self.emit!r}")
+        if self.backend is not None:
+            parts.append(f"backend={self.backend!r}")
+        return ", ".join(parts)

@@ -1,0 +1,90 @@
+"""Which backends there are, which can run here, and which one a call takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from spikeconv.ops import native, reference, triton
+from spikeconv.ops.call import Call
+
+_STORED = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One implementation: what runs a call, on which devices and dtypes, or why it cannot."""
+
+    name: str
+    run: Callable[[Call], None]
+    unavailable: Callable[[str], str | None]
+    device_types: tuple[str, ...] = ()
+    dtypes: tuple[torch.dtype, ...] = _STORED
+
+
+_BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend(
+            "reference", reference.run, lambda device_type: None, dtypes=(*_STORED, torch.float64)
+        ),
+        Backend("cpp", native.run_cpp, native.cpp_unavailable, ("cpu",)),
+        Backend("triton", triton.run, triton.unavailable, ("cuda", "cpu")),
+        Backend("cuda", native.run_cuda, native.cuda_unavailable, ("cuda",)),
+    )
+}
+
+# The order of an automatic choice; which of triton and cuda leads is for a GPU benchmark to say.
+_PREFERENCE = {"cpu": ("cpp", "reference"), "cuda": ("triton", "cuda", "reference")}
+
+
+def backends() -> dict[str, str | None]:
+    """Every backend's name, with None where it can run on this machine, else the reason why not.
+
+    >>> backends()["reference"] is None
+    True
+    """
+    return {
+        name: next(
+            (None for device in backend.device_types if backend.unavailable(device) is None),
+            backend.unavailable(backend.device_types[0]) if backend.device_types else None,
+        )
+        for name, backend in _BACKENDS.items()
+    }
+
+
+def check_name(name: str | None) -> None:
+    """Raise ValueError for a name that no backend has."""
+    if name is not None and name not in _BACKENDS:
+        known = ", ".join(repr(known) for known in _BACKENDS)
+        raise ValueError(f"if_multistep: backend must be one of {known} or None, got {name!r}")
+
+
+def resolve(name: str | None, x: torch.Tensor) -> Backend:
+    """The backend for x: the one asked for (or in SPIKECONV_BACKEND), else the best that runs.
+
+    Raises:
+        ValueError: the name is unknown, or that backend cannot run on x's device.
+        TypeError: that backend does not take x's dtype.
+    """
+    name = name or os.environ.get("SPIKECONV_BACKEND") or None
+    check_name(name)
+    if name is not None:
+        backend = _BACKENDS[name]
+        reason = backend.unavailable(x.device.type)
+        if reason is not None:
+            raise ValueError(f"if_multistep: backend {name!r} cannot run here: {reason}")
+        if x.dtype not in backend.dtypes:
+            raise TypeError(
+                f"if_multistep: backend {name!r} takes float32, float16 and bfloat16, "
+                f"got x of {x.dtype}; backend='reference' takes float64 too"
+            )
+        return backend
+    for preferred in _PREFERENCE.get(x.device.type, ()):
+        backend = _BACKENDS[preferred]
+        if x.dtype in backend.dtypes and backend.unavailable(x.device.type) is None:
+            return backend
+    return _BACKENDS["reference"]

@@ -1,0 +1,88 @@
+"""One checked call of the operator: what every backend is handed, and the outputs it fills."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EMITS = ("spikes", "psp", "uint8", "words", "count")
+RESETS = ("soft", "hard")
+RETURN_VS = ("last", "all")
+WORD_BITS = 32
+
+# Channels-last is the one other dense layout that convolutions produce; its rank tells which.
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+@dataclass(frozen=True)
+class Call:
+    """Arguments after the checks; parameters are in the state dtype and broadcast to `shape`.
+
+    `x` is `[T, *shape]`, or `[*shape]` where `static`. `emitted` and `v` are dense in the memory
+    order `order` of the neuron dimensions, with time outermost where they have it.
+    """
+
+    x: Tensor
+    v_threshold: Tensor
+    v_init: Tensor
+    bias: Tensor | None
+    count_init: Tensor | None
+    T: int
+    static: bool
+    hard: bool
+    v_reset: float
+    signed: bool
+    emit: str
+    return_v: str | None
+    emitted: Tensor
+    v: Tensor | None
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the population, without time."""
+        return self.x.shape if self.static else self.x.shape[1:]
+
+
+def state_dtype(x: Tensor) -> torch.dtype:
+    """dtype of the membrane: float32, or float64 where x is float64."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def _is_channels_last(current: Tensor) -> bool:
+    """Whether one step's current `[*]` is dense in channels-last order and not in plain order."""
+    memory_format = _CHANNELS_LAST.get(current.dim())
+    if memory_format is None or current.is_contiguous():
+        return False
+    return current.is_contiguous(memory_format=memory_format)
+
+
+def memory_order(current: Tensor) -> tuple[int, ...]:
+    """Neuron dimensions as they lie in the outputs' memory, outermost first."""
+    dims = tuple(range(current.dim()))
+    return (dims[0], *dims[2:], dims[1]) if _is_channels_last(current) else dims
+
+
+def _empty(current: Tensor, T: int | None, dtype: torch.dtype) -> Tensor:
+    """Uninitialised `[*]` or `[T, *]`, each step in the layout of `current`."""
+    order = memory_order(current)
+    lead = [] if T is None else [T]
+    dense = current.new_empty(lead + [current.shape[d] for d in order], dtype=dtype)
+    back = [order.index(d) + len(lead) for d in range(current.dim())]
+    return dense.permute(*range(len(lead)), *back)
+
+
+def allocate(
+    x: Tensor, T: int, *, static: bool, signed: bool, emit: str, return_v: str | None
+) -> tuple[Tensor, Tensor | None]:
+    """Uninitialised outputs `(emitted, v)` of a checked call, real or fake."""
+    current = x if static else x.select(0, 0)
+    if emit in ("words", "count"):
+        emitted = _empty(current, None, torch.int32)
+    else:
+        dtype = x.dtype if emit != "uint8" else torch.int8 if signed else torch.uint8
+        emitted = _empty(current, T, dtype)
+    if return_v is None:
+        return emitted, None
+    return emitted, _empty(current, T if return_v == "all" else None, state_dtype(x))

@@ -1,0 +1,117 @@
+"""Argument checks of the operator. The router and the fake kernel call the same function."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from spikeconv.ops.call import EMITS, RESETS, RETURN_VS, WORD_BITS
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def _wrong(argument: str, wanted: str, given: object) -> str:
+    return f"if_multistep: {argument} must be {wanted}, got {given}"
+
+
+def _check_choice(argument: str, value: str | None, choices: tuple[str | None, ...]) -> None:
+    if value not in choices:
+        wanted = "one of " + ", ".join(repr(choice) for choice in choices)
+        raise ValueError(_wrong(argument, wanted, repr(value)))
+
+
+def _check_parameter(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size) -> None:
+    """A parameter broadcasts to the population by torch's rules and lives where x lives."""
+    if not tensor.is_floating_point():
+        raise TypeError(_wrong(argument, "a floating-point tensor", tensor.dtype))
+    _check_broadcast(argument, tensor, x, shape)
+
+
+def _check_broadcast(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size) -> None:
+    if tensor.device != x.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
+        raise ValueError(_wrong(argument, f"on x's device {x.device}", tensor.device))
+    trailing = shape[len(shape) - tensor.dim() :] if tensor.dim() <= len(shape) else None
+    if trailing is None or any(
+        have != 1 and have != want for have, want in zip(tensor.shape, trailing, strict=True)
+    ):
+        wanted = f"a number or a tensor that broadcasts to the neurons' shape {list(shape)}"
+        raise ValueError(_wrong(argument, wanted, f"shape {list(tensor.shape)}"))
+
+
+def check_if_multistep(
+    x: Tensor,
+    v_threshold: Tensor,
+    v_init: Tensor,
+    bias: Tensor | None,
+    count_init: Tensor | None,
+    T: int | None,
+    reset: str,
+    v_reset: float,
+    signed: bool,
+    emit: str,
+    return_v: str | None,
+) -> int:
+    """Raise TypeError or ValueError for what shows without reading data; return the steps T."""
+    if x.dtype not in DTYPES:
+        wanted = "a float32, float16, bfloat16 or float64 tensor"
+        raise TypeError(_wrong("x", wanted, x.dtype))
+    if x.layout != torch.strided:
+        raise TypeError(_wrong("x", "a dense (strided) tensor", x.layout))
+    if T is None:
+        if x.dim() == 0:
+            raise ValueError(_wrong("x", "[T, *], or [*] with T=", "a scalar and T=None"))
+        steps, shape = x.shape[0], x.shape[1:]
+        if steps < 1:
+            raise ValueError(_wrong("x", "[T, *] with T >= 1", f"shape {list(x.shape)}"))
+    else:
+        steps, shape = T, x.shape
+        if steps < 1:
+            raise ValueError(_wrong("T", "an integer >= 1", T))
+    _check_parameter("v_threshold", v_threshold, x, shape)
+    _check_parameter("v_init", v_init, x, shape)
+    if bias is not None:
+        _check_parameter("bias", bias, x, shape)
+    _check_choice("reset", reset, RESETS)
+    _check_choice("emit", emit, EMITS)
+    _check_choice("return_v", return_v, (*RETURN_VS, None))
+    if not -math.inf < v_reset < math.inf:
+        raise ValueError(_wrong("v_reset", "a finite number", v_reset))
+    if emit == "words" and signed:
+        raise ValueError(
+            _wrong("emit", "'spikes', 'psp', 'uint8' or 'count' with signed=True", "'words'")
+        )
+    if emit == "words" and steps > WORD_BITS:
+        raise ValueError(
+            _wrong("T", f"at most {WORD_BITS} with emit='words' (a bit a step)", steps)
+        )
+    if count_init is not None:
+        if not signed:
+            raise ValueError(_wrong("count_init", "None unless signed=True", "a tensor"))
+        if count_init.dtype != torch.int32:
+            raise TypeError(_wrong("count_init", "an int32 tensor", count_init.dtype))
+        _check_broadcast("count_init", count_init, x, shape)
+    return steps
+
+
+# Reading a threshold on a GPU waits for the device, so each version of a tensor is read once.
+_read_versions = WeakTensorKeyDictionary()
+
+
+def check_threshold_values(v_threshold: Tensor, dtype: torch.dtype) -> None:
+    """Raise ValueError unless every threshold is positive and finite in the state dtype."""
+    if v_threshold.is_cuda:
+        if torch.cuda.is_current_stream_capturing():
+            return
+        versioned = not v_threshold.is_inference()
+        if versioned and _read_versions.get(v_threshold) == v_threshold._version:
+            return
+    theta = v_threshold.to(dtype)
+    good = (theta > 0) & torch.isfinite(theta)
+    if not bool(good.all()):
+        worst = v_threshold[~good][0].item()
+        raise ValueError(_wrong("v_threshold", "positive and finite everywhere", worst))
+    if v_threshold.is_cuda and versioned:
+        _read_versions[v_threshold] = v_threshold._version

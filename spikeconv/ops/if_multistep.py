@@ -1,0 +1,136 @@
+"""The public function of the neuron."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from spikeconv.ops.call import state_dtype
+from spikeconv.ops.schema import OPERATOR
+
+
+def _parameter(argument: str, value: float | Tensor, x: Tensor) -> Tensor:
+    """A number becomes a 0-dim tensor on x's device; a tensor stays as it is."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, bool) or not isinstance(value, Real | torch.SymFloat | torch.SymInt):
+        raise TypeError(
+            f"if_multistep: {argument} must be a number or a tensor, got {type(value).__name__}"
+        )
+    if not -math.inf < value < math.inf:  # math.isfinite stops torch.compile on a symbolic float
+        raise ValueError(f"if_multistep: {argument} must be finite, got {value}")
+    return torch.full((), value, dtype=state_dtype(x), device=x.device)
+
+
+def if_multistep(
+    x: Tensor,
+    v_threshold: float | Tensor = 1.0,
+    v_init: float | Tensor = 0.0,
+    bias: float | Tensor | None = None,
+    *,
+    T: int | None = None,
+    reset: str = "soft",
+    v_reset: float = 0.0,
+    signed: bool = False,
+    emit: str = "spikes",
+    return_v: str | None = "last",
+    backend: str | None = None,
+    count_init: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Run a population of integrate-and-fire neurons over all T time-steps in one pass.
+
+    For t = 1..T, from v = v_init, in float32 and in this order::
+
+        m   = (v + x_t) + bias
+        s_t = 1 if m >= v_threshold else 0            (a tie fires; at most one spike a step)
+        v   = m - v_threshold * s_t                   reset="soft": by subtraction
+        v   = v_reset if s_t != 0 else m              reset="hard"
+
+    With ``signed=True``, s_t = -1 where m < 0 and the net count of the spikes before is above 0.
+    Soft reset conserves: sum_t (x_t + bias) = v_threshold * sum_t s_t + v_T - v_init, and v_init =
+    v_threshold / 2 makes the expected error of the rate zero (OPI; Bu et al., AAAI 2022).
+
+    Every backend gives the same bits. A comparison with NaN is false: a neuron whose membrane is
+    NaN never fires again and stays NaN. +inf fires at every step and, with soft reset, stays; -inf
+    never fires.
+
+    Args:
+        x: input current ``[T, *]``, or ``[*]`` with ``T=`` given, the same at every step (never
+            expanded in memory); any strides. float32, float16 or bfloat16; float64 on the
+            reference, whose state is then float64.
+        v_threshold: theta > 0, finite; a number or a tensor that broadcasts to ``[*]``
+            (``[C, 1, 1]`` for one per channel), read in place.
+        v_init: membrane potential before the first step, likewise.
+        bias: current added at every step, likewise, or None.
+        T: number of time-steps >= 1 where x is static; None where x has time as dimension 0.
+        reset: ``"soft"`` or ``"hard"``.
+        v_reset: potential after a spike with hard reset.
+        signed: also fire -1, as above.
+        emit: ``"spikes"`` (s_t in x's dtype, ``[T, *]``), ``"psp"`` (v_threshold * s_t in x's
+            dtype: what the next layer receives), ``"uint8"`` (``int8`` if signed), ``"words"``
+            (int32 ``[*]``, bit t is step t, T <= 32, not with signed) or ``"count"`` (int32
+            ``[*]``, net where signed).
+        return_v: ``"last"`` (float32 ``[*]``), ``"all"`` (``[T, *]``, after each step's reset) or
+            None. What is not asked for is not written.
+        backend: ``"reference"``, ``"cpp"``, ``"triton"``, ``"cuda"``, or None for the best that can
+            run; the environment variable SPIKECONV_BACKEND stands in for None.
+        count_init: int32, net count before the first step, with ``signed=True``: what a run that
+            was split in time hands over together with v.
+
+    Returns:
+        ``(emitted, v)``; v is None where it was not asked for. Both are contiguous, or
+        channels-last in each step where x is.
+
+    Raises:
+        TypeError, ValueError: naming the argument that is wrong, or the backend that cannot run.
+
+    Source: design of the IF neuron with reset by subtraction, Rueckauer et al. 2017; initial
+    potential, Bu et al., "Optimized Potential Initialization for Low-latency Spiking Neural
+    Networks", AAAI 2022. The signed neuron follows Wang et al., IJCAI 2022.
+
+    Example:
+        >>> import torch
+        >>> from spikeconv import if_multistep
+        >>> x = torch.tensor([[0.6], [0.6], [0.6], [0.6]])
+        >>> spikes, v = if_multistep(x, v_threshold=1.0, v_init=0.5)
+        >>> spikes.flatten().tolist(), round(v.item(), 4)
+        ([1.0, 0.0, 1.0, 0.0], 0.9)
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"if_multistep: x must be a tensor, got {type(x).__name__}")
+    if T is not None and (isinstance(T, bool) or not isinstance(T, int | torch.SymInt)):
+        raise TypeError(f"if_multistep: T must be an integer or None, got {type(T).__name__}")
+    for argument, flag in (("reset", reset), ("emit", emit)):
+        if not isinstance(flag, str):
+            raise TypeError(f"if_multistep: {argument} must be a string, got {type(flag).__name__}")
+    for argument, choice in (("return_v", return_v), ("backend", backend)):
+        if choice is not None and not isinstance(choice, str):
+            raise TypeError(
+                f"if_multistep: {argument} must be a string or None, got {type(choice).__name__}"
+            )
+    if not isinstance(signed, bool):
+        raise TypeError(f"if_multistep: signed must be True or False, got {signed!r}")
+    if isinstance(v_reset, bool) or not isinstance(v_reset, Real | torch.SymFloat):
+        raise TypeError(f"if_multistep: v_reset must be a number, got {type(v_reset).__name__}")
+    if count_init is not None and not isinstance(count_init, Tensor):
+        raise TypeError(
+            f"if_multistep: count_init must be a tensor or None, got {type(count_init).__name__}"
+        )
+    emitted, v = OPERATOR(
+        x,
+        _parameter("v_threshold", v_threshold, x),
+        _parameter("v_init", v_init, x),
+        None if bias is None else _parameter("bias", bias, x),
+        count_init,
+        T=T,
+        reset=reset,
+        v_reset=float(v_reset),
+        signed=signed,
+        emit=emit,
+        return_v=return_v,
+        backend=backend,
+    )
+    return emitted, None if return_v is None else v

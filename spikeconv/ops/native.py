@@ -1,0 +1,83 @@
+"""The backends "cpp" and "cuda": the compiled extension behind one call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib import import_module
+
+import torch
+
+from spikeconv.ops.call import Call
+from spikeconv.ops.layout import layout_of
+
+
+@functools.cache
+def load() -> str | None:
+    """Load the extension; None, or why it cannot be loaded."""
+    try:
+        import_module("spikeconv._C")
+    except ImportError as error:
+        return (
+            f"the compiled extension is not installed ({error}); with a C++ compiler, "
+            "`pip install --no-build-isolation .` builds it"
+        )
+    return None
+
+
+def cpp_unavailable(device_type: str) -> str | None:
+    """Why "cpp" cannot run on such a device, or None."""
+    if device_type != "cpu":
+        return f"it runs on CPU tensors only, not on {device_type}"
+    return load()
+
+
+def cuda_unavailable(device_type: str) -> str | None:
+    """Why "cuda" cannot run on such a device, or None."""
+    if device_type != "cuda":
+        return f"it runs on CUDA tensors only, not on {device_type}"
+    reason = load()
+    if reason is not None:
+        return reason
+    if not hasattr(torch.ops.spikeconv, "_if_multistep_cuda"):
+        return (
+            "the extension was built without CUDA; build it with nvcc on the path and a CUDA "
+            "build of torch (SPIKECONV_CUDA=1 says what is missing)"
+        )
+    return None if torch.cuda.is_available() else "torch sees no CUDA GPU"
+
+
+def _run(op: Callable[..., None], call: Call) -> None:
+    at = layout_of(call)
+    op(
+        call.x,
+        call.v_threshold,
+        call.v_init,
+        call.bias,
+        call.count_init,
+        call.emitted,
+        call.v,
+        call.T,
+        at.sizes,
+        at.x_stride_t,
+        at.x_strides,
+        at.threshold_strides,
+        at.v_init_strides,
+        at.bias_strides,
+        at.count_strides,
+        call.hard,
+        call.v_reset,
+        call.signed,
+        call.emit,
+        call.return_v or "none",
+    )
+
+
+def run_cpp(call: Call) -> None:
+    """Fill the outputs of a call on the CPU."""
+    _run(torch.ops.spikeconv._if_multistep_cpp, call)
+
+
+def run_cuda(call: Call) -> None:
+    """Fill the outputs of a call on a CUDA device."""
+    _run(torch.ops.spikeconv._if_multistep_cuda, call)

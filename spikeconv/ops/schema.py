@@ -1,0 +1,110 @@
+"""The torch operator `spikeconv::if_multistep`: schema, router, fake kernel and autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeconv.ops.backends import check_name, resolve
+from spikeconv.ops.call import Call, allocate, state_dtype
+from spikeconv.ops.check import check_if_multistep, check_threshold_values
+
+_library = torch.library.Library("spikeconv", "FRAGMENT")
+_library.define(
+    "if_multistep(Tensor x, Tensor v_threshold, Tensor v_init, Tensor? bias=None, "
+    "Tensor? count_init=None, *, SymInt? T=None, str reset='soft', float v_reset=0.0, "
+    "bool signed=False, str emit='spikes', str? return_v='last', str? backend=None) "
+    "-> (Tensor emitted, Tensor v)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+def _nothing(x: Tensor) -> Tensor:
+    """What the schema's second result is where v was not asked for."""
+    return x.new_empty(0, dtype=state_dtype(x))
+
+
+def _route(
+    x: Tensor,
+    v_threshold: Tensor,
+    v_init: Tensor,
+    bias: Tensor | None = None,
+    count_init: Tensor | None = None,
+    *,
+    T: int | None = None,
+    reset: str = "soft",
+    v_reset: float = 0.0,
+    signed: bool = False,
+    emit: str = "spikes",
+    return_v: str | None = "last",
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    steps = check_if_multistep(
+        x, v_threshold, v_init, bias, count_init, T, reset, v_reset, signed, emit, return_v
+    )
+    check_threshold_values(v_threshold, state_dtype(x))
+    chosen = resolve(backend, x)
+    static = T is not None
+    emitted, v = allocate(x, steps, static=static, signed=signed, emit=emit, return_v=return_v)
+    if emitted.numel() > 0:
+        dtype = state_dtype(x)
+        chosen.run(
+            Call(
+                x=x,
+                v_threshold=v_threshold.to(x.device, dtype),
+                v_init=v_init.to(x.device, dtype),
+                bias=None if bias is None else bias.to(x.device, dtype),
+                count_init=None if count_init is None else count_init.to(x.device),
+                T=steps,
+                static=static,
+                hard=reset == "hard",
+                v_reset=v_reset,
+                signed=signed,
+                emit=emit,
+                return_v=return_v,
+                emitted=emitted,
+                v=v,
+            )
+        )
+    return emitted, _nothing(x) if v is None else v
+
+
+def _fake(
+    x: Tensor,
+    v_threshold: Tensor,
+    v_init: Tensor,
+    bias: Tensor | None = None,
+    count_init: Tensor | None = None,
+    *,
+    T: int | None = None,
+    reset: str = "soft",
+    v_reset: float = 0.0,
+    signed: bool = False,
+    emit: str = "spikes",
+    return_v: str | None = "last",
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    steps = check_if_multistep(
+        x, v_threshold, v_init, bias, count_init, T, reset, v_reset, signed, emit, return_v
+    )
+    check_name(backend)
+    emitted, v = allocate(
+        x, steps, static=T is not None, signed=signed, emit=emit, return_v=return_v
+    )
+    return emitted, _nothing(x) if v is None else v
+
+
+def _no_gradient(ctx: Any, *grads: Tensor | None) -> None:
+    raise RuntimeError(
+        "if_multistep has no gradient: a spike is a step function of its input. Call it, or the "
+        "spiking network, under torch.no_grad(), or detach its input"
+    )
+
+
+torch.library.impl("spikeconv::if_multistep", "CompositeExplicitAutograd", _route, lib=_library)
+torch.library.register_fake("spikeconv::if_multistep", _fake, lib=_library)
+torch.library.register_autograd("spikeconv::if_multistep", _no_gradient, lib=_library)
+
+OPERATOR = torch.ops.spikeconv.if_multistep
