@@ -1,4 +1,4 @@
-"""Builds the one extension, spikeconv._C; everything else about the package stands in pyproject.toml.
+"""Builds the one extension, spikeconv._C; all else about the package stands in pyproject.toml.
 
 SPIKECONV_CUDA=auto (default) compiles the CUDA sources where torch was built for CUDA and a toolkit
 is found, 1 insists on it, 0 leaves them out. Whether a GPU is present plays no part: packages are
@@ -7,6 +7,7 @@ built on machines without one. TORCH_CUDA_ARCH_LIST names the architectures.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import re
@@ -15,6 +16,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,8 +24,9 @@ import setuptools
 
 ROOT = Path(__file__).parent.resolve()
 CSRC = ROOT / "csrc"
-WHEELS = {"bdist_wheel", "editable_wheel"}
-BUILDS = WHEELS | {"build", "build_ext", "develop", "install"}
+COMMANDS = set(sys.argv[1:])
+BUILDS = {"bdist_wheel", "editable_wheel", "build", "build_ext", "develop", "install"}
+NEED_WHEEL = {"bdist_wheel", "editable_wheel", "dist_info"}
 
 # at::parallel_for is silently serial without -fopenmp, and GCC vectorises the comparison with the
 # threshold only under -fno-trapping-math. -ffast-math would cost the bit equality of the backends.
@@ -113,7 +116,7 @@ def sources(cuda: bool) -> list[str]:
 
 def extension_arguments() -> dict[str, Any]:
     """setup()'s arguments for the extension: none where no C++ compiler is found."""
-    if find_compiler() is None:
+    if not sources(cuda=False) or find_compiler() is None:
         return {}
     find_toolkit()
     os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_ARCHITECTURES)
@@ -160,19 +163,27 @@ def extension_arguments() -> dict[str, Any]:
     return {"ext_modules": [extension], "cmdclass": {"build_ext": BuildExtension}}
 
 
-def build_arguments() -> dict[str, Any]:
-    """setup()'s arguments for a build; metadata and an sdist need neither torch nor a compiler."""
-    commands = set(sys.argv[1:])
-    if not commands & BUILDS or not sources(cuda=False):
-        return {}
-    modules = ("wheel", "setuptools.command.bdist_wheel")
-    if commands & WHEELS and not any(importlib.util.find_spec(name) for name in modules):
-        fail(
-            f"setuptools {setuptools.__version__} needs the package wheel to build one: "
-            "pip install wheel"
-        )
-    return extension_arguments()
+def provide_wheel() -> None:
+    """Lets a setuptools before 70.1 make wheels: it needs the package wheel, for this build only.
 
+    An isolated build would have it from build-system.requires; a new environment of Python 3.10 or
+    3.11 has such a setuptools and no wheel, and pip does not say so.
+    """
+    if any(importlib.util.find_spec(name) for name in ("wheel", "setuptools.command.bdist_wheel")):
+        return
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "wheel<0.46"]
+    if subprocess.run(install, check=False).returncode != 0:
+        fail(
+            f"setuptools {setuptools.__version__} cannot make a wheel by itself: "
+            "pip install 'setuptools>=77', then install again"
+        )
+    sys.path.append(folder)
+
+
+if COMMANDS & NEED_WHEEL:
+    provide_wheel()
 
 setuptools.setup(
     packages=[
@@ -181,5 +192,8 @@ setuptools.setup(
         *(f"spikeconv.kernels.{name}" for name in setuptools.find_packages("kernels")),
     ],
     package_dir={"spikeconv.kernels": "kernels"},
-    **build_arguments(),
+    # Not in pyproject.toml, where old and new setuptools want different spellings of a licence.
+    license="Apache-2.0",
+    # Metadata and source distributions need neither torch nor a compiler.
+    **(extension_arguments() if COMMANDS & BUILDS else {}),
 )
