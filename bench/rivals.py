@@ -1,0 +1,71 @@
+"""The neurons that ours are measured against: plain torch and SpikingJelly, each at its best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Scan = Callable[[Tensor], Tensor]
+"""Input current [T, *] to spikes [T, *], v_init 0, threshold 1, soft reset."""
+
+
+def torch_loop(x: Tensor) -> Tensor:
+    """The eager loop with the fewest passes over memory: three in-place operations a step."""
+    v = torch.zeros_like(x[0], dtype=torch.float32)
+    spikes = torch.empty_like(x)
+    for t in range(x.shape[0]):
+        v.add_(x[t])
+        torch.ge(v, 1.0, out=spikes[t])
+        v.sub_(spikes[t])
+    return spikes
+
+
+def functional_torch_loop(x: Tensor) -> Tensor:
+    """The same loop without mutation: the form that torch.compile turns into one kernel."""
+    v = torch.zeros_like(x[0], dtype=torch.float32)
+    steps = []
+    for current in x.unbind(0):
+        v = v + current
+        fired = v >= 1.0
+        steps.append(fired.to(x.dtype))
+        v = torch.where(fired, v - 1.0, v)
+    return torch.stack(steps)
+
+
+def spikingjelly_missing() -> str | None:
+    """None where SpikingJelly can be imported, else why not."""
+    try:
+        neuron = import_module("spikingjelly.activation_based.neuron")
+    except ImportError as error:
+        return f"{error} (pip install spikingjelly==2.0.0, or make bench)"
+    return None if hasattr(neuron, "ActivationAwareIFNode") else "needs spikingjelly 2.0.0 or newer"
+
+
+def spikingjelly_if(dtype: torch.dtype) -> Scan:
+    """SpikingJelly's multi-step IF neuron for one dtype of current.
+
+    Its `IFNode` takes the dtype of the current for its membrane, which is another computation in 16
+    bits, and a slower one; there its functional form is given a float32 membrane.
+    """
+    if dtype == torch.float32:
+        neuron: Any = import_module("spikingjelly.activation_based.neuron")
+        node = neuron.IFNode(v_threshold=1.0, v_reset=None, step_mode="m").eval()
+
+        def run_node(x: Tensor) -> Tensor:
+            node.reset()
+            spikes: Tensor = node(x)
+            return spikes
+
+        return run_node
+    functional: Any = import_module("spikingjelly.activation_based.functional")
+
+    def run_functional(x: Tensor) -> Tensor:
+        v = torch.zeros_like(x[0], dtype=torch.float32)
+        spikes: Tensor = functional.if_multi_step(x, v, v_threshold=1.0, v_reset=None)[0]
+        return spikes
+
+    return run_functional
