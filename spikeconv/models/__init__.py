@@ -1,0 +1,21 @@
+"""ResNets and VGGs: the ANNs to build or load, and their spiking forms."""
+
+from spikeconv.models.checkpoint import from_state_dict, load_model, read_state_dict
+from spikeconv.models.registry import MODEL_NAMES, build_model, model_config
+from spikeconv.models.resnet import ResNet, ResNetConfig, cifar_resnet, imagenet_resnet
+from spikeconv.models.vgg import VGG, VGGConfig
+
+__all__ = [
+    "MODEL_NAMES",
+    "VGG",
+    "ResNet",
+    "ResNetConfig",
+    "VGGConfig",
+    "build_model",
+    "cifar_resnet",
+    "from_state_dict",
+    "imagenet_resnet",
+    "load_model",
+    "model_config",
+    "read_state_dict",
+]

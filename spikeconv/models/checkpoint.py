@@ -1,0 +1,190 @@
+"""Opening files of weights: safely, and with one clear error where the file is the wrong one."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from spikeconv.models.infer import canonical_names, infer_config
+from spikeconv.models.registry import build, model_config
+from spikeconv.models.resnet import ResNet, ResNetConfig
+from spikeconv.models.vgg import VGG
+
+# What torch.load raises on bytes that are no checkpoint: its unpickler runs on whatever it gets.
+_NOT_A_CHECKPOINT = (
+    pickle.UnpicklingError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a file without running code that the file may hold.
+
+    Args:
+        path: a ``.safetensors`` file, or one written by `torch.save`: a state dict, or a dict that
+            holds one under ``state_dict``, ``model_state_dict``, ``model`` or ``net``.
+
+    Returns:
+        Parameter name -> tensor on the CPU, under torchvision's names (see `canonical_names`).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no checkpoint, is damaged, or needs code to be opened.
+        ImportError: a ``.safetensors`` file, and safetensors is not installed.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: wanted a file of weights, found nothing there")
+    if path.is_dir():
+        raise ValueError(f"{path}: wanted a file of weights, found a folder")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    for key in _CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path}: wanted a dict of tensors, found a {type(content).__name__}")
+    foreign = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    if foreign or not content:
+        found = f"{foreign[0]!r}: {type(content[foreign[0]]).__name__}" if foreign else "none"
+        raise ValueError(f"{path}: wanted a dict of tensors, found {found}")
+    for name, tensor in content.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{path}: wanted finite weights, found NaN or infinity in {name}")
+    return canonical_names({str(name): tensor for name, tensor in content.items()})
+
+
+def load_model(
+    path: str | Path, name: str | None = None, num_classes: int | None = None, **options: Any
+) -> ResNet | VGG:
+    """Build the network that a file of weights belongs to, and load them strictly.
+
+    Depth, form, shortcut, channels and classes are read from the names and shapes in the file.
+
+    Args:
+        path: as in `read_state_dict`.
+        name: model that the file must hold, such as ``"resnet20"``, or None for any.
+        num_classes: classes that it must have, or None for any.
+        **options: fields of the configuration that weights do not show, such as ``pooling="avg"``
+            for a VGG.
+
+    Returns:
+        The ANN in eval mode, on the CPU, in float32.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not hold the wanted weights; the message names the file, what was
+            wanted and what was found.
+        ImportError: as in `read_state_dict`.
+    """
+    state = read_state_dict(path)
+    try:
+        model = from_state_dict(state, **options)
+    except ValueError as error:
+        wanted = f"weights of {name}" if name is not None else "weights of a ResNet or VGG"
+        raise ValueError(f"{path}: wanted {wanted}; {error}") from error
+    found = model.config
+    if name is not None:
+        wanted_config = model_config(name)
+        same = type(found) is type(wanted_config) and found.name == wanted_config.name
+        if isinstance(found, ResNetConfig) and isinstance(wanted_config, ResNetConfig):
+            # Depth 50 with three stages is no resnet50: the stages decide, not their sum.
+            same = same and found.blocks == wanted_config.blocks
+        if not same:
+            raise ValueError(f"{path}: wanted weights of {name}, found those of {found}")
+    if num_classes is not None and found.num_classes != num_classes:
+        raise ValueError(f"{path}: wanted {num_classes} classes, found weights of {found}")
+    return model
+
+
+def from_state_dict(state: Mapping[str, Tensor], **options: Any) -> ResNet | VGG:
+    """Build the network that a state dict belongs to, and load it strictly.
+
+    Args:
+        state: parameter name -> tensor, of torchvision's ResNets and VGGs, of the CIFAR ResNets
+            with option-A shortcuts, or of this package's models.
+        **options: as in `load_model`.
+
+    Returns:
+        The ANN in eval mode, on the CPU, in float32.
+
+    Raises:
+        ValueError: the names or shapes are those of no network known here.
+
+    Example:
+        >>> from spikeconv.models import build_model
+        >>> state = build_model("resnet32", num_classes=7).state_dict()
+        >>> from_state_dict(state).config.name
+        'resnet32'
+    """
+    state = canonical_names(state)
+    model = build(replace(infer_config(state), **options))
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        # torch lists every parameter on a line of its own; the first three say enough.
+        lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+        more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+        raise ValueError(
+            f"found {model.config}, but not exactly: {' '.join(lines[:3])}{more}"
+        ) from error
+    return model.eval()
+
+
+def _read_torch(path: Path) -> Any:
+    with path.open("rb") as stream:
+        return _unpickle(stream, path)
+
+
+def _unpickle(stream: BinaryIO, path: Path) -> Any:
+    try:
+        return torch.load(stream, map_location="cpu", weights_only=True)
+    except _NOT_A_CHECKPOINT as error:
+        # "... Unsupported global: GLOBAL posix.system was not an allowed global by default."
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        # A checkpoint's own names, cut off in the middle, are damage and no foreign code.
+        if refused and not refused[1].startswith(("torch._utils.", "collections.")):
+            raise ValueError(
+                f"{path}: wanted weights only, found a pickle that refers to code "
+                f"({refused[1]!r}); it was not run. "
+                "Save model.state_dict() instead of the model"
+            ) from error
+        raise ValueError(
+            f"{path}: wanted a checkpoint written by torch.save or a .safetensors file, found "
+            f"something that is neither or is damaged ({path.stat().st_size:,} bytes)"
+        ) from error
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{path}: opening a .safetensors file needs safetensors: pip install safetensors"
+        ) from error
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: wanted a .safetensors file, found something else or a damaged one ({error})"
+        ) from error
