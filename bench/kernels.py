@@ -18,15 +18,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
 
 import torch
+from torch import Tensor
+
+import spikeconv
 from gate import Contestant, Gate
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory
 from report import table, write_json
 from rivals import Scan, functional_torch_loop, spikingjelly_if, spikingjelly_missing, torch_loop
 from timing import Times, interleaved, stopwatch_for
-from torch import Tensor
-
-import spikeconv
 
 EMITS = ("spikes", "psp", "uint8", "words", "count")
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

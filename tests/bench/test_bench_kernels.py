@@ -6,10 +6,10 @@ import sys
 
 import pytest
 import torch
-from gate import Contestant
-from rivals import functional_torch_loop, spikingjelly_if, spikingjelly_missing, torch_loop
 
 import spikeconv
+from gate import Contestant
+from rivals import functional_torch_loop, spikingjelly_if, spikingjelly_missing, torch_loop
 
 FIGURES = ("ns_per_element", "times_clone", "gb_per_s", "copy_share", "q25", "q75")
 

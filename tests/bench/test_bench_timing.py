@@ -1,6 +1,7 @@
 """The interleaving on a fake clock, where every sample is known beforehand."""
 
 import pytest
+
 from timing import Times, interleaved, summary
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+
 from gate import Contestant, Gate, first_line
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory, peak_memory_mb
