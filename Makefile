@@ -1,0 +1,58 @@
+# The project's commands; `make` alone lists them. Another interpreter: make demo PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h')
+
+# The extension is built with the pinned ninja, whether or not the environment is activated.
+export PATH := $(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint format clean
+.SECONDARY:
+.NOTPARALLEL:
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s%s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/run.stamp $(VENV)/spikeconv.stamp ## Train, convert and measure a small network on the handwritten digits
+	$(BIN)/spikeconv demo
+
+test: $(VENV)/test.stamp $(VENV)/spikeconv.stamp ## Run every test and every example of the docstrings
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/bench.stamp $(VENV)/spikeconv.stamp ## Time the neuron and whole networks beside torch and SpikingJelly
+	$(BIN)/python bench/kernels.py
+	$(BIN)/python bench/throughput.py --T 16
+
+lint: $(VENV)/dev.stamp $(VENV)/spikeconv.stamp ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+
+format: $(VENV)/dev.stamp ## Rewrite the sources in the project's style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(NATIVE)
+
+clean: ## Remove the environment and everything built
+	rm -rf $(VENV) build dist spikeconv.egg-info spikeconv/*.so
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp is younger than all that its step read, so a second make only runs the command itself.
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
+	    sys.exit(sys.version_info < (3, 10) and f"spikeconv needs Python 3.10 or newer, got {v}")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/%.stamp: requirements/%.txt requirements/run.txt requirements/constraints.txt $(VENV)/python.stamp
+	$(BIN)/python -m pip install --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/spikeconv.stamp: setup.py pyproject.toml $(NATIVE) $(VENV)/run.stamp
+	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -e . \
+	    -c requirements/constraints.txt
+	@touch $@
