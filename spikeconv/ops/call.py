@@ -70,7 +70,7 @@ def _empty(current: Tensor, T: int | None, dtype: torch.dtype) -> Tensor:
     lead = [] if T is None else [T]
     dense = current.new_empty(lead + [current.shape[d] for d in order], dtype=dtype)
     back = [order.index(d) + len(lead) for d in range(current.dim())]
-    return dense.permute(*range(len(lead)), *back)
+    return dense.permute([*range(len(lead)), *back])
 
 
 def allocate(
