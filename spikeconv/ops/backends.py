@@ -56,11 +56,11 @@ def backends() -> dict[str, str | None]:
     }
 
 
-def check_name(name: str | None) -> None:
+def check_name(name: str | None, asked: str = "backend") -> None:
     """Raise ValueError for a name that no backend has."""
     if name is not None and name not in _BACKENDS:
         known = ", ".join(repr(known) for known in _BACKENDS)
-        raise ValueError(f"if_multistep: backend must be one of {known} or None, got {name!r}")
+        raise ValueError(f"if_multistep: {asked} must be one of {known} or None, got {name!r}")
 
 
 def resolve(name: str | None, x: torch.Tensor) -> Backend:
@@ -70,16 +70,18 @@ def resolve(name: str | None, x: torch.Tensor) -> Backend:
         ValueError: the name is unknown, or that backend cannot run on x's device.
         TypeError: that backend does not take x's dtype.
     """
-    name = name or os.environ.get("SPIKECONV_BACKEND") or None
-    check_name(name)
+    asked = "backend"
+    if name is None and (name := os.environ.get("SPIKECONV_BACKEND") or None):
+        asked = "backend (from SPIKECONV_BACKEND)"
+    check_name(name, asked)
     if name is not None:
         backend = _BACKENDS[name]
         reason = backend.unavailable(x.device.type)
         if reason is not None:
-            raise ValueError(f"if_multistep: backend {name!r} cannot run here: {reason}")
+            raise ValueError(f"if_multistep: {asked} {name!r} cannot run here: {reason}")
         if x.dtype not in backend.dtypes:
             raise TypeError(
-                f"if_multistep: backend {name!r} takes float32, float16 and bfloat16, "
+                f"if_multistep: {asked} {name!r} takes float32, float16 and bfloat16, "
                 f"got x of {x.dtype}; backend='reference' takes float64 too"
             )
         return backend
