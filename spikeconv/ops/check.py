@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from spikeconv.ops.call import EMITS, RESETS, RETURN_VS, WORD_BITS
+from spikeconv.ops.call import EMITS, RESETS, RETURN_VS, WORD_BITS, state_dtype
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -31,6 +29,8 @@ def _check_parameter(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size
 
 
 def _check_broadcast(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size) -> None:
+    if tensor.layout != torch.strided:
+        raise TypeError(_wrong(argument, "a dense (strided) tensor", tensor.layout))
     if tensor.device != x.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
         raise ValueError(_wrong(argument, f"on x's device {x.device}", tensor.device))
     trailing = shape[len(shape) - tensor.dim() :] if tensor.dim() <= len(shape) else None
@@ -77,8 +77,9 @@ def check_if_multistep(
     _check_choice("reset", reset, RESETS)
     _check_choice("emit", emit, EMITS)
     _check_choice("return_v", return_v, (*RETURN_VS, None))
-    if not -math.inf < v_reset < math.inf:
-        raise ValueError(_wrong("v_reset", "a finite number", v_reset))
+    dtype = state_dtype(x)
+    if not -torch.finfo(dtype).max <= v_reset <= torch.finfo(dtype).max:
+        raise ValueError(_wrong("v_reset", f"finite in {dtype}", v_reset))
     if emit == "words" and signed:
         raise ValueError(
             _wrong("emit", "'spikes', 'psp', 'uint8' or 'count' with signed=True", "'words'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from numbers import Real
 
 import torch
@@ -11,18 +10,28 @@ from torch import Tensor
 from spikeconv.ops.call import state_dtype
 from spikeconv.ops.schema import OPERATOR
 
+_INT64_MAX = torch.iinfo(torch.int64).max
+
+
+def _number(argument: str, value: float, wanted: str, dtype: torch.dtype) -> float:
+    """The value as a float, once it is known to be a number that dtype can hold."""
+    if isinstance(value, bool) or not isinstance(value, Real | torch.SymFloat | torch.SymInt):
+        raise TypeError(f"if_multistep: {argument} must be {wanted}, got {type(value).__name__}")
+    limit = torch.finfo(dtype).max
+    if not -limit <= value <= limit:  # math.isfinite stops torch.compile on a symbolic float
+        raise ValueError(f"if_multistep: {argument} must be finite in {dtype}, got {value}")
+    return float(value)
+
 
 def _parameter(argument: str, value: float | Tensor, x: Tensor) -> Tensor:
     """A number becomes a 0-dim tensor on x's device; a tensor stays as it is."""
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, bool) or not isinstance(value, Real | torch.SymFloat | torch.SymInt):
-        raise TypeError(
-            f"if_multistep: {argument} must be a number or a tensor, got {type(value).__name__}"
-        )
-    if not -math.inf < value < math.inf:  # math.isfinite stops torch.compile on a symbolic float
-        raise ValueError(f"if_multistep: {argument} must be finite, got {value}")
-    return torch.full((), value, dtype=state_dtype(x), device=x.device)
+    dtype = state_dtype(x)
+    number = _number(argument, value, "a number or a tensor", dtype)
+    if torch.compiler.is_compiling():  # which would compile torch.full anew at every new number
+        return torch.ones((), dtype=dtype, device=x.device) * number
+    return torch.full((), number, dtype=dtype, device=x.device)
 
 
 def if_multistep(
@@ -103,6 +112,8 @@ def if_multistep(
         raise TypeError(f"if_multistep: x must be a tensor, got {type(x).__name__}")
     if T is not None and (isinstance(T, bool) or not isinstance(T, int | torch.SymInt)):
         raise TypeError(f"if_multistep: T must be an integer or None, got {type(T).__name__}")
+    if T is not None and T > _INT64_MAX:
+        raise ValueError(f"if_multistep: T must be an integer of 64 bits, got {T}")
     for argument, flag in (("reset", reset), ("emit", emit)):
         if not isinstance(flag, str):
             raise TypeError(f"if_multistep: {argument} must be a string, got {type(flag).__name__}")
@@ -113,8 +124,6 @@ def if_multistep(
             )
     if not isinstance(signed, bool):
         raise TypeError(f"if_multistep: signed must be True or False, got {signed!r}")
-    if isinstance(v_reset, bool) or not isinstance(v_reset, Real | torch.SymFloat):
-        raise TypeError(f"if_multistep: v_reset must be a number, got {type(v_reset).__name__}")
     if count_init is not None and not isinstance(count_init, Tensor):
         raise TypeError(
             f"if_multistep: count_init must be a tensor or None, got {type(count_init).__name__}"
@@ -127,7 +136,7 @@ def if_multistep(
         count_init,
         T=T,
         reset=reset,
-        v_reset=float(v_reset),
+        v_reset=_number("v_reset", v_reset, "a number", state_dtype(x)),
         signed=signed,
         emit=emit,
         return_v=return_v,
