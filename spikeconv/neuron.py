@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 from torch import Tensor, nn
 
@@ -10,16 +12,23 @@ from spikeconv.ops import if_multistep
 
 def _summary(value: Tensor) -> str:
     """One number, or shape and range: what a repr has room for."""
-    if value.numel() == 1:
-        return f"{value.item():.4g}"
+    if value.is_meta:
+        return f"{list(value.shape)} on meta"
     if value.numel() == 0:
         return str(list(value.shape))
+    if value.numel() == 1:
+        return f"{value.item():.4g}"
     return f"{list(value.shape)} in [{value.min().item():.4g}, {value.max().item():.4g}]"
 
 
-def _buffer(value: float | Tensor) -> Tensor:
+def _buffer(argument: str, value: float | Tensor) -> Tensor:
+    """An own copy of a parameter, cut off from its gradient."""
     if isinstance(value, Tensor):
         return value.detach().clone()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(
+            f"IFNode: {argument} must be a number or a tensor, got {type(value).__name__}"
+        )
     return torch.tensor(float(value))
 
 
@@ -68,14 +77,14 @@ class IFNode(nn.Module):
         backend: str | None = None,
     ) -> None:
         super().__init__()
-        theta = _buffer(v_threshold)
-        if not bool(((theta > 0) & torch.isfinite(theta)).all()):
+        theta = _buffer("v_threshold", v_threshold)
+        if not theta.is_meta and not bool(((theta > 0) & torch.isfinite(theta)).all()):
             raise ValueError(
                 f"IFNode: v_threshold must be positive and finite everywhere, got {_summary(theta)}"
             )
         self.register_buffer("v_threshold", theta)
-        self.register_buffer("v_init", _buffer(v_init))
-        self.register_buffer("bias", None if bias is None else _buffer(bias))
+        self.register_buffer("v_init", _buffer("v_init", v_init))
+        self.register_buffer("bias", None if bias is None else _buffer("bias", bias))
         self.reset = reset
         self.v_reset = v_reset
         self.signed = signed
