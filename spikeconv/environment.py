@@ -1,0 +1,57 @@
+"""What a measurement depends on besides the code: versions and the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+import spikeconv
+
+
+def versions() -> dict[str, str | None]:
+    """Return the version of each package that matters, None where it is not installed.
+
+    Example:
+        >>> versions()["torch"] == torch.__version__
+        True
+    """
+    found: dict[str, str | None] = {
+        "spikeconv": spikeconv.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+    }
+    for package in ("triton", "torchvision"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def machine() -> str:
+    """Return one line: processor, cores, threads in use, system, and the GPU where there is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parts = [
+        _processor(),
+        f"{cores} cores",
+        f"{torch.get_num_threads()} threads",
+        f"{platform.system()} {platform.machine()}",
+    ]
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    return ", ".join(parts)
+
+
+def _processor() -> str:
+    """Return the processor's name; platform.processor() leaves it empty on most of Linux."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown processor"

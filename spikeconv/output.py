@@ -1,0 +1,52 @@
+"""Files that a command writes: checked before the work, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
+    """Return ``path`` if a file can be written there.
+
+    Args:
+        path: file to be written; it may exist already.
+        suffixes: what its name must end with, such as ``(".png", ".svg")``; empty for anything.
+
+    Raises:
+        ValueError: another suffix, a folder of that name, or a folder that may not be written to.
+        FileNotFoundError: the folder it would lie in does not exist.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: the name must end with {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise ValueError(f"{path}: wanted the name of a file to write, found a folder")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{path}: the folder {folder} may not be written to")
+    return path
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write ``content`` as JSON, so that a reader finds the old file or the whole new one.
+
+    Raises:
+        ValueError: as `check_output`, or ``content`` holds NaN or infinity, which JSON has not.
+    """
+    path = check_output(path)
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,144 @@
+"""Datasets: what is read, how it is normalised, what is said when it is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from spikeconv.data import DATASETS, Batches, ImageSet, load_dataset
+
+
+def write_folder(root: Path, classes: tuple[str, ...] = ("cat", "dog")) -> None:
+    """Write two images of 300 x 280 pixels for each class and part: class i is grey 100 * i."""
+    for part in ("train", "val"):
+        for i, name in enumerate(classes):
+            (root / part / name).mkdir(parents=True)
+            for j in range(2):
+                Image.new("RGB", (300, 280), (100 * i,) * 3).save(root / part / name / f"{j}.png")
+
+
+def test_images_are_normalised_when_read() -> None:
+    pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)
+    images = ImageSet(pixels, torch.zeros(1), mean=(0.5, 0.1, 0.0), std=(0.5, 0.1, 2.0))
+    torch.testing.assert_close(
+        images.read(torch.tensor([0])).flatten(), torch.tensor([-1.0, 1.0, 0.5])
+    )
+
+
+def test_a_limit_takes_evenly_spaced_images() -> None:
+    images = ImageSet(torch.zeros(10, 1, 1, 1, dtype=torch.uint8), torch.arange(10))
+    labels = [y.tolist() for _, y in images.batches(3, limit=5)]
+    assert labels == [[0, 2, 4], [6, 8]]
+    batches = images.batches(4)
+    assert len(batches) == 3
+    assert torch.cat([y for _, y in batches]).tolist() == list(range(10))
+    assert torch.cat([y for _, y in batches]).tolist() == list(range(10)), "it can be read twice"
+    assert images.batches(4, limit=99).count == 10
+
+
+@pytest.mark.parametrize(("size", "count"), [(0, 3), (3, 0), (-1, 3)])
+def test_batches_of_nothing_are_refused(size: int, count: int) -> None:
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        Batches(ImageSet(torch.zeros(3, 1, 1, 1), torch.zeros(3)), size, count)
+
+
+def test_a_sample_is_drawn_without_repetition_by_its_seed() -> None:
+    pixels = torch.arange(100, dtype=torch.uint8).reshape(100, 1, 1, 1)
+    images = ImageSet(pixels, torch.zeros(100))
+    first = images.sample(40, seed=1)
+    assert first.unique().numel() == 40
+    assert torch.equal(first, images.sample(40, seed=1))
+    assert not torch.equal(first, images.sample(40, seed=2))
+    for count in (0, 101):
+        with pytest.raises(ValueError, match=rf"count must be in 1\.\.100 .*got {count}"):
+            images.sample(count)
+
+
+def test_cifar10_is_read_as_it_was_written(tmp_path: Path, cifar10_pixels: np.ndarray) -> None:
+    data = load_dataset("cifar10", tmp_path, mean=(0, 0, 0), std=(1, 1, 1))
+    assert data.classes[0] == "airplane" and len(data.classes) == 10
+    assert (len(data.train), len(data.test)) == (20, 20)
+    assert data.test.labels.tolist() == [i % 10 for i in range(20)]
+    expected = torch.from_numpy(cifar10_pixels).reshape(20, 3, 32, 32).float() / 255
+    torch.testing.assert_close(data.test.read(torch.arange(20)), expected)
+    usual = load_dataset("cifar10", tmp_path / "cifar-10-batches-py")
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(
+        usual.test.read(torch.arange(2)),
+        (expected[:2] - mean[:, None, None]) / std[:, None, None],
+    )
+
+
+@pytest.mark.usefixtures("cifar10_pixels")
+def test_cifar10_with_a_damaged_file(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py" / "test_batch").write_bytes(b"something else")
+    with pytest.raises(FileNotFoundError, match="missing or differ from the published ones"):
+        load_dataset("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")]
+)
+def test_a_folder_without_cifar_says_what_is_wanted(tmp_path: Path, name: str, wanted: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"{name}: looked in .* wanted the folder {wanted}"):
+        load_dataset(name, tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"{name}: looked in .*none, which is no folder"):
+        load_dataset(name, tmp_path / "none")
+    with pytest.raises(ValueError, match=f"{name} needs data_dir"):
+        load_dataset(name)
+
+
+def test_an_image_folder_is_cropped_and_normalised(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    data = load_dataset("folder", tmp_path)
+    assert data.classes == ("cat", "dog")
+    (x, labels), *rest = data.test.batches(4)
+    assert (x.shape, labels.tolist(), rest) == ((4, 3, 224, 224), [0, 0, 1, 1], [])
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(x[0, :, 0, 0], -mean / std)
+    torch.testing.assert_close(x[3, :, 100, 7], (100 / 255 - mean) / std)
+    assert data.train.sample(3).shape == (3, 3, 224, 224)
+
+
+def test_an_image_folder_that_is_not_whole(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="wanted the folder train there"):
+        load_dataset("imagenet", tmp_path)
+    write_folder(tmp_path)
+    (tmp_path / "val" / "dog").rename(tmp_path / "val" / "dogs")
+    with pytest.raises(ValueError, match="same classes, but only one of them has dog, dogs"):
+        load_dataset("imagenet", tmp_path)
+
+
+def test_digits_are_split_by_the_seed() -> None:
+    data = load_dataset("digits")
+    assert (len(data.train), len(data.test), len(data.classes)) == (1437, 360, 10)
+    x = data.train.read(torch.arange(1437))
+    assert x.shape == (1437, 1, 8, 8)
+    torch.testing.assert_close(torch.stack([x.mean(), x.std()]), torch.tensor([0.0, 1.0]))
+    again, other = load_dataset("digits"), load_dataset("digits", seed=1)
+    assert torch.equal(data.test.labels, again.test.labels)
+    assert not torch.equal(data.test.labels, other.test.labels)
+
+
+def test_digits_keep_every_grey_level() -> None:
+    data = load_dataset("digits", mean=(0.0,), std=(1.0,))
+    both = torch.cat([part.read(torch.arange(len(part))) for part in (data.train, data.test)])
+    theirs = torch.from_numpy(load_digits().images).float()
+    ours = both * 16
+    torch.testing.assert_close(ours.sum(), theirs.sum(), rtol=1e-3, atol=0)
+    assert ours.round().unique().tolist() == list(range(17))
+    assert float((ours - ours.round()).abs().max()) < 0.05
+
+
+def test_an_unknown_dataset_and_wrong_statistics(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"one of {', '.join(DATASETS)}, got 'mnist'"):
+        load_dataset("mnist", tmp_path)
+    with pytest.raises(ValueError, match="cifar10 needs 3 numbers as mean"):
+        load_dataset("cifar10", tmp_path, mean=(0.5,))
+    with pytest.raises(ValueError, match="3 above 0 as std"):
+        load_dataset("cifar10", tmp_path, std=(1, 0, 1))
