@@ -1,0 +1,50 @@
+"""A build that cannot be done as asked says why in one line; one that breaks breaks loudly."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+WITHOUT_TORCH = """if True:
+    import runpy, sys
+    sys.modules["torch"] = None
+    sys.argv = ["setup.py", "build_ext"]
+    runpy.run_path("setup.py")
+"""
+
+# Any program will do as a compiler: these builds end before one is called.
+COMPILER = {"CXX": sys.executable}
+
+
+def last_line(answer) -> str:
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    return answer.stderr.splitlines()[-1]
+
+
+def test_cuda_without_a_toolkit_names_both_values(tree, python):
+    asked = {"SPIKECONV_CUDA": "1", "CUDA_HOME": "no-such-toolkit"}
+    line = last_line(python("setup.py", "build_ext", cwd=tree, **asked, **COMPILER))
+    assert line.startswith("spikeconv: SPIKECONV_CUDA=1 wants a torch built for CUDA and a toolkit")
+    assert "torch.version.cuda=" in line
+    assert "CUDA_HOME=" in line
+
+
+def test_unknown_choice_of_cuda(tree, python):
+    line = last_line(python("setup.py", "build_ext", cwd=tree, SPIKECONV_CUDA="on", **COMPILER))
+    assert line == "spikeconv: SPIKECONV_CUDA must be auto, 0 or 1, got 'on'"
+
+
+def test_without_torch(tree, python):
+    line = last_line(python("-c", WITHOUT_TORCH, cwd=tree, **COMPILER))
+    assert line.startswith("spikeconv: building needs torch in this environment")
+    assert "--no-build-isolation" in line
+
+
+def test_source_that_does_not_compile_fails_the_build(tree, python, tmp_path):
+    broken = tmp_path / "spikeconv"
+    shutil.copytree(tree, broken, ignore=shutil.ignore_patterns("csrc", "build"))
+    (broken / "csrc").mkdir()
+    (broken / "csrc" / "module.cpp").write_text("int broken = ;\n")
+    answer = python("setup.py", "build_ext", cwd=broken, SPIKECONV_CUDA="0")
+    assert answer.returncode != 0
+    assert "module.cpp:1" in answer.stdout + answer.stderr

@@ -1,0 +1,59 @@
+"""`make` explains itself, and the suite's rule about skips holds."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+
+def test_help_lists_every_command(root):
+    phony = re.search(r"^\.PHONY: (.+)$", (root / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    answer = subprocess.run(["make"], cwd=root, capture_output=True, text=True, check=True)
+    assert re.findall(r"^  make (\w+) +\S", answer.stdout, re.MULTILINE) == phony[1].split()
+
+
+GREEN = """
+import pytest
+from conftest import HAS_GPU
+
+@pytest.mark.parametrize("backend", ["cpp", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_marked(backend):
+    assert backend == "cpp" or HAS_GPU
+"""
+
+UNMARKED = """
+import pytest
+
+@pytest.mark.skip(reason="needs a CUDA GPU")
+def test_by_mark():
+    pass
+
+def test_by_call():
+    pytest.skip("later")
+"""
+
+NOT_COLLECTED = """
+import pytest
+
+pytest.importorskip("no_such_package")
+"""
+
+
+def test_a_skip_fails_the_run_unless_marked_gpu(root, python, tmp_path):
+    for file in ("pyproject.toml", "tests/conftest.py"):
+        shutil.copy(root / file, tmp_path)
+    (tmp_path / "test_green.py").write_text(GREEN)
+    (tmp_path / "test_unmarked.py").write_text(UNMARKED)
+    (tmp_path / "test_gone.py").write_text(NOT_COLLECTED)
+
+    green = python("-m", "pytest", "test_green.py", cwd=tmp_path)
+    assert green.returncode == 0, green.stdout
+    red = python("-m", "pytest", ".", cwd=tmp_path)
+    assert red.returncode == 1
+    assert re.findall(r"^skipped without the mark gpu: (\S+)$", red.stdout, re.MULTILINE) == [
+        "test_gone.py",
+        "test_unmarked.py::test_by_call",
+        "test_unmarked.py::test_by_mark",
+    ]
