@@ -20,17 +20,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torc
 import torch
 from torch import Tensor
 
-import spikeconv
 from gate import Contestant, Gate
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory
+from ours import BACKENDS, DTYPES, EMITS, run, runnable
 from report import table, write_json
 from rivals import Scan, functional_torch_loop, spikingjelly_if, spikingjelly_missing, torch_loop
+from spikeconv import backends
 from timing import Times, interleaved, stopwatch_for
 
-EMITS = ("spikes", "psp", "uint8", "words", "count")
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-BACKENDS = {"cpu": ("cpp",), "cuda": ("triton", "cuda")}
 KEYS = ("dtype", "emit", "name")
 FIGURES = ("ns_per_element", "q25", "q75", "times_clone", "gb_per_s", "copy_share")
 
@@ -69,19 +67,13 @@ def current(T: int, N: int, dtype: torch.dtype, device: str) -> Tensor:
     return x.to(device=device, dtype=dtype)
 
 
-def ours(x: Tensor, backend: str, emit: str) -> Tensor:
-    """Our operator; the final membrane is not asked for, hence not written."""
-    emitted, _ = spikeconv.if_multistep(x, emit=emit, return_v=None, backend=backend)
-    return emitted
-
-
 def contestants(
     x: Tensor, backends: list[str], emits: list[str], compiler: str = "inductor"
 ) -> list[Contestant]:
     """Everyone who can run x; what cannot be tried at all is the caller's to name."""
     found = [Contestant("clone", x.clone, emit="copy")]
     found += [
-        Contestant(f"spikeconv-{backend}", partial(ours, x, backend, emit), emit)
+        Contestant(f"spikeconv-{backend}", partial(run, x, backend, emit), emit)
         for emit in emits
         for backend in backends
     ]
@@ -101,7 +93,7 @@ def contestants(
 
 def verdict(x: Tensor, contestant: Contestant, output: Tensor) -> str | None:
     """None if the output is the reference's bit for bit, else what is wrong with it."""
-    wanted = x if contestant.emit == "copy" else ours(x, "reference", contestant.emit)
+    wanted = x if contestant.emit == "copy" else run(x, "reference", contestant.emit)
     if output.dtype != wanted.dtype or output.shape != wanted.shape:
         return (
             f"wanted {wanted.dtype} {list(wanted.shape)}, got {output.dtype} {list(output.shape)}"
@@ -115,9 +107,8 @@ def verdict(x: Tensor, contestant: Contestant, output: Tensor) -> str | None:
 def _admit(options: argparse.Namespace, dtype: torch.dtype) -> Gate:
     x = current(options.T, options.N, dtype, options.device)
     gate = Gate()
-    reasons = spikeconv.backends()
-    able = [name for name in options.backends if reasons[name] is None]
-    gate.skipped |= {f"spikeconv-{b}": str(reasons[b]) for b in options.backends if b not in able}
+    able, unable = runnable(options.backends)
+    gate.skipped |= {f"spikeconv-{name}": reason for name, reason in unable.items()}
     if (missing := spikingjelly_missing()) is not None:
         gate.skipped["spikingjelly"] = missing
     # Without a compiled backend the reference stands for what a user of this machine gets.
@@ -179,7 +170,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--N", type=int, default=2**22, help="neurons")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
     parser.add_argument("--emits", nargs="+", choices=EMITS, default=list(EMITS))
-    parser.add_argument("--backends", nargs="+", choices=spikeconv.backends(), help="of ours")
+    parser.add_argument("--backends", nargs="+", choices=backends(), help="of ours")
     parser.add_argument("--device", choices=BACKENDS, default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import os
-import platform
 import subprocess
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+from spikeconv.environment import machine, versions
 
 Facts = dict[str, str | int | float | bool | None]
 
 
 def machine_facts(device: torch.device) -> Facts:
-    """CPU, threads, versions, commit and, on a GPU, its name: ready for JSON."""
+    """Processor, threads, versions, commit and, for a GPU, what its bandwidth depends on."""
     facts: Facts = {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "machine": machine(),
         "threads": torch.get_num_threads(),
         "isa": torch.backends.cpu.get_cpu_capability(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "triton": _version_of("triton"),
-        "spikeconv": _version_of("spikeconv"),
-        "spikingjelly": _version_of("spikingjelly"),
         "commit": _commit(),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "gpu": None,
+        "spikingjelly": _version_of("spikingjelly"),
+        **versions(),
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -39,33 +34,24 @@ def machine_facts(device: torch.device) -> Facts:
             "gpu": properties.name,
             "gpu_memory_gb": round(properties.total_memory / 1e9, 1),
             "gpu_processors": properties.multi_processor_count,
-            "cuda": torch.version.cuda,
         }
     return facts
 
 
 def machine_line(facts: Facts) -> str:
     """The facts in one line for the screen."""
-    head = f"{facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads, {facts['isa']}"
-    if facts["gpu"] is not None:
-        head = f"{facts['gpu']} (CUDA {facts['cuda']}); {head}"
     return (
-        f"{head}; load {facts['load']}; torch {facts['torch']}, triton {facts['triton']}; "
-        f"OMP_WAIT_POLICY={facts['omp_wait_policy']}; commit {facts['commit']}"
+        f"{facts['machine']}, {facts['isa']}; load {facts['load']}; torch {facts['torch']}, "
+        f"triton {facts['triton']}; OMP_WAIT_POLICY={facts['omp_wait_policy']}; "
+        f"commit {facts['commit']}"
     )
 
 
-def _cpu_model() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def _version_of(package: str) -> str | None:
-    return version(package) if importlib.util.find_spec(package) is not None else None
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _commit() -> str | None:

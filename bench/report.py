@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,15 +13,10 @@ Row = Mapping[str, object]
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write `content` so that a reader finds the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file, indent=2)
-            file.write("\n")
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    text = json.dumps(content, indent=2) + "\n"
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)
 
 
 def table(rows: Sequence[Row], columns: Sequence[str]) -> str:

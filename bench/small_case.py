@@ -1,0 +1,66 @@
+"""Every compiled backend, dtype and emit once on a few thousand neurons: food for a sanitizer.
+
+    compute-sanitizer --tool memcheck python bench/small_case.py
+
+Sizes are odd and the input is strided, so that every tail and every offset is exercised. The
+outputs must equal the reference's; the exit status is 1 otherwise, or if no backend could run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+
+import torch
+from torch import Tensor
+
+import spikeconv
+from ours import BACKENDS, DTYPES, EMITS, runnable
+
+T, N = 7, 3001
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and compare all cases."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", choices=BACKENDS, default="cuda")
+    options = parser.parse_args(arguments)
+    able, unable = runnable(list(BACKENDS[options.device]))
+    for name, reason in unable.items():
+        print(f"{name}: {reason}")
+    cases = list(itertools.product(able, DTYPES.values(), EMITS, (False, True), (False, True)))
+    wrong = [case for case in cases if not agrees(torch.device(options.device), *case)]
+    for case in wrong:
+        print(f"differs from the reference: {case}", file=sys.stderr)
+    print(f"{len(cases)} cases, {len(wrong)} wrong")
+    return 1 if wrong or not cases else 0
+
+
+def agrees(
+    device: torch.device,
+    backend: str,
+    dtype: torch.dtype,
+    emit: str,
+    strided: bool,
+    per_neuron: bool,
+) -> bool:
+    """Whether a backend gives the reference's bits, for what is emitted and for the membrane."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(T, 2 * N, generator=generator).to(device=device, dtype=dtype)
+    x = x[:, ::2] if strided else x[:, :N]
+    theta: Tensor | float = 1.0
+    if per_neuron:
+        theta = (torch.rand(N, generator=generator) + 0.5).to(device)
+
+    def outputs(name: str) -> tuple[Tensor, Tensor | None]:
+        return spikeconv.if_multistep(x, theta, 0.5, emit=emit, return_v="all", backend=name)
+
+    (emitted, v), (wanted, wanted_v) = outputs(backend), outputs("reference")
+    assert v is not None
+    assert wanted_v is not None
+    return torch.equal(emitted, wanted) and torch.equal(v, wanted_v)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
