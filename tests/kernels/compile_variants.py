@@ -1,0 +1,128 @@
+"""Compile variants of the kernel for GPUs that are not here, and print what came out as JSON.
+
+Run by test_compiled.py in a process without TRITON_INTERPRET. The launcher runs as always, on small
+tensors; in place of the kernel stands a recorder that compiles for what it was given.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, make_backend
+from triton.runtime.jit import create_function_from_signature
+
+from spikeconv.kernels import if_multistep
+from tests.kernels import if_case
+from tests.kernels.if_case import Case
+
+KERNEL = if_multistep.if_multistep_fwd_kernel
+OLDER_GPU = {"float32 spikes", "bfloat16 psp", "float16 words", "bfloat16 signed"}
+ACCESS = re.compile(r"\b(ld|st)\.global[.:\w]*?(?:\.v(\d))?\.[bsuf](\d+)\s")
+
+
+class Recorder:
+    """Stands for the kernel: compiles for one architecture instead of launching."""
+
+    def __init__(self, arch: int) -> None:
+        self.target = GPUTarget("cuda", arch, 32)
+        self.backend = make_backend(self.target)
+        self.binder = create_function_from_signature(KERNEL.signature, KERNEL.params, self.backend)
+        self.key = ""
+        self.compiled: Any = None
+        self.compiles = True
+
+    def __getitem__(self, grid: tuple[int]) -> Any:
+        return self.record
+
+    def record(self, **arguments: Any) -> None:
+        # What JITFunction.run does up to the launch.
+        arguments["debug"] = False
+        bound, specialization, given = self.binder(**arguments)
+        self.key = f"{specialization} {sorted(given.items())}"
+        if self.compiles:
+            options, signature, constants, attributes = KERNEL._pack_args(
+                self.backend, arguments, bound, specialization, given
+            )
+            source = ASTSource(KERNEL, signature, constants, attributes)
+            self.compiled = triton.compile(source, target=self.target, options=options.__dict__)
+
+
+def variants() -> dict[str, Case]:
+    """The calls whose code is looked at, by name."""
+    one, per_neuron, per_channel = torch.ones(()), torch.ones(4096), torch.ones(8, 1, 1)
+    made = {}
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        flat = Case(torch.zeros(16, 4096, dtype=dtype), one, one)
+        maps = replace(flat, x=torch.zeros(16, 4, 8, 16, 16, dtype=dtype))
+        rows = torch.zeros(16, 4, 8, 16, 32, dtype=dtype)[..., :16]
+        cases = {emit: replace(flat, emit=emit) for emit in if_case.EMITS} | {
+            "alone": replace(flat, return_v="none"),
+            "trace": replace(flat, return_v="all"),
+            "static": replace(flat, x=flat.x[0], T=16),
+            "hard": replace(flat, hard=True),
+            "signed": replace(flat, signed=True, emit="psp", count_init=one.int()),
+            "per neuron": replace(flat, theta=per_neuron, bias=per_neuron),
+            "per channel": replace(maps, theta=per_channel, v_init=per_channel, bias=per_channel),
+            "strided": replace(maps, x=rows, theta=per_channel),
+        }
+        made |= {f"{str(dtype).removeprefix('torch.')} {name}": c for name, c in cases.items()}
+    return made
+
+
+def facts(compiled: Any) -> dict[str, Any]:
+    """What the tests want to know of a compiled variant."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        command = [triton.knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    ptx = compiled.asm["ptx"]
+    return {
+        "ptx": ptx,
+        "ttir": compiled.asm["ttir"],
+        # ("ld" or "st", bytes) in the order of the code.
+        "accesses": [
+            (kind, int(count or 1) * int(bits) // 8) for kind, count, bits in ACCESS.findall(ptx)
+        ],
+        **{name: int(number) for name, number in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)},
+    }
+
+
+def keys() -> dict[str, str]:
+    """What a launch is looked up by, compiled code or not, for several T and N."""
+    recorder = Recorder(90)
+    recorder.compiles = False
+    if_multistep.if_multistep_fwd_kernel = recorder
+    made = {}
+    for T, N in [(1, 4096), (2, 4096), (16, 4096), (33, 4096), (16, 80), (16, 1003), (7, 4099)]:
+        if_case.run(Case(torch.zeros(T, N), torch.ones(()), torch.ones(())))
+        made[f"{T} {N}"] = recorder.key
+    return made
+
+
+def main() -> None:
+    if_case.DEVICE = "cpu"
+    built: dict[str, Any] = {}
+    for arch in (80, 90):
+        if_multistep.if_multistep_fwd_kernel = recorder = Recorder(arch)
+        for name, case in variants().items():
+            if arch == 90 or name in OLDER_GPU:
+                if_case.run(case)
+                built[f"sm_{arch} {name}"] = facts(recorder.compiled)
+    if_multistep.NARROW_LIMIT = 0
+    if_case.run(variants()["float32 per channel"])
+    built["sm_90 wide"] = facts(recorder.compiled)
+    json.dump({"variants": built, "keys": keys()}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
