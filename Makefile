@@ -53,6 +53,6 @@ $(VENV)/%.stamp: requirements/%.txt requirements/run.txt requirements/constraint
 	@touch $@
 
 $(VENV)/spikeconv.stamp: setup.py pyproject.toml $(NATIVE) $(VENV)/run.stamp
-	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation -e . \
-	    -c requirements/constraints.txt
+	@echo 'Building the extension: a minute or two.'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@

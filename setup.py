@@ -116,7 +116,7 @@ def sources(cuda: bool) -> list[str]:
 
 def extension_arguments() -> dict[str, Any]:
     """setup()'s arguments for the extension: none where no C++ compiler is found."""
-    if not sources(cuda=False) or find_compiler() is None:
+    if find_compiler() is None:
         return {}
     find_toolkit()
     os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_ARCHITECTURES)
