@@ -1,0 +1,58 @@
+"""Thresholds by name: the table of methods, and what happens to channels that were never active."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from spikeconv.calibrate.histogram import ChannelHistogram
+from spikeconv.calibrate.maximum import maximum
+from spikeconv.calibrate.mse import mse
+from spikeconv.calibrate.percentile import percentile
+
+GRANULARITIES = ("layer", "channel")
+
+# From the histogram of a layer's currents, the steps T, the start v_init / theta, and the percent.
+THRESHOLDS: dict[str, Callable[[ChannelHistogram, int, float, float], Tensor]] = {
+    "max": lambda histogram, T, start, percent: maximum(histogram),
+    "percentile": lambda histogram, T, start, percent: percentile(histogram, percent),
+    "mse": lambda histogram, T, start, percent: mse(histogram, T, start),
+}
+
+
+def check_options(threshold: str, granularity: str, percent: float) -> None:
+    """Raise ValueError for an option that is not known."""
+    if threshold not in THRESHOLDS:
+        known = ", ".join(map(repr, THRESHOLDS))
+        raise ValueError(f"convert: threshold must be one of {known}, got {threshold!r}")
+    if granularity not in GRANULARITIES:
+        known = ", ".join(map(repr, GRANULARITIES))
+        raise ValueError(f"convert: granularity must be one of {known}, got {granularity!r}")
+    if not isinstance(percent, int | float) or not 0 < percent <= 100:
+        raise ValueError(f"convert: percentile must be above 0 and at most 100, got {percent!r}")
+
+
+def thresholds(
+    histogram: ChannelHistogram,
+    *,
+    threshold: str,
+    granularity: str,
+    T: int,
+    start: float,
+    percent: float,
+) -> tuple[Tensor, int]:
+    """Positive thresholds ``[C]``, or ``[1]`` per layer, and how many channels were never active.
+
+    A channel that was never active gets the layer's largest threshold, under which a stray current
+    has least effect; a layer without any activity gets 1.
+    """
+    source = histogram.merged() if granularity == "layer" else histogram
+    theta = THRESHOLDS[threshold](source, T, start, percent)
+    active = (source.largest > 0) & (theta > 0)
+    # A percentile can be 0 for a channel that is rarely active; its largest activation is not.
+    theta = torch.where(active, theta, source.largest)
+    fallback = theta.max() if bool(theta.max() > 0) else torch.ones_like(theta.max())
+    theta = torch.where(theta > 0, theta, fallback)
+    return theta, int((histogram.largest <= 0).sum())

@@ -1,0 +1,38 @@
+"""What conversion says when a network cannot be converted: everything at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing in the network that cannot be converted.
+
+    Attributes:
+        path: dotted path of the module whose forward holds it; "" is the network itself.
+        operation: what is called there, as a user would write it.
+        line: ``file:line`` of the call, or "" where it is not known.
+        reason: why it cannot be converted, and what to do.
+    """
+
+    path: str
+    operation: str
+    line: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = self.path or "(the network itself)"
+        at = f" at {self.line}" if self.line else ""
+        return f"{where}: {self.operation}{at}: {self.reason}"
+
+
+class ConversionError(ValueError):
+    """The network cannot be converted; `problems` holds every reason, the message lists them."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = "1 thing" if len(problems) == 1 else f"{len(problems)} things"
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"convert: {count} in this network cannot be converted:\n{lines}")

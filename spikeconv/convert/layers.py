@@ -1,0 +1,71 @@
+"""The two layers of a converted network that torch does not have: the rectifier to be replaced, and
+max pooling of a signal that varies in time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+class Rectifier(nn.Module):
+    """min(max(x, 0), cap): every spelling of ReLU, as the ANN has it and the neuron stands for it."""
+
+    def __init__(self, cap: float = math.inf) -> None:
+        super().__init__()
+        self.cap = cap
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(min=0) if math.isinf(self.cap) else x.clamp(0, self.cap)
+
+    def extra_repr(self) -> str:
+        return "" if math.isinf(self.cap) else f"cap={self.cap:g}"
+
+
+@dataclass
+class PoolState:
+    """What a temporal max pool carries from one chunk of time to the next."""
+
+    total: Tensor | None = None
+    pooled: Tensor | None = None
+
+
+def temporal_max_pool(pool: nn.Module, x: Tensor, state: PoolState) -> Tensor:
+    """Max pooling of the running sum, emitted as its increments.
+
+    With c_t = x_1 + ... + x_t, step t gives pool(c_t) - pool(c_{t-1}), so the sum over time is
+    pool(c_T): the pool of the mean signal, which is the ANN's, where pooling every step for itself
+    would give the mean of maxima, which is larger.
+
+    Args:
+        pool: a max pool over ``[B, ...]``.
+        x: ``[T, B, ...]``.
+        state: carried on to the next chunk of time; changed.
+
+    Returns:
+        ``[T, B, ...]`` pooled.
+    """
+    total = torch.zeros_like(x[0]) if state.total is None else state.total
+    pooled = pool(total) if state.pooled is None else state.pooled
+    steps = []
+    for current in x:
+        total = total + current
+        before, pooled = pooled, pool(total)
+        steps.append(pooled - before)
+    state.total, state.pooled = total, pooled
+    return torch.stack(steps)
+
+
+def reshape_samples(x: Tensor, *sizes: int) -> Tensor:
+    """Reshape every sample of ``[B, ...]`` to `sizes`; the batch size is x's own.
+
+    >>> reshape_samples(torch.zeros(4, 2, 3), -1).shape
+    torch.Size([4, 6])
+    """
+    if x.numel() == 0 and -1 in sizes:
+        known = math.prod(size for size in sizes if size != -1)
+        inferred = math.prod(x.shape[1:]) // known if known else 0
+        sizes = tuple(inferred if size == -1 else size for size in sizes)
+    return x.reshape(x.shape[0], *sizes)

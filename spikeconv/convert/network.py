@@ -1,0 +1,211 @@
+"""The spiking network: a program with its layers and neurons, as one module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeconv.convert.analog import Observer, run_analog
+from spikeconv.convert.monitor import Monitor
+from spikeconv.convert.program import Program, map_tensors
+from spikeconv.convert.report import Report, layer_report
+from spikeconv.convert.simulation import Simulation
+from spikeconv.neuron import IFNode
+
+READOUTS = ("mean", "all")
+
+# Steps that run at once hold about so many values of the widest layer: a gigabyte in float32
+# together with its input and output, however large T is.
+_VALUES_AT_ONCE = 2**26
+
+
+class SpikingNetwork(nn.Module):
+    """A converted network: T time-steps of integrate-and-fire neurons in one call.
+
+    The image is the input current, the same at every step (direct coding). What is the same at
+    every step is computed once, and so is what is linear after the last neuron, on the mean of its
+    spikes; both are exact. No state is kept between calls. It has no training mode.
+
+    `convert` and `SpikingResNet.from_ann` make one.
+
+    Attributes:
+        T: time-steps of a call that does not say.
+        neurons: the `IFNode` of every call site of an activation, by name.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        layers: dict[str, nn.Module],
+        neurons: dict[str, IFNode],
+        constants: dict[str, Tensor],
+        T: int,
+        report: Report,
+    ) -> None:
+        super().__init__()
+        self.check_program(program)
+        self.program = program
+        self.layers = nn.ModuleDict(layers)
+        self.neurons = nn.ModuleDict(neurons)
+        for name, value in constants.items():
+            self.register_buffer(f"constant_{name}", value)
+        self.T = T
+        self._report = report
+        self._monitor: Monitor | None = None
+        self.eval()
+
+    @classmethod
+    def check_program(cls, program: Program) -> None:
+        """Raise TypeError where a subclass does not stand for such a network."""
+
+    def train(self, mode: bool = True) -> SpikingNetwork:
+        """Stay in evaluation mode: batch norm that could not be folded must keep its statistics."""
+        return super().train(False)
+
+    def forward(self, x: Tensor, T: int | None = None, readout: str = "mean") -> Any:
+        """Run the network.
+
+        Args:
+            x: images ``[B, *]``, as the ANN takes them. An image with NaN or infinity in it gives
+                NaN logits.
+            T: time-steps >= 1, default ``self.T``.
+            readout: ``"mean"`` for the output on the mean over all steps, ``"all"`` for the output
+                on the mean of the steps so far, after every step.
+
+        Returns:
+            The ANN's output structure, with tensors ``[B, *]``, or ``[T, B, *]`` for ``"all"``.
+
+        Raises:
+            TypeError, ValueError: naming the argument.
+        """
+        self._check_input(x)
+        steps = self._check_steps(T)
+        if readout not in READOUTS:
+            raise ValueError(
+                f"SpikingNetwork: readout must be one of {', '.join(map(repr, READOUTS))}, "
+                f"got {readout!r}"
+            )
+        simulation = Simulation(
+            self.program, self.layers, self.neurons, self.weights(), x, self._monitor
+        )
+        at_once = self.steps_at_once(x)
+        if readout == "mean":
+            output = simulation.mean_output(steps, at_once)
+            return map_tensors(lambda y: y + _nan_where_bad(x, y), output)
+        chunks = [
+            map_tensors(lambda y: y.unflatten(0, (-1, len(x))), chunk)
+            for chunk in simulation.running_outputs(steps, at_once)
+        ]
+        return map_tensors(lambda *ys: torch.cat(ys) + _nan_where_bad(x, ys[0][0]), *chunks)
+
+    def analog(self, x: Tensor, observe: Observer | None = None) -> Any:
+        """The same network as an ANN: every neuron is the rectifier that it stands for.
+
+        Args:
+            x: images ``[B, *]``.
+            observe: called with every neuron's name, pre-activation and activation ``[B, *]``.
+        """
+        self._check_input(x)
+        return run_analog(self.program, self.layers, self.weights(), x, observe)
+
+    def steps_at_once(self, x: Tensor) -> int:
+        """Time-steps that run together for such a batch; more are run in chunks, v handed over."""
+        scale = x[0].numel() / max(1, math.prod(self.program.input_shape)) if len(x) else 1.0
+        widest = max(1.0, self.program.widest * scale * len(x))
+        return max(1, int(_VALUES_AT_ONCE / widest))
+
+    @contextmanager
+    def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:
+        """Count the spikes of the calls made inside the block; this costs time.
+
+        Args:
+            keep_counts: also keep every neuron's net count, in ``counts``.
+        """
+        self._monitor = Monitor(keep_counts)
+        try:
+            yield self._monitor
+        finally:
+            self._monitor = None
+
+    def report(self, x: Tensor | None = None) -> Report:
+        """What conversion did, layer by layer: thresholds, firing, and the error against the ANN.
+
+        Args:
+            x: images to measure on; without, the figures measured on calibration images when the
+                network was converted.
+        """
+        if x is None:
+            return self._report
+        return self._measure(x, {row.name: row.dead_channels for row in self._report.rows})
+
+    def describe(self, x: Tensor, dead_channels: dict[str, int]) -> None:
+        """Set what `report()` says from a measurement on images x."""
+        self._report = self._measure(x, dead_channels)
+
+    def _measure(self, x: Tensor, dead_channels: dict[str, int]) -> Report:
+        activations: dict[str, Tensor] = {}
+        with torch.no_grad():
+            self.analog(x, lambda name, before, after: activations.update({name: after}))
+            with self.monitor(keep_counts=True) as monitor:
+                self(x)
+        rates, never = monitor.firing_rates(), monitor.never_fired()
+        rows = [
+            layer_report(
+                name=step.name,
+                layer=step.label,
+                node=self.neurons[step.name],
+                activation=activations[step.name],
+                count=monitor.counts[step.name],
+                T=self.T,
+                firing_rate=rates[step.name],
+                never_fired=never[step.name],
+                dead_channels=dead_channels[step.name],
+            )
+            for step in self.program.neurons()
+        ]
+        return Report(tuple(rows), self.T, len(x), self._report.settings)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights that functions read, by name of their step."""
+        prefix = "constant_"
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self._buffers.items()
+            if value is not None and name.startswith(prefix)
+        }
+
+    def _check_steps(self, T: int | None) -> int:
+        if T is None:
+            return self.T
+        if isinstance(T, bool) or not isinstance(T, int):
+            raise TypeError(f"SpikingNetwork: T must be an integer, got {type(T).__name__}")
+        if T < 1:
+            raise ValueError(f"SpikingNetwork: T must be at least 1, got {T}")
+        return T
+
+    def _check_input(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            given = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"SpikingNetwork: x must be a floating-point tensor, got {given}")
+        wanted = self.program.input_shape
+        if x.dim() != len(wanted) + 1 or (x.dim() > 1 and x.shape[1] != wanted[0]):
+            shape = ", ".join(["B", *map(str, wanted)])
+            raise ValueError(
+                f"SpikingNetwork: x must be a batch like [{shape}], got shape {list(x.shape)}"
+            )
+
+    def extra_repr(self) -> str:
+        return f"T={self.T}"
+
+
+def _nan_where_bad(x: Tensor, like: Tensor) -> Tensor:
+    """0 per image, NaN where it holds NaN or infinity, to be added to an output ``[B, *]``.
+
+    A neuron swallows NaN (it just does not fire), so without this a broken image would look fine.
+    """
+    return (x.flatten(1) * 0).sum(1).view(-1, *[1] * (like.dim() - 1)).to(like.dtype)

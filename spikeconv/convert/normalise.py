@@ -1,0 +1,202 @@
+"""Pass 2: the traced graph in one spelling, with batch norm folded and max pools before neurons.
+
+After it, a graph holds rectifiers, max pools and batch norms as modules, nothing that does nothing,
+nothing that writes in place, and reshapes that take the batch size from their operand.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from spikeconv.convert import vocabulary
+from spikeconv.convert.layers import Rectifier, reshape_samples
+from spikeconv.convert.trace import called, spelling
+
+_POOL_SPELLINGS: dict[Callable[..., Any], tuple[type[nn.Module], tuple[str, ...]]] = {}
+for _dim in (1, 2, 3):
+    _window = ("kernel_size", "stride", "padding", "dilation")
+    _pool = getattr(nn, f"MaxPool{_dim}d")
+    _POOL_SPELLINGS[getattr(F, f"max_pool{_dim}d")] = (_pool, (*_window, "ceil_mode"))
+    _POOL_SPELLINGS[getattr(torch, f"max_pool{_dim}d")] = (_pool, (*_window, "ceil_mode"))
+    _POOL_SPELLINGS[getattr(F, f"adaptive_max_pool{_dim}d")] = (
+        getattr(nn, f"AdaptiveMaxPool{_dim}d"),
+        ("output_size",),
+    )
+
+
+def normalise(traced: fx.GraphModule) -> None:
+    """Bring a traced network into the form above, in place; what is not understood stays."""
+    out_of_place(traced)
+    drop_inert(traced)
+    unify_spellings(traced)
+    fold_batch_norms(traced)
+    pools_before_neurons(traced)
+    traced.graph.eliminate_dead_code()
+    traced.graph.lint()
+
+
+def _modules(traced: fx.GraphModule) -> dict[str, nn.Module]:
+    return dict(traced.named_modules())
+
+
+def _call_new_module(traced: fx.GraphModule, node: fx.Node, x: fx.Node, module: nn.Module) -> None:
+    """Make `node` the call `module(x)` of a layer of its own."""
+    taken = dict(traced.named_modules())
+    name = next(n for i in itertools.count() if (n := f"{node.name}_layer{i or ''}") not in taken)
+    traced.add_submodule(name, module)
+    node.op, node.target, node.args, node.kwargs = "call_module", name, (x,), {}
+
+
+def out_of_place(traced: fx.GraphModule) -> None:
+    """Undo writing in place: what reads an overwritten value later reads the new one, as it did."""
+    modules = _modules(traced)
+    order = {node: index for index, node in enumerate(traced.graph.nodes)}
+    for node in traced.graph.nodes:
+        if node.op in ("call_function", "call_method", "call_module") and (
+            vocabulary.writes_in_place(node, modules)
+        ):
+            written = node.args[0]
+            if isinstance(written, fx.Node):
+                written.replace_all_uses_with(
+                    node, delete_user_cb=lambda user, here=order[node]: order[user] > here
+                )
+            other = vocabulary.IN_PLACE.get(node.target)
+            if other is not None:
+                node.op = "call_method" if isinstance(other, str) else "call_function"
+                node.target = other
+
+
+def drop_inert(traced: fx.GraphModule) -> None:
+    """Remove dropout, identities and copies."""
+    modules = _modules(traced)
+    for node in list(traced.graph.nodes):
+        if node.op.startswith("call") and vocabulary.is_dropped(node, modules):
+            node.replace_all_uses_with(node.args[0])
+            traced.graph.erase_node(node)
+
+
+def unify_spellings(traced: fx.GraphModule) -> None:
+    """One rectifier, one max pool, one batch norm, one reshape, whatever the user wrote."""
+    modules = _modules(traced)
+    for node in traced.graph.nodes:
+        if not node.op.startswith("call") or not isinstance(_first(node), fx.Node):
+            continue
+        cap = vocabulary.rectifier_cap(node, modules)
+        if cap is not None:
+            if node.op != "call_module":
+                _name_call_site(node, modules)
+            _call_new_module(traced, node, _first(node), Rectifier(cap))
+        elif node.target in _POOL_SPELLINGS and not vocabulary.returns_indices(node, modules):
+            pool, names = _POOL_SPELLINGS[node.target]
+            given = {
+                name: vocabulary.argument(node, position + 1, name)
+                for position, name in enumerate(names)
+            }
+            options = {name: value for name, value in given.items() if value is not None}
+            _call_new_module(traced, node, _first(node), pool(**options))
+        elif _is_reshape(node):
+            _reshape_samples(node)
+
+
+def _name_call_site(node: fx.Node, modules: dict[str, nn.Module]) -> None:
+    """A function's or method's call, soon a module's, gets a path: its owner's and its own name."""
+    own = spelling(node, modules).rpartition(".")[2]
+    owner = node.meta["path"]
+    node.meta["path"] = f"{owner}.{own}" if owner else own
+
+
+def _first(node: fx.Node) -> Any:
+    return vocabulary.argument(node, 0, "input")
+
+
+def _is_reshape(node: fx.Node) -> bool:
+    if node.op == "call_method":
+        return node.target in vocabulary.RESHAPE_METHODS
+    return node.target is torch.reshape
+
+
+def _reshape_samples(node: fx.Node) -> None:
+    """`x.view(batch, *sizes)` to `reshape_samples(x, *sizes)`, whatever gives the batch size."""
+    x, *sizes = node.args
+    if not sizes:
+        sizes = [node.kwargs.get("size", node.kwargs.get("shape"))]
+    if len(sizes) == 1 and isinstance(sizes[0], list | tuple):
+        sizes = list(sizes[0])
+    if len(sizes) >= 2 and not isinstance(sizes[0], torch.dtype):
+        node.op, node.target = "call_function", reshape_samples
+        node.args, node.kwargs = (x, *sizes[1:]), {}
+
+
+def fold_batch_norms(traced: fx.GraphModule) -> None:
+    """Fold every batch norm that reads a convolution or linear layer of its own into its weights.
+
+    w' = w * gamma / sqrt(var + eps) per output channel, b' = (b - mean) * gamma / sqrt(var + eps)
+    + beta. Another batch norm, before a layer or after an activation, stays: it is affine.
+    """
+    modules = _modules(traced)
+    for node in list(traced.graph.nodes):
+        if node.op != "call_module":
+            continue
+        norm = called(node, modules)
+        source = _first(node)
+        if (
+            not isinstance(norm, vocabulary.BATCH_NORMS)
+            or not vocabulary.is_linear(node, modules)
+            or not isinstance(source, fx.Node)
+            or source.op != "call_module"
+            or len(source.users) != 1
+        ):
+            continue
+        layer = called(source, modules)
+        if isinstance(layer, vocabulary.CONVOLUTIONS):
+            fused: nn.Module = fuse_conv_bn_eval(layer, norm)
+        elif isinstance(layer, vocabulary.TRANSPOSED) and layer.groups == 1:
+            fused = fuse_conv_bn_eval(layer, norm, transpose=True)
+        elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+            if len(source.meta.get("shape", (0, 0))) != 2:  # [B, L, F]: the norm is over L
+                continue
+            fused = fuse_linear_bn_eval(layer, norm)
+        else:
+            continue
+        _call_new_module(traced, node, source.args[0], fused.requires_grad_(False))
+        node.meta["path"] = source.meta["path"]
+        traced.graph.erase_node(source)
+
+
+def pools_before_neurons(traced: fx.GraphModule) -> None:
+    """Max pooling of a rectifier's output becomes a rectifier of pooled currents.
+
+    max(relu(a), relu(b)) = relu(max(a, b)), exactly. A rectifier with other readers stays for them.
+    """
+    modules = _modules(traced)
+    moved = True
+    while moved:
+        moved = False
+        for node in traced.graph.nodes:
+            if node.op != "call_module" or not vocabulary.is_max_pool(node, modules):
+                continue
+            neuron = _first(node)
+            rectifier = called(neuron, modules) if neuron.op == "call_module" else None
+            if isinstance(rectifier, Rectifier):
+                _swap(traced, neuron, node, rectifier)
+                modules = _modules(traced)
+                moved = True
+                break
+
+
+def _swap(traced: fx.GraphModule, neuron: fx.Node, pool: fx.Node, rectifier: Rectifier) -> None:
+    with traced.graph.inserting_before(pool):
+        pooled = traced.graph.call_module(str(pool.target), (neuron.args[0],))
+        pooled.meta.update(pool.meta)
+    path, line = neuron.meta["path"], neuron.meta["line"]
+    _call_new_module(traced, pool, pooled, Rectifier(rectifier.cap))
+    pool.meta.update(path=path, line=line)
+    if not neuron.users:
+        traced.graph.erase_node(neuron)

@@ -1,0 +1,112 @@
+"""What a converted network says about itself, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from spikeconv.neuron import IFNode
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One neuron layer: its parameters, how it fires, and how far its mean is from the ANN's.
+
+    Attributes:
+        name: key in `SpikingNetwork.neurons`.
+        layer: where the activation stands in the network that was converted.
+        shape: neurons of one image.
+        v_threshold: (least, mean, largest) threshold.
+        v_init: (least, mean, largest) initial potential, in units of the threshold.
+        firing_rate: spikes of either sign per neuron and time-step, 0 to 1.
+        never_fired: share of neurons that fired for no image, 0 to 1.
+        error: ||theta * count / T - a|| / ||a|| over all images, a the ANN's activation.
+        dead_channels: channels that were never active in calibration; their threshold is a guess.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    v_threshold: tuple[float, float, float]
+    v_init: tuple[float, float, float]
+    firing_rate: float
+    never_fired: float
+    error: float
+    dead_channels: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """All neuron layers of a network, in order, and what they were measured on."""
+
+    rows: tuple[LayerReport, ...]
+    T: int
+    images: int
+    settings: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        head = ("layer", "neurons", "threshold", "v_init/theta", "rate", "never fired", "error")
+        table = [head] + [
+            (
+                row.layer,
+                "x".join(map(str, row.shape)),
+                _range(row.v_threshold),
+                _range(row.v_init),
+                f"{row.firing_rate:.3f}",
+                f"{row.never_fired:.1%}",
+                f"{row.error:.3f}",
+            )
+            for row in self.rows
+        ]
+        widths = [max(len(line[column]) for line in table) for column in range(len(head))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in table]
+        settings = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        title = f"{len(self.rows)} neuron layers; measured on {self.images} images at T={self.T}"
+        dead = sum(row.dead_channels for row in self.rows)
+        notes = [f"{dead} channels were never active in calibration"] if dead else []
+        return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])
+
+
+def _range(values: tuple[float, float, float]) -> str:
+    low, mean, high = values
+    return f"{mean:.3g}" if low == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _spread(values: Tensor) -> tuple[float, float, float]:
+    values = values.double()
+    return values.min().item(), values.mean().item(), values.max().item()
+
+
+def layer_report(
+    name: str,
+    layer: str,
+    node: IFNode,
+    activation: Tensor,
+    count: Tensor,
+    T: int,
+    firing_rate: float,
+    never_fired: float,
+    dead_channels: int,
+) -> LayerReport:
+    """The row of one layer, from the ANN's activation and the net count ``[B, *]`` of T steps."""
+    wanted = activation.double()
+    got = count.double() * node.v_threshold.double() / T
+    size = wanted.norm().item()
+    difference = (got - wanted).norm().item()
+    return LayerReport(
+        name=name,
+        layer=layer,
+        shape=tuple(activation.shape[1:]),
+        v_threshold=_spread(node.v_threshold),
+        v_init=_spread(node.v_init / node.v_threshold),
+        firing_rate=firing_rate,
+        never_fired=never_fired,
+        error=difference / size if size else float(difference > 0),
+        dead_channels=dead_channels,
+    )

@@ -1,0 +1,275 @@
+"""What conversion understands: every spelling of a rectifier, and what is linear in its signal."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from spikeconv.convert.trace import called
+
+# Layers that do nothing at inference.
+DROPPED_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d) + (
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
+DROPPED_FUNCTIONS = frozenset(
+    {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
+)
+DROPPED_METHODS = frozenset({"contiguous", "detach", "clone"})
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+LINEAR_MODULES = (
+    *CONVOLUTIONS,
+    *TRANSPOSED,
+    *BATCH_NORMS,
+    nn.Linear,
+    nn.AvgPool1d,
+    nn.AvgPool2d,
+    nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d,
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveAvgPool3d,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.ConstantPad1d,
+    nn.ConstantPad2d,
+    nn.ConstantPad3d,
+    nn.ReflectionPad1d,
+    nn.ReflectionPad2d,
+    nn.ReflectionPad3d,
+    nn.ReplicationPad1d,
+    nn.ReplicationPad2d,
+    nn.ReplicationPad3d,
+    nn.CircularPad1d,
+    nn.CircularPad2d,
+    nn.CircularPad3d,
+    nn.Upsample,
+    nn.PixelShuffle,
+    nn.PixelUnshuffle,
+    nn.ChannelShuffle,
+    nn.Unfold,
+    nn.Fold,
+)
+
+MAX_POOL_MODULES = (
+    nn.MaxPool1d,
+    nn.MaxPool2d,
+    nn.MaxPool3d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d,
+    nn.AdaptiveMaxPool3d,
+)
+# torch.nn.functional's pools are dispatchers over return_indices; a trace records either form.
+MAX_POOL_FUNCTIONS = frozenset(
+    {torch.max_pool1d, torch.max_pool2d, torch.max_pool3d}
+    | {F.max_pool1d, F.max_pool2d, F.max_pool3d}
+    | {F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d}
+)
+
+# Elementwise in two operands, so a value without time may be broadcast over time.
+SUM_FUNCTIONS = frozenset({operator.add, operator.sub, torch.add, torch.sub, torch.subtract})
+SUM_METHODS = frozenset({"add", "sub", "subtract"})
+PRODUCT_FUNCTIONS = frozenset(
+    {operator.mul, operator.truediv, torch.mul, torch.multiply, torch.div, torch.divide}
+    | {torch.true_divide}
+)
+PRODUCT_METHODS = frozenset({"mul", "multiply", "div", "divide", "true_divide"})
+
+LINEAR_FUNCTIONS = frozenset(
+    {
+        operator.neg,
+        operator.getitem,
+        torch.neg,
+        torch.negative,
+        torch.cat,
+        torch.concat,
+        torch.concatenate,
+        torch.stack,
+        torch.flatten,
+        torch.reshape,
+        torch.permute,
+        torch.transpose,
+        torch.swapaxes,
+        torch.movedim,
+        torch.squeeze,
+        torch.unsqueeze,
+        torch.chunk,
+        torch.split,
+        torch.narrow,
+        torch.mean,
+        torch.sum,
+        torch.flip,
+        torch.roll,
+        torch.conv1d,
+        torch.conv2d,
+        torch.conv3d,
+        torch.conv_transpose1d,
+        torch.conv_transpose2d,
+        torch.conv_transpose3d,
+        F.linear,
+        F.avg_pool1d,
+        F.avg_pool2d,
+        F.avg_pool3d,
+        F.adaptive_avg_pool1d,
+        F.adaptive_avg_pool2d,
+        F.adaptive_avg_pool3d,
+        F.pad,
+        F.interpolate,
+        F.upsample,
+        F.pixel_shuffle,
+        F.pixel_unshuffle,
+        F.unfold,
+        F.fold,
+    }
+)
+RESHAPE_METHODS = frozenset({"view", "reshape"})
+LINEAR_METHODS = RESHAPE_METHODS | frozenset(
+    {
+        "neg",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "swapaxes",
+        "movedim",
+        "squeeze",
+        "unsqueeze",
+        "chunk",
+        "split",
+        "narrow",
+        "mean",
+        "sum",
+        "flip",
+        "roll",
+    }
+)
+
+# A call that writes into its first operand, and the call that gives the same without writing.
+IN_PLACE: dict[Callable[..., Any] | str, Callable[..., Any] | str] = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+    F.relu_: F.relu,
+    torch.relu_: torch.relu,
+    F.hardtanh_: F.hardtanh,
+    torch.clamp_: torch.clamp,
+    torch.clamp_min_: torch.clamp_min,
+    F.threshold_: F.threshold,
+    "relu_": "relu",
+    "clamp_": "clamp",
+    "clip_": "clip",
+    "clamp_min_": "clamp_min",
+    "add_": "add",
+    "sub_": "sub",
+    "mul_": "mul",
+    "div_": "div",
+    "squeeze_": "squeeze",
+    "unsqueeze_": "unsqueeze",
+}
+_INPLACE_FLAG = frozenset({F.relu, F.relu6, F.hardtanh, F.threshold, F.dropout})
+
+
+def argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
+    """An argument given by position or by name."""
+    if position < len(node.args):
+        return node.args[position]
+    return node.kwargs.get(name, default)
+
+
+def writes_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether the call changes its first operand, which then is seen by later readers of it."""
+    target = called(node, modules)
+    if isinstance(target, nn.Module):
+        return bool(getattr(target, "inplace", False))
+    if target in IN_PLACE:
+        return True
+    position = {F.relu: 1, F.relu6: 1, F.hardtanh: 3, F.threshold: 3, F.dropout: 3}
+    return target in _INPLACE_FLAG and bool(argument(node, position[target], "inplace", False))
+
+
+def rectifier_cap(node: fx.Node, modules: dict[str, nn.Module]) -> float | None:
+    """The upper bound of a rectifier max(x, 0) or min(max(x, 0), cap); infinity for ReLU.
+
+    None where the call is not a rectifier.
+    """
+    target = called(node, modules)
+    if isinstance(target, nn.ReLU) or target in (F.relu, torch.relu, "relu"):
+        return math.inf
+    if target is F.relu6:
+        return 6.0
+    if isinstance(target, nn.Hardtanh):  # ReLU6 is one
+        low, high = target.min_val, target.max_val
+    elif isinstance(target, nn.Threshold):
+        return math.inf if target.threshold == 0 and target.value == 0 else None
+    elif target is F.threshold:
+        ends = (argument(node, 1, "threshold"), argument(node, 2, "value"))
+        return math.inf if ends == (0, 0) else None
+    elif target is F.hardtanh:
+        low, high = argument(node, 1, "min_val", -1.0), argument(node, 2, "max_val", 1.0)
+    elif target in (torch.clamp, torch.clip, "clamp", "clip"):
+        low, high = argument(node, 1, "min"), argument(node, 2, "max")
+    elif target in (torch.clamp_min, "clamp_min"):
+        low, high = argument(node, 1, "min"), None
+    else:
+        return None
+    high = math.inf if high is None else high
+    if isinstance(low, int | float) and isinstance(high, int | float) and low == 0 < high:
+        return float(high)
+    return None
+
+
+def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether the call does nothing at inference."""
+    target = called(node, modules)
+    if isinstance(target, nn.Module):
+        return isinstance(target, DROPPED_MODULES)
+    if target in DROPPED_FUNCTIONS:
+        return not argument(node, 2, "training", True)
+    return target in DROPPED_METHODS if node.op == "call_method" else False
+
+
+def is_max_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether the call is max pooling of any spelling."""
+    target = called(node, modules)
+    return isinstance(target, MAX_POOL_MODULES) or target in MAX_POOL_FUNCTIONS
+
+
+def returns_indices(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether a max pool also returns where its maxima lie."""
+    target = called(node, modules)
+    own = getattr(target, "return_indices", False)
+    return bool(own or node.kwargs.get("return_indices", False))
+
+
+def is_sum(node: fx.Node) -> bool:
+    """Whether the call adds or subtracts elementwise."""
+    return node.target in (SUM_METHODS if node.op == "call_method" else SUM_FUNCTIONS)
+
+
+def is_product(node: fx.Node) -> bool:
+    """Whether the call multiplies or divides elementwise."""
+    return node.target in (PRODUCT_METHODS if node.op == "call_method" else PRODUCT_FUNCTIONS)
+
+
+def is_linear(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether the call is affine in its signal operands, each image for itself."""
+    target = called(node, modules)
+    if isinstance(target, BATCH_NORMS):
+        return target.track_running_stats and target.running_mean is not None
+    if isinstance(target, nn.Module):
+        return isinstance(target, LINEAR_MODULES)
+    if target is F.batch_norm:
+        return not argument(node, 5, "training", False) and argument(node, 1, "running_mean")
+    if node.op == "call_method":
+        return target in LINEAR_METHODS
+    return target in LINEAR_FUNCTIONS
