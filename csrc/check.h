@@ -1,0 +1,79 @@
+// Checks that the native operators make before they touch memory. Every message names the operator
+// and the argument, says what is wanted and what was given. Called through Python these checks
+// repeat what spikeconv/ops has checked already; they are here for whoever calls the operators
+// directly.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
+
+namespace spikeconv {
+
+// The number of elements of `sizes`, which must be positive in number and not negative.
+inline int64_t checked_numel(const char* op, at::IntArrayRef sizes) {
+  TORCH_CHECK(!sizes.empty(), op, ": sizes must have at least one entry, got []");
+  int64_t numel = 1;
+  bool overflow = false;
+  for (const int64_t size : sizes) {
+    TORCH_CHECK(size >= 0, op, ": sizes must not be negative, got ", sizes);
+    overflow |= size != 0 && __builtin_mul_overflow(numel, size, &numel);
+  }
+  for (const int64_t size : sizes) {
+    if (size == 0) {
+      return 0;
+    }
+  }
+  TORCH_CHECK(!overflow, op, ": the product of sizes must fit in 64 bits, got ", sizes);
+  return numel;
+}
+
+inline void check_tensor(const char* op, const char* name, const at::Tensor& tensor,
+                         at::ScalarType dtype, at::Device device) {
+  TORCH_CHECK(tensor.defined(), op, ": ", name, " must be a tensor, got None");
+  TORCH_CHECK(tensor.layout() == at::kStrided, op, ": ", name, " must be strided, got ",
+              tensor.layout());
+  TORCH_CHECK(tensor.scalar_type() == dtype, op, ": ", name, " must have dtype ", dtype, ", got ",
+              tensor.scalar_type());
+  TORCH_CHECK(tensor.device() == device, op, ": ", name, " must be on x's device ", device,
+              ", got ", tensor.device());
+}
+
+// An output holds exactly `numel` elements, each in a place of its own and without holes between.
+inline void check_output(const char* op, const char* name, const at::Tensor& tensor,
+                         int64_t numel) {
+  TORCH_CHECK(tensor.numel() == numel, op, ": ", name, " must have ", numel, " elements, got ",
+              tensor.numel());
+  TORCH_CHECK(tensor.is_non_overlapping_and_dense(), op, ": ", name, " must be dense, got strides ",
+              tensor.strides(), " for shape ", tensor.sizes());
+}
+
+// Every element that the walk over `sizes` with `strides`, repeated `steps` times `stride_t` apart,
+// can reach lies in the tensor's storage.
+inline void check_reach(const char* op, const char* name, const char* strides_name,
+                        const at::Tensor& tensor, at::IntArrayRef sizes, at::IntArrayRef strides,
+                        int64_t steps = 1, int64_t stride_t = 0) {
+  TORCH_CHECK(strides.size() == sizes.size(), op, ": ", strides_name, " must have ", sizes.size(),
+              " entries, one per entry of sizes, got ", strides.size());
+  int64_t low = tensor.storage_offset();
+  int64_t high = low;
+  bool overflow = false;
+  const auto extend = [&](int64_t size, int64_t stride) {
+    int64_t& end = stride < 0 ? low : high;
+    int64_t span = 0;
+    overflow |=
+        __builtin_mul_overflow(size - 1, stride, &span) || __builtin_add_overflow(end, span, &end);
+  };
+  for (size_t d = 0; d < sizes.size(); ++d) {
+    if (sizes[d] == 0) {
+      return;
+    }
+    extend(sizes[d], strides[d]);
+  }
+  extend(steps, stride_t);
+  const auto held = static_cast<int64_t>(tensor.storage().nbytes() / tensor.element_size());
+  TORCH_CHECK(!overflow && low >= 0 && high < held, op, ": ", strides_name, " must stay inside ",
+              name, "'s storage of ", held, " elements, got ", strides, " from element ",
+              tensor.storage_offset(), " on, ", steps, " times ", stride_t, " apart");
+}
+
+}  // namespace spikeconv

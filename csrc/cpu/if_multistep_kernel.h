@@ -1,0 +1,169 @@
+// The CPU kernel: a tile of neighbouring neurons stays in registers while time runs over it.
+//
+// Included by one small .cpp file per instruction set, which sets SPIKECONV_ISA (a namespace),
+// SPIKECONV_LANES (floats in a vector) and the compiler's target. The linker keeps one copy of an
+// inline function that several files define, whichever file it comes from, and a copy compiled for
+// AVX-512 would then also run on processors without it. So nothing from torch or the standard
+// library is included here, and everything lies in a namespace of its own or has internal linkage.
+#pragma once
+
+#include "amplitude.h"
+#include "cpu/if_multistep.h"
+#include "cpu/lanes.h"
+
+namespace spikeconv::cpu::SPIKECONV_ISA {
+
+// Vectors in a tile. Each row of a tile should fill whole cache lines, and several chains of
+// dependent steps hide each other's latency.
+constexpr int kVectors = 4;
+
+template <class L, Dtype kDtype>
+SPIKECONV_INLINE typename L::Real load_x(const void* x, int64_t offset) {
+  if constexpr (kDtype == Dtype::kFloat32) {
+    return load<typename L::Real>(static_cast<const float*>(x) + offset);
+  } else {
+    const auto half = load<typename L::Half>(static_cast<const uint16_t*>(x) + offset);
+    if constexpr (kDtype == Dtype::kFloat16) {
+      return widen_float16<L>(half);
+    } else {
+      return real_of_bfloat16<typename L::Real>(convert<L, typename L::Word>(half));
+    }
+  }
+}
+
+template <class Value>
+SPIKECONV_INLINE void write(void* to, Value value, bool streaming) {
+  if (streaming) {
+    store_streaming(to, value);
+  } else {
+    store(to, value);
+  }
+}
+
+// Writes a row's spikes: `amplitude` where plus, its negative where minus, else zero.
+template <class L, Dtype kDtype, Emit kEmit>
+SPIKECONV_INLINE void write_spikes(void* emitted, int64_t offset, typename L::Word amplitude,
+                                   IfSpike<typename L::Mask> s, bool streaming) {
+  using Word = typename L::Word;
+  const Word zero{};
+  const Word word = s.plus ? amplitude : (s.minus ? negative_of<kDtype, kEmit>(amplitude) : zero);
+  if constexpr (kEmit == Emit::kUint8) {
+    write(static_cast<uint8_t*>(emitted) + offset, convert<L, typename L::Byte>(word), streaming);
+  } else if constexpr (kDtype == Dtype::kFloat32) {
+    write(static_cast<uint32_t*>(emitted) + offset, word, streaming);
+  } else {
+    write(static_cast<uint16_t*>(emitted) + offset, convert<L, typename L::Half>(word), streaming);
+  }
+}
+
+// Runs kTile vectors of neurons, from neuron i of the block on, through all steps of the block.
+template <class L, int kTile, Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace>
+SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
+  using Real = typename L::Real;
+  using Mask = typename L::Mask;
+  using Int = typename L::Int;
+  using Word = typename L::Word;
+  constexpr bool kSummed = kEmit == Emit::kWords || kEmit == Emit::kCount;
+  const Int zero = Int{};
+  IfParameters<Real, Mask> parameters[kTile];
+  IfState<Real, Int> state[kTile];
+  Word amplitude[kTile];
+  Int summed[kTile];
+  for (int k = 0; k < kTile; ++k) {
+    const int64_t at = i + k * L::kCount;
+    parameters[k].theta = load<Real>(block.theta + at);
+    parameters[k].bias = load<Real>(block.bias + at);
+    parameters[k].v_reset = block.v_reset - Real{};  // the same in every lane
+    parameters[k].hard = block.hard ? Mask(zero == zero) : Mask(zero != zero);
+    state[k].v = load<Real>(block.v + at);
+    state[k].net = kSigned ? load<Int>(block.net + at) : zero;
+    amplitude[k] = kSummed ? Word{} : load<Word>(block.amplitude + at);
+    summed[k] = kSummed ? load<Int>(static_cast<int32_t*>(block.emitted) + at) : zero;
+  }
+  uint32_t bit = block.first_bit;
+  for (int64_t t = 0; t < block.steps; ++t) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kTile; ++k) {
+      const int64_t at = i + k * L::kCount;
+      const Real x = load_x<L, kDtype>(block.x, t * block.x_stride + at);
+      const IfSpike<Mask> s = if_step<kSigned>(parameters[k], x, state[k]);
+      if constexpr (kEmit == Emit::kWords) {
+        summed[k] = s.plus ? summed[k] | static_cast<int32_t>(bit) : summed[k];
+      } else if constexpr (kEmit == Emit::kCount) {
+        summed[k] = s.plus ? summed[k] + 1 : (s.minus ? summed[k] - 1 : summed[k]);
+      } else {
+        write_spikes<L, kDtype, kEmit>(block.emitted, t * block.emitted_stride + at, amplitude[k],
+                                       s, block.streaming);
+      }
+      if constexpr (kTrace) {
+        write(block.trace + t * block.trace_stride + at, state[k].v, block.streaming);
+      }
+    }
+    bit <<= 1;
+  }
+  for (int k = 0; k < kTile; ++k) {
+    const int64_t at = i + k * L::kCount;
+    store(block.v + at, state[k].v);
+    if constexpr (kSigned) {
+      store(block.net + at, state[k].net);
+    }
+    if constexpr (kSummed) {
+      store(static_cast<int32_t*>(block.emitted) + at, summed[k]);
+    }
+  }
+}
+
+template <Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace>
+void advance(const IfBlock& given) {
+  const IfBlock block = given;  // a copy that no store can alias stays in registers
+  int64_t i = 0;
+  for (; i + kVectors * Many::kCount <= block.neurons; i += kVectors * Many::kCount) {
+    advance_tile<Many, kVectors, kDtype, kEmit, kSigned, kTrace>(block, i);
+  }
+  for (; i < block.neurons; ++i) {
+    advance_tile<One, 1, kDtype, kEmit, kSigned, kTrace>(block, i);
+  }
+#if defined(__x86_64__)
+  if (block.streaming) {
+    _mm_sfence();  // streaming stores are not ordered before what tells other threads of them
+  }
+#endif
+}
+
+template <Dtype kDtype, Emit kEmit>
+IfAdvance choose(bool is_signed, bool trace) {
+  if constexpr (kEmit == Emit::kWords) {
+    return trace ? advance<kDtype, kEmit, false, true> : advance<kDtype, kEmit, false, false>;
+  } else if (is_signed) {
+    return trace ? advance<kDtype, kEmit, true, true> : advance<kDtype, kEmit, true, false>;
+  } else {
+    return trace ? advance<kDtype, kEmit, false, true> : advance<kDtype, kEmit, false, false>;
+  }
+}
+
+template <Dtype kDtype>
+IfAdvance choose(Emit emit, bool is_signed, bool trace) {
+  switch (emit) {
+    case Emit::kUint8:
+      return choose<kDtype, Emit::kUint8>(is_signed, trace);
+    case Emit::kWords:
+      return choose<kDtype, Emit::kWords>(is_signed, trace);
+    case Emit::kCount:
+      return choose<kDtype, Emit::kCount>(is_signed, trace);
+    default:
+      return choose<kDtype, Emit::kSpikes>(is_signed, trace);
+  }
+}
+
+IfAdvance if_advance(Dtype dtype, Emit emit, bool is_signed, bool trace) {
+  switch (dtype) {
+    case Dtype::kFloat16:
+      return choose<Dtype::kFloat16>(emit, is_signed, trace);
+    case Dtype::kBFloat16:
+      return choose<Dtype::kBFloat16>(emit, is_signed, trace);
+    default:
+      return choose<Dtype::kFloat32>(emit, is_signed, trace);
+  }
+}
+
+}  // namespace spikeconv::cpu::SPIKECONV_ISA

@@ -1,0 +1,86 @@
+#include "cpu/isa.h"
+
+#include <c10/util/Exception.h>
+#include <torch/library.h>
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace spikeconv::cpu {
+namespace {
+
+struct Isa {
+  const char* name;
+  IfAdvance (*if_advance)(Dtype dtype, Emit emit, bool is_signed, bool trace);
+};
+
+#if defined(__x86_64__)
+bool has_f16c() {  // not every compiler's __builtin_cpu_supports knows the name
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
+// What this processor can run, best last.
+std::vector<Isa> runnable() {
+  std::vector<Isa> isas = {{"default", baseline::if_advance}};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && has_f16c()) {
+    isas.push_back({"avx2", avx2::if_advance});
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+      isas.push_back({"avx512", avx512::if_advance});
+    }
+  }
+#endif
+  return isas;
+}
+
+Isa choose() {
+  const std::vector<Isa> isas = runnable();
+  const char* asked = std::getenv("SPIKECONV_ISA");
+  if (asked == nullptr || *asked == '\0') {
+    return isas.back();
+  }
+  std::string names;
+  for (const Isa& isa : isas) {
+    if (std::string(asked) == isa.name) {
+      return isa;
+    }
+    names += (names.empty() ? "" : ", ") + std::string(isa.name);
+  }
+  TORCH_CHECK(false, "SPIKECONV_ISA must be one of ", names, " on this processor, got ", asked);
+}
+
+const Isa& chosen() {
+  static const Isa isa = choose();  // an exception leaves it unset, so every call tells
+  return isa;
+}
+
+std::string isa_name() { return chosen().name; }
+
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for (const Isa& isa : runnable()) {
+    names.emplace_back(isa.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+IfAdvance if_advance(Dtype dtype, Emit emit, bool is_signed, bool trace) {
+  return chosen().if_advance(dtype, emit, is_signed, trace);
+}
+
+TORCH_LIBRARY_IMPL(spikeconv, CompositeExplicitAutograd, library) {
+  library.impl("_cpu_isa", TORCH_FN(isa_name));
+  library.impl("_cpu_isas", TORCH_FN(isa_names));
+}
+
+}  // namespace spikeconv::cpu

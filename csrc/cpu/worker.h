@@ -1,0 +1,136 @@
+// One thread's share of the neurons: lays a block's operands side by side and runs it over time.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+
+#include "amplitude.h"
+#include "cpu/if_multistep.h"
+#include "cpu/operand.h"
+#include "if_multistep_call.h"
+
+namespace spikeconv::cpu {
+
+// Steps that a block runs in one call of the kernel. Each step is a stream of memory of its own,
+// and streams a power of two apart get in each other's way in the caches.
+constexpr int64_t kSteps = 4;
+
+// What all threads share.
+struct Run {
+  IfMultistepPlan plan;
+  int64_t block;  // neurons in a block, the last one may have fewer
+  IfAdvance advance;
+  char* emitted;
+  int64_t emitted_bytes;  // of one element
+  float* v;
+  bool streaming;  // write around the caches
+};
+
+template <Dtype kDtype>
+class Worker {
+ public:
+  using Stored = std::conditional_t<kDtype == Dtype::kFloat32, uint32_t, uint16_t>;
+
+  Worker(const IfMultistepArguments& a, const Run& run)
+      : a_(a),
+        run_(run),
+        x_(static_cast<const Stored*>(a.x.const_data_ptr())),
+        x_dense_(is_dense(a.sizes, a.x_strides)),
+        theta_(a.v_threshold, a.sizes, a.threshold_strides, 0.0f, run.block),
+        v_init_(a.v_init, a.sizes, a.v_init_strides, 0.0f, run.block),
+        bias_(a.bias, a.sizes, a.bias_strides, kNoBias, run.block),
+        net_init_(a.count_init, a.sizes, a.count_strides, 0, run.block),
+        x_rows_(x_dense_ ? 0 : run.block * (is_static() ? 1 : kSteps)),
+        v_(run.block),
+        net_(run.block),
+        amplitude_(run.block) {
+    if (run.plan.emit == Emit::kPsp) {
+      if (theta_.uniform()) {
+        set_amplitude(theta_.block(0, 1), 1);
+        std::fill_n(amplitude_.data(), run.block, amplitude_.data()[0]);
+      }
+    } else {
+      std::fill_n(amplitude_.data(), run.block,
+                  run.plan.emit == Emit::kUint8 ? amplitude_of<kDtype, Emit::kUint8>(0.0f)
+                                                : amplitude_of<kDtype, Emit::kSpikes>(0.0f));
+    }
+  }
+
+  // Runs neurons first, ..., first + count - 1 through all steps.
+  void run(int64_t first, int64_t count) {
+    const IfMultistepPlan& plan = run_.plan;
+    IfBlock block{};
+    block.neurons = count;
+    block.theta = theta_.block(first, count);
+    block.bias = bias_.block(first, count);
+    block.v = plan.last ? run_.v + first : v_.data();
+    std::copy_n(v_init_.block(first, count), count, block.v);
+    if (a_.is_signed) {
+      block.net = net_.data();
+      std::copy_n(net_init_.block(first, count), count, block.net);
+    }
+    if (plan.emit == Emit::kPsp && !theta_.uniform()) {
+      set_amplitude(block.theta, count);
+    }
+    block.amplitude = amplitude_.data();
+    if (plan.summed) {
+      std::fill_n(reinterpret_cast<int32_t*>(run_.emitted) + first, count, 0);
+    }
+    block.emitted_stride = plan.neurons;
+    block.trace_stride = plan.neurons;
+    block.v_reset = static_cast<float>(a_.v_reset);
+    block.hard = a_.hard;
+    block.streaming = run_.streaming;
+    for (int64_t t = 0; t < a_.T; t += kSteps) {
+      block.steps = std::min(kSteps, a_.T - t);
+      block.first_bit = 1u << (t % 32);
+      set_x(block, first, t);
+      const int64_t row = plan.summed ? 0 : t * plan.neurons;
+      block.emitted = run_.emitted + (row + first) * run_.emitted_bytes;
+      block.trace = plan.trace ? run_.v + t * plan.neurons + first : nullptr;
+      run_.advance(block);
+    }
+  }
+
+ private:
+  bool is_static() const { return a_.x_stride_t == 0; }
+
+  void set_amplitude(const float* theta, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      amplitude_.data()[i] = amplitude_of<kDtype, Emit::kPsp>(theta[i]);
+    }
+  }
+
+  // Points the block at its rows of x from step t on, in place where they are dense.
+  void set_x(IfBlock& block, int64_t first, int64_t t) {
+    if (x_dense_) {
+      block.x = x_ + t * a_.x_stride_t + first;
+      block.x_stride = a_.x_stride_t;
+      return;
+    }
+    block.x = x_rows_.data();
+    block.x_stride = is_static() ? 0 : block.neurons;
+    if (is_static() && t > 0) {
+      return;
+    }
+    for (int64_t row = 0; row < (is_static() ? 1 : block.steps); ++row) {
+      gather(x_ + (t + row) * a_.x_stride_t, a_.sizes, a_.x_strides, first, block.neurons,
+             x_rows_.data() + row * block.neurons);
+    }
+  }
+
+  const IfMultistepArguments& a_;
+  const Run& run_;
+  const Stored* x_;
+  const bool x_dense_;
+  Operand<float> theta_;
+  Operand<float> v_init_;
+  Operand<float> bias_;
+  Operand<int32_t> net_init_;
+  Scratch<Stored> x_rows_;
+  Scratch<float> v_;
+  Scratch<int32_t> net_;
+  Scratch<uint32_t> amplitude_;
+};
+
+}  // namespace spikeconv::cpu

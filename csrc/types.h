@@ -1,0 +1,13 @@
+// Names shared by the torch side and the kernels. Knows neither torch nor the standard library: the
+// .cu file and the CPU kernels, which are compiled once per instruction set, include it.
+#pragma once
+
+namespace spikeconv {
+
+// What x, and with it a float spike, is stored as.
+enum class Dtype { kFloat32, kFloat16, kBFloat16 };
+
+// What a population hands on; "emit" in Python.
+enum class Emit { kSpikes, kPsp, kUint8, kWords, kCount };
+
+}  // namespace spikeconv
