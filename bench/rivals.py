@@ -1,8 +1,4 @@
-"""The neurons that ours are measured against: plain torch and SpikingJelly, each at its best.
-
-`SCANS` are populations as whole networks need them, per-channel thresholds included; `torch_loop`,
-`functional_torch_loop` and `spikingjelly_if` the bare neuron with threshold 1.
-"""
+"""The bare neuron that ours is measured against: plain torch and SpikingJelly, each at its best."""
 
 from __future__ import annotations
 
@@ -15,9 +11,6 @@ from torch import Tensor
 
 Scan = Callable[[Tensor], Tensor]
 """Input current [T, *] to spikes [T, *], v_init 0, threshold 1, soft reset."""
-
-Population = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Input current [T, B, C, *], v_threshold and v_init (0-dim or [C, 1, ...]) to theta * spikes."""
 
 
 def torch_loop(x: Tensor) -> Tensor:
@@ -41,59 +34,6 @@ def functional_torch_loop(x: Tensor) -> Tensor:
         steps.append(fired.to(x.dtype))
         v = torch.where(fired, v - 1.0, v)
     return torch.stack(steps)
-
-
-def torch_population(x: Tensor, v_threshold: Tensor, v_init: Tensor) -> Tensor:
-    """The eager loop in place, with thresholds."""
-    v = v_init.expand_as(x[0]).clone()
-    psp = torch.empty_like(x)
-    for t in range(x.shape[0]):
-        v.add_(x[t])
-        torch.ge(v, v_threshold, out=psp[t])
-        v.sub_(psp[t].mul_(v_threshold))
-    return psp
-
-
-def functional_torch_population(x: Tensor, v_threshold: Tensor, v_init: Tensor) -> Tensor:
-    """The loop for torch.compile, with thresholds."""
-    v = v_init.expand_as(x[0])
-    steps = []
-    for current in x.unbind(0):
-        v = v + current
-        psp = torch.where(v >= v_threshold, v_threshold, 0.0)
-        steps.append(psp)
-        v = v - psp
-    return torch.stack(steps)
-
-
-def spikingjelly_population(x: Tensor, v_threshold: Tensor, v_init: Tensor) -> Tensor:
-    """SpikingJelly's leanest multi-step neuron: `ActivationAwareIFNode`, in its functional form.
-
-    It takes a threshold per channel, starts from any potential, and keeps no trace, where its
-    `IFNode` needs a scaling before and after and writes the membrane of every step. Its spikes are
-    0 and 1, so the amplitude is one multiplication behind it.
-    """
-    functional: Any = import_module("spikingjelly.activation_based.functional")
-    channels = v_threshold.numel()
-    inner = x[0, 0].numel() // channels if channels > 1 else x[0].numel()
-    spikes: Tensor = functional.activation_aware_if_multi_step(
-        x,
-        v_init.expand_as(x[0]),
-        v_threshold.flatten(),
-        torch.zeros((), device=x.device),
-        channels,
-        inner,
-        v_reset=None,
-    )[0]
-    return spikes * v_threshold
-
-
-SCANS: dict[str, Population] = {
-    "torch-loop": torch_population,
-    "torch-loop-compiled": functional_torch_population,
-    "spikingjelly": spikingjelly_population,
-    "spikingjelly-compiled": spikingjelly_population,
-}
 
 
 def spikingjelly_missing() -> str | None:
