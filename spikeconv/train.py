@@ -31,7 +31,7 @@ def train_classifier(
         lr: highest learning rate.
         weight_decay: L2 penalty.
         seed: draws the order of the images.
-        progress: show a progress bar.
+        progress: show a progress bar where there is a terminal.
 
     Raises:
         ValueError: no epochs, no images, or fewer images than a batch.
@@ -50,7 +50,8 @@ def train_classifier(
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=steps)
     model.train()
-    with tqdm(total=steps, desc="train", unit="step", disable=not progress, leave=False) as bar:
+    hidden = None if progress else True
+    with tqdm(total=steps, desc="train", unit="step", disable=hidden, leave=False) as bar:
         for _ in range(epochs):
             order = torch.randperm(len(images), generator=generator)
             for batch in order[: len(order) // batch_size * batch_size].split(batch_size):

@@ -6,7 +6,6 @@ import pickle
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.models.infer import canonical_names, infer_config
-from spikeconv.models.registry import build, model_config
+from spikeconv.models.registry import build, model_config, with_options
 from spikeconv.models.resnet import ResNet, ResNetConfig
 from spikeconv.models.vgg import VGG
 
@@ -137,7 +136,7 @@ def from_state_dict(state: Mapping[str, Tensor], **options: Any) -> ResNet | VGG
         'resnet32'
     """
     state = canonical_names(state)
-    model = build(replace(infer_config(state), **options))
+    model = build(with_options(infer_config(state), options))
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:

@@ -65,11 +65,15 @@ def model_config(name: str, **options: Any) -> Config:
         raise ValueError(
             f"model_config: name must be one of {', '.join(MODEL_NAMES)}, got {name!r}"
         )
+    return with_options(config, options)
+
+
+def with_options(config: Config, options: dict[str, Any]) -> Config:
+    """Return the configuration with some fields replaced; ValueError where it has none such."""
     fields = {field.name for field in dataclasses.fields(config)}
     if unknown := sorted(options.keys() - fields):
         raise ValueError(
-            f"model_config: {name} has no option {', '.join(unknown)}; "
-            f"it has {', '.join(sorted(fields))}"
+            f"{config.name} has no option {', '.join(unknown)}; it has {', '.join(sorted(fields))}"
         )
     return dataclasses.replace(config, **options)
 

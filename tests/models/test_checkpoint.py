@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
+from safetensors.torch import save_file
 from torch import Tensor
 
 from spikeconv.models import ResNet, build_model, from_state_dict, load_model, read_state_dict
@@ -64,9 +66,8 @@ def test_every_layout_gives_the_same_network(
 
 
 def test_safetensors(small: ResNet, tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors.torch")
     path = tmp_path / "weights.safetensors"
-    safetensors.save_file(small.state_dict(), path)
+    save_file(small.state_dict(), path)
     assert load_model(path, "resnet8", num_classes=3).config == small.config
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"weights\.safetensors: wanted a \.safetensors file"):
@@ -198,7 +199,6 @@ def test_another_architecture_or_number_of_classes(small: ResNet, tmp_path: Path
 
 
 def test_a_foreign_architecture_of_torchvision(tmp_path: Path) -> None:
-    torchvision = pytest.importorskip("torchvision")
     path = tmp_path / "weights.pt"
     torch.save(torchvision.models.squeezenet1_1().state_dict(), path)
     with pytest.raises(ValueError, match="wanted weights of resnet18; found "):

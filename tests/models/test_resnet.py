@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torchvision
 
 from spikeconv.models import ResNet, ResNetConfig, build_model, cifar_resnet, imagenet_resnet
 from spikeconv.models.resnet import PadShortcut
@@ -64,7 +65,6 @@ def test_stages_halve_the_image() -> None:
 
 @pytest.mark.parametrize("depth", [18, 34, 50, 101])
 def test_torchvisions_state_dict_loads_as_it_is(depth: int) -> None:
-    torchvision = pytest.importorskip("torchvision")
     theirs = getattr(torchvision.models, f"resnet{depth}")().state_dict()
     ours = build_model(f"resnet{depth}").state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
@@ -72,7 +72,6 @@ def test_torchvisions_state_dict_loads_as_it_is(depth: int) -> None:
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_logits_equal_torchvisions(depth: int) -> None:
-    torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
     theirs = getattr(torchvision.models, f"resnet{depth}")(num_classes=11)
     ours = build_model(f"resnet{depth}", num_classes=11)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from spikeconv.models import VGGConfig, build_model
@@ -11,7 +12,6 @@ from spikeconv.models import VGGConfig, build_model
 
 @pytest.mark.parametrize("name", ["vgg11", "vgg13_bn", "vgg16", "vgg19_bn"])
 def test_torchvisions_state_dict_loads_as_it_is(name: str) -> None:
-    torchvision = pytest.importorskip("torchvision")
     with torch.device("meta"):
         theirs = getattr(torchvision.models, name)().state_dict()
         ours = build_model(name).state_dict()
@@ -19,7 +19,6 @@ def test_torchvisions_state_dict_loads_as_it_is(name: str) -> None:
 
 
 def test_logits_equal_torchvisions() -> None:
-    torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
     theirs = torchvision.models.vgg16_bn(num_classes=5, init_weights=False)
     ours = build_model("vgg16_bn", num_classes=5)

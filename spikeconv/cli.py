@@ -1,0 +1,227 @@
+"""The command line: spikeconv evaluate, spikeconv demo, spikeconv info."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spikeconv.data import DATASETS, Dataset, load_dataset
+from spikeconv.environment import machine, versions
+from spikeconv.models import MODEL_NAMES, load_model
+from spikeconv.output import check_output, write_json
+from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
+
+# What a user can cause and correct; anything else is a bug and keeps its traceback.
+USER_ERRORS = (ValueError, OSError, ImportError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code: 0, 2 for a user's error, 130 when interrupted.
+
+    Args:
+        argv: arguments without the program's name; None for those of the process. None at all
+            is ``info``.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(arguments or ["info"])
+    try:
+        args.run(args)
+    except USER_ERRORS as error:
+        print(f"spikeconv: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("spikeconv: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "spikeconv", description="Trained ReLU networks to spiking networks."
+    )
+    commands = parser.add_subparsers(title="commands", required=True)
+    _add_evaluate(commands)
+    _add_demo(commands)
+    info = commands.add_parser("info", help="versions, and which backends can run")
+    info.set_defaults(run=run_info)
+    return parser
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="convert a trained network and measure it at every time-step",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=run_evaluate)
+    add = parser.add_argument
+    add("--model", required=True, metavar="NAME", help=", ".join(MODEL_NAMES))
+    add("--weights", required=True, metavar="FILE", help="state dict: torch.save or safetensors")
+    add("--dataset", required=True, choices=DATASETS, help="what to measure on")
+    add("--data", metavar="DIR", help="folder that holds the dataset; digits needs none")
+    add("--T", type=positive, default=16, metavar="N", help="time-steps")
+    add("--threshold", choices=("max", "percentile", "mse"), default="mse", help="how theta is set")
+    add("--percentile", type=float, default=99.9, metavar="P", help="for --threshold percentile")
+    add("--granularity", choices=("layer", "channel"), default="channel", help="one theta for each")
+    add("--v-init", type=v_init, default="half", metavar="V", help="half, zero, or V times theta")
+    add("--signed", action="store_true", help="neurons that also fire -1")
+    add("--calibration-images", type=positive, default=512, metavar="N", help="of the training set")
+    add("--batch", type=positive, default=100, metavar="N", help="images at once")
+    add("--limit", type=positive, metavar="N", help="test images, evenly spaced")
+    add("--seed", type=int, default=0, metavar="N", help="draws the calibration images")
+    add("--mean", type=numbers, metavar="A,B,C", help="of the images' channels; default ImageNet's")
+    add("--std", type=numbers, metavar="A,B,C", help="of the images' channels; default ImageNet's")
+    add("--pooling", choices=("max", "avg"), help="of a VGG, whose weights do not show it")
+    add("--json", metavar="FILE", help="write the measurement")
+    add("--plot", metavar="FILE", help="write accuracy against T, .png or .svg")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run")
+    add("--threads", type=positive, metavar="N", help="CPU threads")
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="train, convert and measure a small network on handwritten digits",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=run_demo)
+    add = parser.add_argument
+    add("--plot", default="spikeconv-demo.png", metavar="FILE", help="accuracy against T")
+    add("--epochs", type=positive, default=20, metavar="N", help="passes over the digits")
+    add("--seed", type=int, default=0, metavar="N", help="draws weights, order and split")
+    add("--save", metavar="FILE", help="write the ANN's weights, for spikeconv evaluate")
+    add("--threads", type=positive, metavar="N", help="CPU threads")
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of 1 or more."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number of 1 or more, got {text!r}")
+    return value
+
+
+def v_init(text: str) -> str | float:
+    """Parse ``half``, ``zero`` or a finite number in units of theta."""
+    if text in ("half", "zero"):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"wanted half, zero or a number, got {text!r}")
+    return value
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Parse numbers with commas between them."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"wanted numbers with commas between them, got {text!r}"
+        ) from None
+
+
+def run_info(args: argparse.Namespace) -> None:
+    """Print versions, the machine, and for each backend whether it can run."""
+    from spikeconv.ops import backends
+
+    for name, version in versions().items():
+        print(f"{name:<12} {version or 'not installed'}")
+    print(f"{'machine':<12} {machine()}")
+    print("backends")
+    for name, reason in backends().items():
+        print(f"  {name:<10} {'can run' if reason is None else f'cannot run: {reason}'}")
+
+
+def run_demo(args: argparse.Namespace) -> None:
+    """Run the demo."""
+    from spikeconv.demo import demo
+
+    _set_threads(args.threads)
+    demo(plot=args.plot, epochs=args.epochs, seed=args.seed, save=args.save)
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    """Convert a trained network, measure it, print a table and write what was asked for."""
+    from spikeconv.convert import convert
+    from spikeconv.evaluate import evaluate
+
+    if args.json is not None:
+        check_output(args.json)
+    if args.plot is not None:
+        check_output(args.plot, SUFFIXES)
+        figure_class()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch finds no CUDA GPU here; use --device cpu")
+    _set_threads(args.threads)
+    options = {} if args.pooling is None else {"pooling": args.pooling}
+    ann = load_model(args.weights, args.model, **options).to(args.device)
+    data = load_dataset(args.dataset, args.data, mean=args.mean, std=args.std, seed=args.seed)
+    _check_fit(args, ann.config, data)
+    calibration = data.train.sample(args.calibration_images, args.seed)
+    loader = data.test.batches(args.batch, args.limit)
+    settings: dict[str, Any] = {
+        "model": args.model,
+        "weights": Path(args.weights).name,
+        "dataset": args.dataset,
+        "T": args.T,
+        "threshold": args.threshold,
+        "percentile": args.percentile if args.threshold == "percentile" else None,
+        "granularity": args.granularity,
+        "v_init": args.v_init,
+        "signed": args.signed,
+        "calibration_images": args.calibration_images,
+        "seed": args.seed,
+        "batch": args.batch,
+        "device": args.device,
+    }
+    print(f"{ann.config}\n{args.dataset}: {loader.count:,} of {len(data.test):,} test images")
+    shown = ("threshold", "percentile", "granularity", "v_init", "signed", "calibration_images")
+    print(", ".join(f"{key} {settings[key]}" for key in shown if settings[key] is not None))
+    snn = convert(
+        ann,
+        calibration,
+        T=args.T,
+        threshold=args.threshold,
+        percentile=args.percentile,
+        granularity=args.granularity,
+        v_init=args.v_init,
+        signed=args.signed,
+    )
+    result = evaluate(ann, snn, loader, args.T)
+    print(result)
+    if args.json is not None:
+        write_json(args.json, {**result.to_dict(), "settings": settings})
+        print(f"wrote {args.json}")
+    if args.plot is not None:
+        curve = {t + 1: accuracy for t, accuracy in enumerate(result.snn)}
+        title = f"{args.model} on {args.dataset}, thresholds for T = {args.T}"
+        plot_accuracy(args.plot, {f"v_init {args.v_init}": curve}, result.ann, title)
+        print(f"wrote {args.plot}")
+
+
+def _check_fit(args: argparse.Namespace, config: Any, data: Dataset) -> None:
+    """Raise ValueError where weights and dataset do not belong together."""
+    channels = data.train.read(torch.tensor([0])).shape[1]
+    if (config.num_classes, config.in_channels) != (len(data.classes), channels):
+        raise ValueError(
+            f"{args.weights}: wanted a network for {args.dataset} ({channels} input channels, "
+            f"{len(data.classes)} classes), found {config}"
+        )
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)

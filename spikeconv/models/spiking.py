@@ -1,0 +1,93 @@
+"""The spiking forms of residual and of plain networks."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from spikeconv.convert import Calibration, SpikingNetwork, convert_as
+from spikeconv.convert.program import Phase, Program, Step, refs
+
+_ADDITIONS = (operator.add, torch.add, "add")
+
+Network = TypeVar("Network", bound="_FromANN")
+
+
+class _FromANN(SpikingNetwork):
+    @classmethod
+    def from_ann(
+        cls: type[Network], ann: nn.Module, calibration: Calibration, T: int = 16, **options: Any
+    ) -> Network:
+        """Convert a trained ANN, and make sure that it is one of this kind.
+
+        Args:
+            ann: any network of this kind that `spikeconv.convert` takes: this package's,
+                torchvision's, or one of your own. It is not modified.
+            calibration: as in `spikeconv.convert`.
+            T: time-steps, 1 or more.
+            **options: the further arguments of `spikeconv.convert`.
+
+        Returns:
+            The spiking network.
+
+        Raises:
+            TypeError: the network is of another kind.
+            ConversionError, ValueError: as `spikeconv.convert`.
+        """
+        return convert_as(cls, ann, calibration, T=T, **options)
+
+
+class SpikingResNet(_FromANN):
+    """A spiking network with residual additions, made by `from_ann`.
+
+    Example:
+        >>> from spikeconv.models import build_model
+        >>> ann = build_model("resnet8", widths=(4, 8, 8))
+        >>> snn = SpikingResNet.from_ann(ann, torch.rand(8, 3, 32, 32), T=4, progress=False)
+        >>> snn(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+
+    @classmethod
+    def check_program(cls, program: Program) -> None:
+        """Raise TypeError where no residual addition stands in the network."""
+        if next(residual_additions(program), None) is None:
+            raise TypeError(
+                f"{cls.__name__}: ann must have residual additions (x + f(x)), found none among "
+                f"its {len(program.steps)} calls; use SpikingVGG or spikeconv.convert"
+            )
+
+
+class SpikingVGG(_FromANN):
+    """A spiking network without residual additions, made by `from_ann`.
+
+    Example:
+        >>> ann = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+        >>> snn = SpikingVGG.from_ann(ann, torch.rand(8, 1, 8, 8), T=4, progress=False)
+        >>> snn(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
+    """
+
+    @classmethod
+    def check_program(cls, program: Program) -> None:
+        """Raise TypeError where a residual addition stands in the network."""
+        found = [step.label for step in residual_additions(program)]
+        if found:
+            raise TypeError(
+                f"{cls.__name__}: ann must have no residual addition, found {len(found)}, the "
+                f"first at {found[0]}; use SpikingResNet or spikeconv.convert"
+            )
+
+
+def residual_additions(program: Program) -> Iterator[Step]:
+    """Yield every addition of two different values that both depend on the image."""
+    constants = {step.name for step in program.phase(Phase.CONSTANT)}
+    for step in program.steps:
+        if step.kind in ("function", "method") and step.target in _ADDITIONS:
+            operands = {ref.name for ref in refs((step.args, step.kwargs))} - constants
+            if len(operands) > 1:
+                yield step

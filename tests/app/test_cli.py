@@ -1,0 +1,184 @@
+"""The command line: what it prints, what it writes, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import spikeconv
+from spikeconv.cli import main
+from spikeconv.models import build_model
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Weights of a small, untrained CIFAR network."""
+    torch.manual_seed(0)
+    path = tmp_path / "weights.pt"
+    torch.save(build_model("resnet8", widths=(4, 4, 8)).state_dict(), path)
+    return path
+
+
+def evaluate(weights: Path, *more: str) -> list[str]:
+    words = ["evaluate", "--model", "resnet8", "--weights", str(weights), "--dataset", "cifar10"]
+    return [*words, "--data", str(weights.parent), "--calibration-images", "20", "--T", "5", *more]
+
+
+def test_info_names_versions_and_backends(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    alone = capsys.readouterr().out
+    assert main(["info"]) == 0
+    assert capsys.readouterr().out == alone
+    assert f"spikeconv    {spikeconv.__version__}" in alone
+    assert f"torch        {torch.__version__}" in alone
+    for name, reason in spikeconv.backends().items():
+        line = next(
+            line for line in alone.splitlines() if line.split()[:1] == [name] and "run" in line
+        )
+        assert ("cannot run: " in line) == (reason is not None)
+
+
+def test_the_module_is_the_same_command() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "spikeconv"], capture_output=True, text=True, check=True
+    )
+    assert "backends" in run.stdout and run.stderr == ""
+
+
+@pytest.mark.usefixtures("cifar10_pixels")
+def test_evaluate_prints_a_table_and_writes_json_and_plot(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, plot = tmp_path / "result.json", tmp_path / "plot.png"
+    assert main(evaluate(weights, "--json", str(result), "--plot", str(plot), "--signed")) == 0
+    out = capsys.readouterr().out
+    content = json.loads(result.read_text())
+    assert (len(content["snn"]), content["images"], content["T"]) == (5, 20, 5)
+    assert content["settings"] == {
+        "model": "resnet8",
+        "weights": "weights.pt",
+        "dataset": "cifar10",
+        "T": 5,
+        "threshold": "mse",
+        "percentile": None,
+        "granularity": "channel",
+        "v_init": "half",
+        "signed": True,
+        "calibration_images": 20,
+        "seed": 0,
+        "batch": 100,
+        "device": "cpu",
+    }
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    for text in ("resnet8 (CIFAR stem", "20 of 20 test images", "ANN", "T = 4", "T = 5", "firing"):
+        assert text in out
+    assert f"{content['snn'][4]:.2%}" in out
+
+
+@pytest.mark.usefixtures("cifar10_pixels")
+def test_every_choice_of_calibration_reaches_conversion(weights: Path, tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    chosen = ["--threshold", "percentile", "--percentile", "99", "--granularity", "layer"]
+    more = ["--v-init", "0.25", "--limit", "7", "--batch", "3", "--json", str(result)]
+    assert main(evaluate(weights, *chosen, *more)) == 0
+    content = json.loads(result.read_text())
+    settings = content["settings"]
+    assert content["images"] == 7
+    assert (settings["threshold"], settings["percentile"]) == ("percentile", 99.0)
+    assert (settings["granularity"], settings["v_init"]) == ("layer", 0.25)
+
+
+def test_digits_need_no_folder(tmp_path: Path) -> None:
+    weights, result = tmp_path / "weights.pt", tmp_path / "result.json"
+    torch.save(build_model("resnet8", in_channels=1, widths=(4, 4, 8)).state_dict(), weights)
+    words = ["evaluate", "--model", "resnet8", "--weights", str(weights), "--dataset", "digits"]
+    assert main([*words, "--T", "2", "--limit", "50", "--json", str(result)]) == 0
+    assert json.loads(result.read_text())["images"] == 50
+
+
+def refused(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
+    """Run a command that must fail as a user's error; return its one line."""
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("spikeconv: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.usefixtures("cifar10_pixels")
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--weights", "none.pt"], "none.pt: wanted a file of weights"),
+        (["--weights", __file__], "test_cli.py: wanted a checkpoint"),
+        (["--model", "resnet20"], "wanted weights of resnet20, found those of resnet8"),
+        (["--model", "resnet21"], "must be one of resnet20"),
+        (["--pooling", "avg"], "resnet8 has no option pooling"),
+        (["--data", "/none"], "looked in /none, which is no folder"),
+        (["--dataset", "cifar100"], "wanted the folder cifar-100-python"),
+        (["--dataset", "digits"], "wanted a network for digits (1 input channels, 10 classes)"),
+        (["--calibration-images", "21"], "must be in 1..20"),
+        (["--json", "/none/result.json"], "the folder /none does not exist"),
+        (["--plot", "plot.gif"], "must end with .png or .svg"),
+        (["--mean", "0.5"], "needs 3 numbers as mean"),
+    ],
+    ids=lambda value: value[0].removeprefix("--") if isinstance(value, list) else "",
+)
+def test_a_users_error_is_one_line_and_exit_code_2(
+    weights: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert message in refused(capsys, evaluate(weights, *more))
+
+
+def test_a_gpu_that_is_not_there(
+    weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "finds no CUDA GPU here" in refused(capsys, evaluate(weights, "--device", "cuda"))
+
+
+def test_other_classes_than_the_dataset_has(
+    weights: Path, cifar10_pixels: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(build_model("resnet8", num_classes=7).state_dict(), weights)
+    line = refused(capsys, evaluate(weights))
+    assert "wanted a network for cifar10 (3 input channels, 10 classes), found resnet8" in line
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "torchvision"])
+def test_a_missing_package_is_named(
+    weights: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+) -> None:
+    (weights.parent / "cifar-10-batches-py").mkdir()
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    line = refused(capsys, evaluate(weights, "--plot", "plot.png"))
+    assert f"needs {package}: pip install spikeconv[" in line
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--T", "0"], "wanted a whole number of 1 or more, got '0'"),
+        (["--T", "many"], "wanted a whole number of 1 or more, got 'many'"),
+        (["--v-init", "nan"], "wanted half, zero or a number, got 'nan'"),
+        (["--std", "1,b"], "wanted numbers with commas between them, got '1,b'"),
+        (["--threshold", "median"], "invalid choice: 'median'"),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_read(
+    capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(evaluate(Path("weights.pt"), *more))
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""Measuring an ANN and its spiking form."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import spikeconv
+from spikeconv.convert import SpikingNetwork
+from spikeconv.evaluate import Evaluation, evaluate
+from spikeconv.output import write_json
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def network() -> tuple[nn.Module, SpikingNetwork, Batches]:
+    """A random network; labels are the ANN's own answers for two images of three."""
+    torch.manual_seed(0)
+    ann = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
+    x = torch.randn(30, 1, 8, 8)
+    snn = spikeconv.convert(ann, x, T=8, progress=False)
+    with torch.no_grad():
+        labels = ann(x).argmax(1)
+    labels[::3] = (labels[::3] + 1) % 5
+    return ann, snn, list(zip(x.split(12), labels.split(12), strict=True))
+
+
+def test_accuracies_are_those_of_runs_of_every_length(
+    network: tuple[nn.Module, SpikingNetwork, Batches],
+) -> None:
+    ann, snn, batches = network
+    result = evaluate(ann, snn, batches, progress=False)
+    x, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    assert result.images == 30
+    assert result.ann == pytest.approx(20 / 30)
+    assert result.T == 8
+    for T in (1, 3, 8):
+        expected = (snn(x, T=T).argmax(1) == labels).float().mean().item()
+        assert result.snn[T - 1] == pytest.approx(expected)
+
+
+def test_firing_rates_are_those_of_the_monitor(
+    network: tuple[nn.Module, SpikingNetwork, Batches],
+) -> None:
+    ann, snn, batches = network
+    result = evaluate(ann, snn, batches, T=4, progress=False)
+    with snn.monitor() as monitor:
+        for x, _ in batches:
+            snn(x, T=4)
+    assert result.firing_rates == pytest.approx(monitor.firing_rates())
+    assert result.firing_rates.keys() == dict(snn.neurons.items()).keys()
+    assert 0 < result.firing_rate < 1
+
+
+def test_the_mode_of_the_ann_is_restored_and_dropout_is_off(
+    network: tuple[nn.Module, SpikingNetwork, Batches],
+) -> None:
+    ann, snn, batches = network
+    dropping = nn.Sequential(ann, nn.Dropout(0.9)).train()
+    result = evaluate(dropping, snn, batches, T=1, progress=False)
+    assert result.ann == pytest.approx(20 / 30)
+    assert dropping.training
+
+
+def test_json_has_the_accuracies_first(
+    network: tuple[nn.Module, SpikingNetwork, Batches], tmp_path: pytest.TempPathFactory
+) -> None:
+    ann, snn, batches = network
+    result = evaluate(ann, snn, batches, T=3, progress=False)
+    write_json(f"{tmp_path}/result.json", result.to_dict())
+    with open(f"{tmp_path}/result.json") as stream:
+        content = json.load(stream)
+    assert list(content)[:3] == ["ann", "snn", "images"]
+    assert content["ann"] == result.ann
+    assert content["snn"] == result.snn and len(content["snn"]) == 3
+    assert content["images"] == 30
+    assert content["versions"]["torch"] == torch.__version__
+    assert content["seconds"]["snn"] > 0
+    assert str(torch.get_num_threads()) in content["machine"]
+
+
+def test_the_table_shows_powers_of_two_and_the_last_step() -> None:
+    result = Evaluation(0.9173, [0.1, 0.2, 0.3, 0.4, 0.5], 2000, 0.07, {"relu": 0.07}, 1.0, 4.0)
+    lines = str(result).splitlines()
+    assert [line.split("  ")[0].strip() for line in lines[1:6]] == ["ANN"] + [
+        f"T = {T}" for T in (1, 2, 4, 5)
+    ] or lines[1].strip().startswith("ANN")
+    assert "91.73%" in lines[1]
+    assert "T = 5" in lines[5] and "50.00%" in lines[5]
+    assert "7.00%" in lines[6]
+    assert "2,000 images" in lines[7] and "500 images/s" in lines[7]
+
+
+@pytest.mark.parametrize(
+    ("batches", "T", "message"),
+    [
+        ([], 1, "at least one image, got none"),
+        ([(torch.zeros(2, 1, 8, 8), torch.tensor([0, 5]))], 1, r"labels must be in 0\.\.4"),
+        ([(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))], 0, "T must be 1 or more, got 0"),
+    ],
+)
+def test_nonsense_is_refused(
+    network: tuple[nn.Module, SpikingNetwork, Batches], batches: Batches, T: int, message: str
+) -> None:
+    ann, snn, _ = network
+    with pytest.raises(ValueError, match=message):
+        evaluate(ann, snn, batches, T, progress=False)
