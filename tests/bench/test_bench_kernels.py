@@ -78,9 +78,7 @@ def test_wrong_contestant_has_no_row_and_makes_the_run_fail(kernels, monkeypatch
 
     monkeypatch.setattr(kernels, "torch_loop", late_by_one_step)
     path = tmp_path / "kernels.json"
-    threads = torch.get_num_threads()
     status = kernels.main(["--smoke", "--dtypes", "float32", "--json", str(path)])
-    torch.set_num_threads(threads)
     result = json.loads(path.read_text())
     assert status == 1
     assert list(result["refused"]) == ["float32 torch-loop spikes"]

@@ -13,6 +13,7 @@ from gate import Contestant
 from networks import Images, build_network
 from rivals import spikingjelly_missing
 from spikeconv import IFNode, convert
+from spikeconv.models import build_model
 from timing import Times
 
 NAMES = [
@@ -23,6 +24,7 @@ NAMES = [
     "spikingjelly-compiled",
     "ann",
 ]
+SMALL = ["--smoke", "--image-size", "8"]
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +34,12 @@ def throughput(load_script):
 
 @pytest.fixture(scope="module")
 def ann():
-    return build_network("resnet20", 32)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 5))
 
 
 @pytest.fixture(scope="module")
 def snn(ann):
-    return convert(ann, Images(32).draw(16, seed=1)[0], T=4, progress=False)
+    return convert(ann, torch.rand(64, 3, 2, 2), T=4, progress=False)
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def population():
 
 def test_smoke_run_writes_the_promised_rows(bench, tmp_path):
     path = tmp_path / "throughput.json"
-    command = [sys.executable, str(bench / "throughput.py"), "--smoke", "--json", str(path)]
+    command = [sys.executable, str(bench / "throughput.py"), *SMALL, "--json", str(path)]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
     result = json.loads(path.read_text())
@@ -82,7 +84,7 @@ def test_wrong_network_has_no_row_and_makes_the_run_fail(throughput, monkeypatch
 
     monkeypatch.setattr(throughput, "rival_networks", with_a_wrong_one)
     path = tmp_path / "throughput.json"
-    assert throughput.main(["--smoke", "--json", str(path)]) == 1
+    assert throughput.main([*SMALL, "--json", str(path)]) == 1
     result = json.loads(path.read_text())
     assert list(result["refused"]) == ["torch-loop"]
     assert "torch-loop" not in {row["name"] for row in result["rows"]}
@@ -98,7 +100,7 @@ def test_a_thousandth_of_the_images_may_differ_and_no_more(throughput, ann, snn)
 
         return network
 
-    images = Images(32).draw(10, seed=2)[0].repeat(100, 1, 1, 1)
+    images = torch.rand(1000, 3, 2, 2)
     with torch.no_grad():
         rivals = {"one": network_that_misses(1), "two": network_that_misses(2)}
         gate = throughput.admit({**rivals, "ann": ann}, snn, [images])
@@ -145,23 +147,22 @@ def test_without_spikingjelly_its_rows_are_skipped_with_the_reason(snn, monkeypa
     assert skipped == {"spikingjelly": "not there", "spikingjelly-compiled": "not there"}
 
 
-def test_networks_are_the_same_each_time_and_know_their_classes(ann):
-    again = build_network("resnet20", 32)
+def test_networks_are_the_same_each_time_and_know_their_classes():
+    ann, again = (build_network("resnet20", 16) for _ in range(2))
     for mine, other in zip(ann.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(mine, other)
-    images, labels = Images(32).draw(50, seed=3)
+    images, labels = Images(16).draw(50, seed=3)
     with torch.no_grad():
         assert (ann(images).argmax(1) == labels).float().mean() > 0.9
     assert images.mean().abs() < 0.2
     assert 0.5 < images.std() < 2
 
 
-def test_weights_of_a_file_are_taken(ann, tmp_path):
-    path = tmp_path / "weights.pt"
-    changed = {name: value + 1 for name, value in ann.state_dict().items()}
-    torch.save(changed, path)
-    loaded = build_network("resnet20", 32, path)
-    assert torch.equal(loaded.fc.bias, ann.fc.bias + 1)
+def test_weights_of_a_file_are_taken(tmp_path):
+    weights = build_model("resnet20", num_classes=7).state_dict()
+    torch.save(weights, tmp_path / "weights.pt")
+    loaded = build_network("resnet20", 32, tmp_path / "weights.pt")
+    assert torch.equal(loaded.fc.bias, weights["fc.bias"])
     assert not loaded.training
 
 
@@ -186,7 +187,7 @@ def test_gate_takes_compiled_networks_that_fail_as_missing(throughput, snn):
     def no_compiler(x):
         raise RuntimeError("no C++ compiler")
 
-    images = Images(32).draw(2, seed=2)[0]
+    images = torch.rand(2, 3, 2, 2)
     with torch.no_grad():
         gate = throughput.admit({"torch-loop-compiled": no_compiler}, snn, [images])
         assert gate.skipped == {"torch-loop-compiled": "RuntimeError: no C++ compiler"}
