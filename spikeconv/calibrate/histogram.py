@@ -9,15 +9,17 @@ BINS = 2048
 # Values counted at once; bounds the memory of an update.
 _AT_ONCE = 2**23
 _NEVER = -(2**20)
+# Ranges below 2^-100 count as this one, so that a bin's width and its inverse are normal floats.
+_LEAST = -100
 
 
 class ChannelHistogram:
     """Histogram of the positive currents of every channel, over a range that grows by doubling.
 
-    Channel c has `BINS` equal bins over [0, 2^e), e the least integer with all its values below
-    2^e; when e grows, neighbouring bins are merged. Scaling by powers of two is exact, so the
-    counts do not depend on the order or the sizes of the batches, and no pass over the data is
-    needed to find the range. At least half the bins lie below the largest value.
+    Channel c has `BINS` equal bins over (0, 2^e], each open on the left, and e is the least integer
+    with all its values below 2^e; when e grows, neighbouring bins are merged. Scaling by powers of
+    two is exact, so the counts do not depend on the order or the sizes of the batches, and no pass
+    over the data is needed to find the range. At least half the bins lie below the largest value.
 
     Attributes:
         counts: int64 ``[C, BINS]``.
@@ -33,7 +35,7 @@ class ChannelHistogram:
         self.seen = torch.zeros(channels, dtype=torch.int64, device=device)
 
     def update(self, currents: Tensor) -> None:
-        """Count ``[B, C, *]``."""
+        """Count ``[B, C, *]``; ValueError where one is NaN or +infinity."""
         samples = max(1, _AT_ONCE // max(1, currents[0].numel()))
         for part in currents.split(samples):
             rows = part.transpose(0, 1).reshape(part.shape[1], -1).float()
@@ -41,8 +43,11 @@ class ChannelHistogram:
             self._count(rows)
 
     def _grow(self, largest: Tensor) -> None:
+        if not bool(torch.isfinite(largest).all()):
+            raise ValueError("a current is NaN or infinite")
         self.largest = torch.maximum(self.largest, largest)
-        needed = torch.where(largest > 0, torch.frexp(largest).exponent.long(), _NEVER)
+        exponent = torch.frexp(largest).exponent.long().clamp(min=_LEAST)
+        needed = torch.where(largest > 0, exponent, _NEVER)
         self._rescale(torch.maximum(self.exponent, needed))
 
     def _rescale(self, exponent: Tensor) -> None:
@@ -56,9 +61,8 @@ class ChannelHistogram:
 
     def _count(self, rows: Tensor) -> None:
         channels, values = rows.shape
-        bins = torch.ldexp(rows, (BINS.bit_length() - 1 - self.exponent).unsqueeze(1))
         # Row c counts into [c * (BINS + 1), (c + 1) * (BINS + 1)); its first place takes the rest.
-        places = torch.where(rows > 0, bins.clamp(0, BINS - 1).long() + 1, 0)
+        places = (rows * (1 / self.width()).unsqueeze(1)).clamp_(0, BINS).ceil_().long()
         places += torch.arange(channels, device=rows.device).unsqueeze(1) * (BINS + 1)
         counted = torch.bincount(places.flatten(), minlength=channels * (BINS + 1))
         self.counts += counted.view(channels, BINS + 1)[:, 1:]
@@ -77,9 +81,8 @@ class ChannelHistogram:
         return whole
 
     def width(self) -> Tensor:
-        """Bin width per channel ``[C]``; 0 where nothing positive was seen."""
-        width = torch.ldexp(torch.ones_like(self.largest), self.exponent.clamp(min=-140) + 1)
-        return torch.where(self.largest > 0, width / (2 * BINS), 0.0)
+        """Bin width per channel ``[C]``, a power of two."""
+        return torch.ldexp(torch.ones_like(self.largest), self.exponent.clamp(min=_LEAST)) / BINS
 
     def centres(self) -> Tensor:
         """Bin centres ``[C, BINS]``."""

@@ -1,4 +1,4 @@
-"""Threshold = a high percentile of the activations (robust normalisation, Rueckauer et al. 2017)."""
+"""Threshold = a high percentile of activations (robust norm, Rueckauer et al. 2017)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def run_analog(
     x: Tensor,
     observe: Observer | None = None,
 ) -> Any:
-    """The ANN's output; `observe` is called with each neuron's name, pre-activation and activation."""
+    """The ANN's output; `observe` gets each neuron's name, pre-activation and activation."""
     readers = Counter(ref.name for ref in refs(program.output))
     for step in program.steps:
         readers.update(ref.name for ref in refs((step.args, step.kwargs)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import torch
@@ -48,9 +49,10 @@ def convert(
     """Turn a trained ReLU network into a spiking network that does the same in T time-steps.
 
     Every rectifier becomes a population of `IFNode`: theta from calibration, v(0) = v_init * theta,
-    reset by subtraction, at most one spike a step, worth theta downstream, so that theta * count / T
-    stands for the activation. Batch norm is folded; max pooling after a rectifier moves before the
-    neuron; everything else is kept. The network may be in train or eval mode and is not changed.
+    reset by subtraction, at most one spike a step, worth theta downstream, so that
+    theta * count / T stands for the activation. Batch norm is folded; max pooling after a rectifier
+    moves before the neuron; everything else is kept. The network may be in train or eval mode and
+    is not changed.
 
     Args:
         ann: made of convolution, linear, batch norm, ReLU (any spelling; ReLU6 and other caps
@@ -178,13 +180,15 @@ def _observe(
     def observe(name: str, current: Tensor, activation: Tensor) -> None:
         rectifier = layers[name]
         assert isinstance(rectifier, Rectifier)
-        if not bool(torch.isfinite(current).all()):
-            raise ValueError(
-                f"convert: the ANN's activation {name!r} is NaN or infinite on calibration data"
-            )
         if name not in histograms:
             histograms[name] = ChannelHistogram(current.shape[1], current.device)
-        histograms[name].update(current.clamp(max=rectifier.cap))
+        capped = current if math.isinf(rectifier.cap) else current.clamp(max=rectifier.cap)
+        try:
+            histograms[name].update(capped)
+        except ValueError as error:
+            raise ValueError(
+                f"convert: activation {name!r} on calibration data: {error}"
+            ) from error
 
     for batch in batches.shown(progress):
         run_analog(program, layers, weights, batch, observe)

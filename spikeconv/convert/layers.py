@@ -1,5 +1,4 @@
-"""The two layers of a converted network that torch does not have: the rectifier to be replaced, and
-max pooling of a signal that varies in time."""
+"""What a converted network has and torch has not: the rectifier, max pooling in time, reshaping."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Rectifier(nn.Module):
-    """min(max(x, 0), cap): every spelling of ReLU, as the ANN has it and the neuron stands for it."""
+    """min(max(x, 0), cap): every spelling of ReLU, and what a neuron stands for."""
 
     def __init__(self, cap: float = math.inf) -> None:
         super().__init__()

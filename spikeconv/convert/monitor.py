@@ -28,7 +28,7 @@ class Monitor:
     _tallies: dict[str, _Tally] = field(default_factory=dict)
 
     def add(self, layer: str, train: Tensor) -> None:
-        """Count a train ``[T, B, *]`` of 0 and ±1, or of any value that is 0 where nothing fired."""
+        """Count a train ``[T, B, *]`` of spikes or PSPs, 0 where nothing fired."""
         tally = self._tallies.setdefault(layer, _Tally())
         fired = train != 0
         tally.spikes += int(fired.sum())

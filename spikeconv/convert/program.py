@@ -3,7 +3,7 @@
 - **constant**: weights that a function reads, and what is computed from them alone.
 - **static**: what depends on no neuron is the same at every step, so it is computed once.
 - **temporal**: neurons, and what stands between them, over all time-steps.
-- **readout**: what follows the last neuron is linear, so it is computed once, on the mean over time.
+- **readout**: what follows the last neuron is linear, so it runs once, on the mean over time.
 """
 
 from __future__ import annotations

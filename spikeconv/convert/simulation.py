@@ -182,9 +182,9 @@ class Simulation:
 
     def _rate(self, name: str, total: Tensor, steps: int | Tensor) -> Tensor:
         """Sum over time to mean over time; a neuron's count is worth theta a spike."""
-        node = self.neurons[name] if name in self.neurons else None
+        is_neuron = name in self.neurons
         total = total.to(torch.float32)
-        scaled = total if node is None else total * node.v_threshold
+        scaled = total * self.neurons[name].v_threshold if is_neuron else total
         return (scaled / steps).to(self.fixed[INPUT].dtype)
 
     def _read_out(self, rates: Mapping[str, Tensor], n: int) -> Any:

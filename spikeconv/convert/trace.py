@@ -1,4 +1,4 @@
-"""Pass 1: the user's module to a graph of calls, on a copy; and where in the user's code each stands."""
+"""Pass 1: a copy of the user's module as a graph of calls, each with where it stands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether every call of a normalised graph can be part of a spiking network; if not, all that cannot."""
+"""Whether every call of a normalised graph has a spiking form; if not, all that have none."""
 
 from __future__ import annotations
 

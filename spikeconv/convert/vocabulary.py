@@ -14,7 +14,12 @@ from torch import fx, nn
 from spikeconv.convert.trace import called
 
 # Layers that do nothing at inference.
-DROPPED_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d) + (
+DROPPED_MODULES = (
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
     nn.AlphaDropout,
     nn.FeatureAlphaDropout,
 )
