@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Iterable
 
 import pytest
 import torch
 
 HAS_GPU = torch.cuda.is_available()
 
+# The marks that let a test be skipped: whether what it needs is here, and what to say where not.
+NEEDS = {
+    "gpu": (HAS_GPU, "needs a CUDA GPU"),
+    "spikingjelly": (
+        importlib.util.find_spec("spikingjelly") is not None,
+        "needs SpikingJelly (make bench)",
+    ),
+}
+
 # Read by triton where a kernel is defined, so it is set before any test imports one.
 if not HAS_GPU:
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked gpu where there is none."""
-    if not HAS_GPU:
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
-
-
-def unexpected_skips(skipped: Iterable[str], expected: Iterable[str]) -> list[str]:
-    """One line for each test that was skipped and should have run, or the other way round."""
-    skipped, expected = set(skipped), set(expected)
+def missing(item: pytest.Item) -> list[str]:
+    """What a test needs by its marks and this machine lacks."""
     return [
-        *(f"skipped without the mark gpu: {name}" for name in sorted(skipped - expected)),
-        *(f"ran, though marked gpu: {name}" for name in sorted(expected - skipped)),
+        why for mark, (here, why) in NEEDS.items() if item.get_closest_marker(mark) and not here
     ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests whose marks say so here."""
+    for item in items:
+        for why in missing(item):
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail a run that is green but for its skips."""
+    """Fail a green run that skipped a test without such a mark, or ran one in spite of it."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if exitstatus != pytest.ExitCode.OK or reporter is None or session.config.option.collectonly:
         return
-    marked = [item.nodeid for item in session.items if item.get_closest_marker("gpu")]
-    skipped = [report.nodeid for report in reporter.stats.get("skipped", [])]
-    problems = unexpected_skips(skipped, [] if HAS_GPU else marked)
-    if problems:
+    expected = {item.nodeid for item in session.items if missing(item)}
+    skipped = {report.nodeid for report in reporter.stats.get("skipped", [])}
+    if expected != skipped:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.ensure_newline()
-        reporter.section("only tests marked gpu may be skipped", red=True)
-        for problem in problems:
-            reporter.line(problem)
+        reporter.section(f"only tests marked {' or '.join(NEEDS)} may be skipped", red=True)
+        for name in sorted(skipped - expected):
+            reporter.line(f"skipped without a mark: {name}")
+        for name in sorted(expected - skipped):
+            reporter.line(f"ran in spite of its mark: {name}")

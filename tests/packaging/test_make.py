@@ -41,7 +41,7 @@ pytest.importorskip("no_such_package")
 """
 
 
-def test_a_skip_fails_the_run_unless_marked_gpu(root, python, tmp_path):
+def test_a_skip_fails_the_run_unless_marked(root, python, tmp_path):
     for file in ("pyproject.toml", "tests/conftest.py"):
         shutil.copy(root / file, tmp_path)
     (tmp_path / "test_green.py").write_text(GREEN)
@@ -52,7 +52,7 @@ def test_a_skip_fails_the_run_unless_marked_gpu(root, python, tmp_path):
     assert green.returncode == 0, green.stdout
     red = python("-m", "pytest", ".", cwd=tmp_path)
     assert red.returncode == 1
-    assert re.findall(r"^skipped without the mark gpu: (\S+)$", red.stdout, re.MULTILINE) == [
+    assert re.findall(r"^skipped without a mark: (\S+)$", red.stdout, re.MULTILINE) == [
         "test_gone.py",
         "test_unmarked.py::test_by_call",
         "test_unmarked.py::test_by_mark",
