@@ -96,7 +96,8 @@ def _add_demo(commands: Any) -> None:
     add("--epochs", type=positive, default=20, metavar="N", help="passes over the digits")
     add("--seed", type=int, default=0, metavar="N", help="draws weights, order and split")
     add("--save", metavar="FILE", help="write the ANN's weights, for spikeconv evaluate")
-    add("--threads", type=positive, metavar="N", help="CPU threads")
+    # Layers this small gain nothing from a second thread, and lose much where cores are shared.
+    add("--threads", type=positive, default=1, metavar="N", help="CPU threads")
 
 
 def positive(text: str) -> int:

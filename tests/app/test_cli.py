@@ -182,3 +182,16 @@ def test_arguments_are_checked_before_anything_is_read(
         main(evaluate(Path("weights.pt"), *more))
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_optional_packages_are_imported_only_when_needed() -> None:
+    optional = ("torchvision", "sklearn", "matplotlib", "safetensors", "triton")
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({optional}))
+import spikeconv.models, spikeconv.data, spikeconv.plot, spikeconv.demo, spikeconv.cli
+raise SystemExit(spikeconv.cli.main(["info"]))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "reference  can run" in run.stdout
