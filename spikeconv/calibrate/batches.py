@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any, TypeAlias
 
 import torch
@@ -35,7 +35,7 @@ class Batches:
             self._total: int | None = -(-len(data) // _BATCH)
             raw: Iterable[Any] = data.split(_BATCH) if len(data) else ()
         elif isinstance(data, Iterable) and not isinstance(data, str | bytes | dict):
-            self._total = len(data) if hasattr(data, "__len__") else None
+            self._total = len(data) if isinstance(data, Sized) else None
             raw = data
         else:
             raise TypeError(

@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeconv.convert.program import INPUT, Program, fill, refs
-from spikeconv.convert.simulation import run_step
+from spikeconv.convert.simulation import Layers, run_step
 
 Observer = Callable[[str, Tensor, Tensor], None]
 
 
 def run_analog(
     program: Program,
-    layers: Mapping[str, nn.Module],
+    layers: Layers,
     weights: Mapping[str, Tensor],
     x: Tensor,
     observe: Observer | None = None,

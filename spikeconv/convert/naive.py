@@ -6,7 +6,7 @@ What others do, and what our savings are measured and tested against.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,9 @@ class NaiveSimulation(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.neurons = nn.ModuleDict({k: make_neuron(n) for k, n in network.neurons.items()})
+        self.neurons = nn.ModuleDict(
+            {name: make_neuron(node) for name, node in network.populations().items()}
+        )
         self.multi_step = multi_step
 
     def forward(self, x: Tensor, T: int | None = None, readout: str = "mean") -> Any:
@@ -74,7 +76,7 @@ class NaiveSimulation(nn.Module):
             raise ValueError(f"NaiveSimulation: readout must be one of {READOUTS}, got {readout!r}")
         steps = self.network.T if T is None else T
         for neuron in self.neurons.values():
-            neuron.reset()
+            cast(Callable[[], None], neuron.reset)()
         pools: dict[str, PoolState] = {}
         if self.multi_step:
             repeated = x.expand(steps, *x.shape).flatten(0, 1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ class SpikingNetwork(nn.Module):
                 f"got {readout!r}"
             )
         simulation = Simulation(
-            self.program, self.layers, self.neurons, self.weights(), x, self._monitor
+            self.program, self.layers, self.populations(), self.weights(), x, self._monitor
         )
         at_once = self.steps_at_once(x)
         if readout == "mean":
@@ -158,7 +158,7 @@ class SpikingNetwork(nn.Module):
             layer_report(
                 name=step.name,
                 layer=step.label,
-                node=self.neurons[step.name],
+                node=self.populations()[step.name],
                 activation=activations[step.name],
                 count=monitor.counts[step.name],
                 T=self.T,
@@ -169,6 +169,10 @@ class SpikingNetwork(nn.Module):
             for step in self.program.neurons()
         ]
         return Report(tuple(rows), self.T, len(x), self._report.settings)
+
+    def populations(self) -> Mapping[str, IFNode]:
+        """`neurons`, as what they are."""
+        return cast(Mapping[str, IFNode], self.neurons)
 
     def weights(self) -> dict[str, Tensor]:
         """Weights that functions read, by name of their step."""

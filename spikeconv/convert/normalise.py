@@ -63,10 +63,9 @@ def out_of_place(traced: fx.GraphModule) -> None:
             vocabulary.writes_in_place(node, modules)
         ):
             written = node.args[0]
-            if isinstance(written, fx.Node):
-                written.replace_all_uses_with(
-                    node, delete_user_cb=lambda user, here=order[node]: order[user] > here
-                )
+            for user in list(written.users) if isinstance(written, fx.Node) else ():
+                if order[user] > order[node]:
+                    user.replace_input_with(written, node)
             other = vocabulary.IN_PLACE.get(node.target)
             if other is not None:
                 node.op = "call_method" if isinstance(other, str) else "call_function"
@@ -165,7 +164,7 @@ def fold_batch_norms(traced: fx.GraphModule) -> None:
             fused = fuse_linear_bn_eval(layer, norm)
         else:
             continue
-        _call_new_module(traced, node, source.args[0], fused.requires_grad_(False))
+        _call_new_module(traced, node, _first(source), fused.requires_grad_(False))
         node.meta["path"] = source.meta["path"]
         traced.graph.erase_node(source)
 

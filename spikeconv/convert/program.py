@@ -170,7 +170,7 @@ def lower(
     shapes = [node.meta["shape"] for node in graph_module.graph.nodes if "shape" in node.meta]
     widest = max(math.prod(shape[1:]) for shape in shapes)
 
-    def reference(node: fx.Node) -> Ref:
+    def reference(node: fx.Node) -> Any:
         return Ref(names[node])
 
     for node in graph_module.graph.nodes:

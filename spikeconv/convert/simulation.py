@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,10 @@ from spikeconv.convert.program import INPUT, Phase, Program, Step, fill
 from spikeconv.neuron import IFNode
 
 Values = dict[str, Any]
+Layers: TypeAlias = Mapping[str, nn.Module] | nn.ModuleDict
 
 
-def run_step(step: Step, layers: Mapping[str, nn.Module], args: Any, kwargs: Any) -> Any:
+def run_step(step: Step, layers: Layers, args: Any, kwargs: Any) -> Any:
     """The value of one call whose arguments are filled in."""
     if step.kind in ("module", "max_pool"):
         return layers[step.target](*args, **kwargs)
@@ -39,7 +40,7 @@ class Simulation:
     def __init__(
         self,
         program: Program,
-        layers: Mapping[str, nn.Module],
+        layers: Layers,
         neurons: Mapping[str, IFNode],
         weights: Mapping[str, Tensor],
         x: Tensor,

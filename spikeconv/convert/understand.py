@@ -56,6 +56,11 @@ def _depends_on_input(value: object) -> bool:
     return isinstance(value, fx.Node) and not value.meta.get("constant", False)
 
 
+def _is_signal(node: fx.Node) -> bool:
+    """Whether a value is a tensor that depends on the input."""
+    return _depends_on_input(node) and "shape" in node.meta
+
+
 def _refusal(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
     """Why a call cannot be converted, or None."""
     if not node.op.startswith("call") or node.meta.get("constant"):
@@ -92,7 +97,7 @@ def _affine_refusal(node: fx.Node) -> str | None:
 
 def _product_refusal(node: fx.Node) -> str | None:
     operands = [*node.args, *node.kwargs.values()][:2]
-    signals = [o for o in operands if _depends_on_input(o) and "shape" in o.meta]
+    signals = [o for o in operands if isinstance(o, fx.Node) and _is_signal(o)]
     if len(signals) > 1:
         return _PRODUCT
     divided_by = operands[1] if len(operands) > 1 else None

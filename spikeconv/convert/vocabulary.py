@@ -169,7 +169,7 @@ IN_PLACE: dict[Callable[..., Any] | str, Callable[..., Any] | str] = {
     F.hardtanh_: F.hardtanh,
     torch.clamp_: torch.clamp,
     torch.clamp_min_: torch.clamp_min,
-    F.threshold_: F.threshold,
+    torch.threshold_: F.threshold,
     "relu_": "relu",
     "clamp_": "clamp",
     "clip_": "clip",
