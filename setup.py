@@ -131,7 +131,7 @@ def extension_arguments() -> dict[str, Any]:
             "pip install --no-build-isolation . (an isolated build does not see it)"
         )
 
-    class BuildExtension(cpp_extension.BuildExtension):  # type: ignore[misc]
+    class BuildExtension(cpp_extension.BuildExtension):
         """torch's build_ext, with x.cpp and x.cu of one folder in two object files."""
 
         def build_extensions(self) -> None:
@@ -151,7 +151,7 @@ def extension_arguments() -> dict[str, Any]:
     flags = {"cxx": list(CXX_FLAGS), "nvcc": list(NVCC_FLAGS)}
     if cuda:
         flags = {compiler: [*given, CUDA_DEFINE] for compiler, given in flags.items()}
-    make = cpp_extension.CUDAExtension if cuda else cpp_extension.CppExtension
+    make: Any = cpp_extension.CUDAExtension if cuda else cpp_extension.CppExtension
     extension = make(
         name="spikeconv._C",
         sources=sources(cuda),
