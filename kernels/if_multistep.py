@@ -184,7 +184,7 @@ def if_multistep_fwd_kernel(
         x = tl.load(x_ptrs, mask=mask)
     first = 0
     while first < T:  # not range(): Triton's interpreter cannot make one of T under numpy 2.4
-        xs = ()
+        xs: tl.tuple = ()
         for i in tl.static_range(STEPS):
             if STATIC:
                 xs += (x,)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor
+from triton.runtime.interpreter import InterpreterBuilder
 
 from spikeconv.kernels.if_multistep import if_multistep_fwd
 
@@ -117,24 +122,26 @@ def run(case: Case, misalign: int = 0) -> tuple[Tensor, Tensor | None]:
         return [tensor.expand(case.shape).stride(d) for d in order] or [0]
 
     given = (case.x, case.theta, case.v_init, case.bias, case.count_init)
-    if_multistep_fwd(
-        *(None if tensor is None else _on_device(tensor) for tensor in given),
-        emitted,
-        v if v_rows else None,
-        T=case.steps,
-        sizes=[case.shape[d] for d in order] or [1],
-        x_stride_t=0 if case.static else case.x.stride(0),
-        x_strides=strides(case.x if case.static else case.x.select(0, 0)),
-        threshold_strides=strides(case.theta),
-        v_init_strides=strides(case.v_init),
-        bias_strides=strides(case.bias),
-        count_strides=strides(case.count_init),
-        hard=case.hard,
-        v_reset=case.v_reset,
-        signed=case.signed,
-        emit=case.emit,
-        return_v=case.return_v,
-    )
+    on_device = [None if tensor is None else _on_device(tensor) for tensor in given]
+    with _loads_stay_inside([tensor for tensor in on_device if tensor is not None]):
+        if_multistep_fwd(
+            *on_device,
+            emitted,
+            v if v_rows else None,
+            T=case.steps,
+            sizes=[case.shape[d] for d in order] or [1],
+            x_stride_t=0 if case.static else case.x.stride(0),
+            x_strides=strides(case.x if case.static else case.x.select(0, 0)),
+            threshold_strides=strides(case.theta),
+            v_init_strides=strides(case.v_init),
+            bias_strides=strides(case.bias),
+            count_strides=strides(case.count_init),
+            hard=case.hard,
+            v_reset=case.v_reset,
+            signed=case.signed,
+            emit=case.emit,
+            return_v=case.return_v,
+        )
     for buffer in buffers:
         margins = torch.cat((buffer[: MARGIN + misalign], buffer[len(buffer) - MARGIN :]))
         assert (margins.view(torch.uint8) == POISON).all(), "written outside of the output"
@@ -213,6 +220,27 @@ def counts(*shape: int, seed: int = 3) -> Tensor:
     """Random initial net counts, 0 among them."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 3, shape, generator=generator, dtype=torch.int32)
+
+
+@contextmanager
+def _loads_stay_inside(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Fail at the first load outside of these tensors' storages; only the interpreter can tell."""
+    ranges = [
+        (storage.data_ptr(), storage.data_ptr() + storage.nbytes())
+        for storage in (tensor.untyped_storage() for tensor in tensors)
+    ]
+    load = InterpreterBuilder.create_masked_load
+
+    def checked(builder: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
+        addresses = pointers.data[np.broadcast_to(mask.data != 0, pointers.data.shape)]
+        inside = np.zeros(addresses.shape, dtype=bool)
+        for start, end in ranges:
+            inside |= (addresses >= start) & (addresses < end)
+        assert inside.all(), "loaded outside of the operands"
+        return load(builder, pointers, mask, *rest)
+
+    with patch.object(InterpreterBuilder, "create_masked_load", checked):
+        yield
 
 
 def _on_device(tensor: Tensor) -> Tensor:
