@@ -149,4 +149,36 @@ inline IfMultistepPlan check_if_multistep(const IfMultistepArguments& a) {
   return plan;
 }
 
+// The function that torch calls for operator kOp: hands its arguments on in one piece.
+template <const char* kOp, void (*kRun)(const IfMultistepArguments&)>
+void from_torch(const at::Tensor& x, const at::Tensor& v_threshold, const at::Tensor& v_init,
+                const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& count_init,
+                const at::Tensor& emitted, const std::optional<at::Tensor>& v, int64_t T,
+                at::IntArrayRef sizes, int64_t x_stride_t, at::IntArrayRef x_strides,
+                at::IntArrayRef threshold_strides, at::IntArrayRef v_init_strides,
+                at::IntArrayRef bias_strides, at::IntArrayRef count_strides, bool hard,
+                double v_reset, bool is_signed, std::string emit, std::string return_v) {
+  kRun({kOp,
+        x,
+        v_threshold,
+        v_init,
+        bias,
+        count_init,
+        emitted,
+        v,
+        T,
+        sizes,
+        x_stride_t,
+        x_strides,
+        threshold_strides,
+        v_init_strides,
+        bias_strides,
+        count_strides,
+        hard,
+        v_reset,
+        is_signed,
+        emit,
+        return_v});
+}
+
 }  // namespace spikeconv

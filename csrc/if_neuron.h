@@ -15,6 +15,15 @@
 #define SPIKECONV_INLINE static inline __attribute__((always_inline))
 #endif
 
+// Before a loop over an array that has to end up in registers.
+#if defined(__CUDA_ARCH__) || defined(__clang__)
+#define SPIKECONV_UNROLL _Pragma("unroll")
+#elif defined(__CUDACC__)  // nvcc's pass over host code knows neither spelling
+#define SPIKECONV_UNROLL
+#else
+#define SPIKECONV_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 namespace spikeconv {
 
 // A bias that changes nothing: m + -0.0f is m for every m, also for m = -0.0f. So the step needs no

@@ -14,6 +14,9 @@
 
 TORCH_LIBRARY_FRAGMENT(spikeconv, library) {
   library.def("_if_multistep_cpp" SPIKECONV_IF_MULTISTEP, {at::Tag::pt2_compliant_tag});
+#if defined(SPIKECONV_WITH_CUDA)
+  library.def("_if_multistep_cuda" SPIKECONV_IF_MULTISTEP, {at::Tag::pt2_compliant_tag});
+#endif
   // The instruction set of the CPU kernels, and all that this processor has, best last.
   library.def("_cpu_isa() -> str", {at::Tag::pt2_compliant_tag});
   library.def("_cpu_isas() -> str[]", {at::Tag::pt2_compliant_tag});

@@ -3,8 +3,6 @@
 #include <torch/library.h>
 
 #include <algorithm>
-#include <optional>
-#include <string>
 
 #include "cpu/huge_pages.h"
 #include "cpu/isa.h"
@@ -13,6 +11,8 @@
 
 namespace spikeconv::cpu {
 namespace {
+
+constexpr char kName[] = "_if_multistep_cpp";
 
 // Neurons in a block at most. Its operands fit into the first cache, with room for rows in passing.
 constexpr int64_t kBlock = 1024;
@@ -68,35 +68,7 @@ void run_blocks(const IfMultistepArguments& a, const Run& run) {
   });
 }
 
-void if_multistep(const at::Tensor& x, const at::Tensor& v_threshold, const at::Tensor& v_init,
-                  const std::optional<at::Tensor>& bias,
-                  const std::optional<at::Tensor>& count_init, const at::Tensor& emitted,
-                  const std::optional<at::Tensor>& v, int64_t T, at::IntArrayRef sizes,
-                  int64_t x_stride_t, at::IntArrayRef x_strides, at::IntArrayRef threshold_strides,
-                  at::IntArrayRef v_init_strides, at::IntArrayRef bias_strides,
-                  at::IntArrayRef count_strides, bool hard, double v_reset, bool is_signed,
-                  std::string emit, std::string return_v) {
-  const IfMultistepArguments a{"_if_multistep_cpp",
-                               x,
-                               v_threshold,
-                               v_init,
-                               bias,
-                               count_init,
-                               emitted,
-                               v,
-                               T,
-                               sizes,
-                               x_stride_t,
-                               x_strides,
-                               threshold_strides,
-                               v_init_strides,
-                               bias_strides,
-                               count_strides,
-                               hard,
-                               v_reset,
-                               is_signed,
-                               emit,
-                               return_v};
+void if_multistep(const IfMultistepArguments& a) {
   const IfMultistepPlan plan = check_if_multistep(a);
   if (plan.neurons == 0) {
     return;
@@ -115,7 +87,7 @@ void if_multistep(const at::Tensor& x, const at::Tensor& v_threshold, const at::
 }  // namespace
 
 TORCH_LIBRARY_IMPL(spikeconv, CPU, library) {
-  library.impl("_if_multistep_cpp", TORCH_FN(if_multistep));
+  library.impl("_if_multistep_cpp", TORCH_FN((from_torch<kName, if_multistep>)));
 }
 
 }  // namespace spikeconv::cpu

@@ -82,7 +82,7 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   }
   uint32_t bit = block.first_bit;
   for (int64_t t = 0; t < block.steps; ++t) {
-#pragma GCC unroll 4
+    SPIKECONV_UNROLL
     for (int k = 0; k < kTile; ++k) {
       const int64_t at = i + k * L::kCount;
       const Real x = load_x<L, kDtype>(block.x, t * block.x_stride + at);

@@ -1,0 +1,190 @@
+// What one CUDA thread does: a few neighbouring neurons through all steps, membranes in registers.
+//
+// Knows neither torch nor CUDA. It is compiled for the host as well, where a plain loop over thread
+// numbers runs it (tests/native), so that its logic is tested without a GPU.
+#pragma once
+
+#include "amplitude.h"
+#include "cuda/work.h"
+#include "types.h"
+
+namespace spikeconv::cuda {
+
+// Steps whose currents are loaded together, so that a thread waits for several loads at once.
+constexpr int kTogether = 4;
+
+template <Dtype kDtype>
+struct Current {
+  using Stored = uint16_t;
+};
+template <>
+struct Current<Dtype::kFloat32> {
+  using Stored = uint32_t;
+};
+
+template <Dtype kDtype, Emit kEmit>
+struct Emitted {
+  using Stored = typename Current<kDtype>::Stored;
+};
+template <Dtype kDtype>
+struct Emitted<kDtype, Emit::kUint8> {
+  using Stored = uint8_t;
+};
+
+// Neighbouring elements, moved 16 bytes an instruction.
+template <class Stored, int kCount>
+struct alignas(sizeof(Stored) * kCount < 16 ? sizeof(Stored) * kCount : 16) Pack {
+  Stored at[kCount];
+};
+
+template <class Stored, int kCount>
+SPIKECONV_INLINE Pack<Stored, kCount> load_pack(const void* data, int64_t offset) {
+  return *reinterpret_cast<const Pack<Stored, kCount>*>(static_cast<const Stored*>(data) + offset);
+}
+
+template <class Stored, int kCount>
+SPIKECONV_INLINE void store_pack(void* data, int64_t offset, const Pack<Stored, kCount>& pack) {
+  Stored* to = static_cast<Stored*>(data) + offset;
+#if defined(__CUDA_ARCH__)
+  // nvcc would take the assignment below apart into stores of 4 bytes.
+  if constexpr (sizeof(pack) % 16 == 0) {
+    const auto words = same_bits<Pack<uint32_t, sizeof(pack) / 4>>(pack);
+    SPIKECONV_UNROLL
+    for (int i = 0; i < static_cast<int>(sizeof(pack) / 4); i += 4) {
+      asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(
+                       __cvta_generic_to_global(reinterpret_cast<uint32_t*>(to) + i)),
+                   "r"(words.at[i]), "r"(words.at[i + 1]), "r"(words.at[i + 2]),
+                   "r"(words.at[i + 3]));
+    }
+    return;
+  }
+#endif
+  *reinterpret_cast<Pack<Stored, kCount>*>(to) = pack;
+}
+
+template <class Value>
+SPIKECONV_INLINE Value value_of(const IfOperand& operand, int64_t offset, Value absent) {
+  return operand.data == nullptr ? absent : static_cast<const Value*>(operand.data)[offset];
+}
+
+template <Dtype kDtype>
+SPIKECONV_INLINE float real_of(typename Current<kDtype>::Stored stored) {
+  if constexpr (kDtype == Dtype::kFloat32) {
+    return same_bits<float>(stored);
+  } else if constexpr (kDtype == Dtype::kFloat16) {
+    return real_of_float16<float>(uint32_t{stored});
+  } else {
+    return real_of_bfloat16<float>(uint32_t{stored});
+  }
+}
+
+// Neighbouring neurons of one thread, in registers.
+template <int kCount>
+struct Neurons {
+  IfParameters<float, bool> parameters[kCount];
+  IfState<float, int32_t> state[kCount];
+  uint32_t amplitude[kCount];
+  Pack<int32_t, kCount> summed;  // words or counts
+};
+
+template <Dtype kDtype, Emit kEmit, int kCount>
+SPIKECONV_INLINE void load_neurons(const IfWork& work, const IfOffsets& offsets,
+                                   Neurons<kCount>& neurons) {
+  const int inner = work.rank - 1;
+  SPIKECONV_UNROLL
+  for (int k = 0; k < kCount; ++k) {
+    const auto offset_of = [&](const IfOperand& operand, int64_t offset) {
+      return offset + k * operand.strides[inner];
+    };
+    const int64_t at_theta = offset_of(work.theta, offsets.theta);
+    const int64_t at_bias = offset_of(work.bias, offsets.bias);
+    const int64_t at_v_init = offset_of(work.v_init, offsets.v_init);
+    const int64_t at_count = offset_of(work.count_init, offsets.count_init);
+    const float theta = value_of(work.theta, at_theta, 0.0f);
+    neurons.parameters[k] = {theta, value_of(work.bias, at_bias, kNoBias), work.v_reset, work.hard};
+    neurons.state[k] = {value_of(work.v_init, at_v_init, 0.0f),
+                        value_of(work.count_init, at_count, int32_t{0})};
+    neurons.amplitude[k] = amplitude_of<kDtype, kEmit>(theta);
+    neurons.summed.at[k] = 0;
+  }
+}
+
+template <int kCount>
+SPIKECONV_INLINE void store_v(const IfWork& work, int64_t offset, const Neurons<kCount>& neurons) {
+  Pack<float, kCount> v;
+  SPIKECONV_UNROLL
+  for (int k = 0; k < kCount; ++k) {
+    v.at[k] = neurons.state[k].v;
+  }
+  store_pack(work.v, offset, v);
+}
+
+// Runs kSteps steps from t on. All their currents are requested before the first is needed.
+template <Dtype kDtype, Emit kEmit, bool kSigned, int kSteps, int kCount>
+SPIKECONV_INLINE void run_steps(const IfWork& work, int64_t first, int64_t x_offset, int64_t t,
+                                Neurons<kCount>& neurons) {
+  using Stored = typename Current<kDtype>::Stored;
+  using Spike = typename Emitted<kDtype, kEmit>::Stored;
+  Pack<Stored, kCount> x[kSteps];
+  SPIKECONV_UNROLL
+  for (int u = 0; u < kSteps; ++u) {
+    x[u] = load_pack<Stored, kCount>(work.x.data, x_offset + (t + u) * work.x_stride_t);
+  }
+  SPIKECONV_UNROLL
+  for (int u = 0; u < kSteps; ++u) {
+    const int64_t row = (t + u) * work.neurons + first;
+    Pack<Spike, kCount> spikes;
+    SPIKECONV_UNROLL
+    for (int k = 0; k < kCount; ++k) {
+      const IfSpike<bool> s =
+          if_step<kSigned>(neurons.parameters[k], real_of<kDtype>(x[u].at[k]), neurons.state[k]);
+      if constexpr (kEmit == Emit::kWords) {
+        neurons.summed.at[k] |= static_cast<int32_t>(uint32_t{s.plus} << (t + u));
+      } else if constexpr (kEmit == Emit::kCount) {
+        neurons.summed.at[k] += s.plus ? 1 : (s.minus ? -1 : 0);
+      } else {
+        const uint32_t plus = neurons.amplitude[k];
+        const uint32_t minus = negative_of<kDtype, kEmit>(plus);
+        spikes.at[k] = static_cast<Spike>(s.plus ? plus : (s.minus ? minus : 0u));
+      }
+    }
+    if constexpr (kEmit != Emit::kWords && kEmit != Emit::kCount) {
+      store_pack(work.emitted, row, spikes);
+    }
+    if (work.trace) {
+      store_v(work, row, neurons);
+    }
+  }
+}
+
+// Runs neurons first, ..., first + kCount - 1 through all steps. Where kCount > 1 they differ in
+// the innermost index only, x has stride 1 there, and all rows are aligned: dispatch.h sees to it.
+template <Dtype kDtype, Emit kEmit, bool kSigned, int kCount>
+SPIKECONV_INLINE void run_neurons(const IfWork& work, int64_t first) {
+  const IfOffsets offsets = offsets_of(work, first);
+  Neurons<kCount> neurons;
+  load_neurons<kDtype, kEmit>(work, offsets, neurons);
+  int64_t t = 0;
+  for (; t + kTogether <= work.T; t += kTogether) {
+    run_steps<kDtype, kEmit, kSigned, kTogether>(work, first, offsets.x, t, neurons);
+  }
+  for (; t < work.T; ++t) {
+    run_steps<kDtype, kEmit, kSigned, 1>(work, first, offsets.x, t, neurons);
+  }
+  if constexpr (kEmit == Emit::kWords || kEmit == Emit::kCount) {
+    store_pack(work.emitted, first, neurons.summed);
+  }
+  if (work.last) {
+    store_v(work, first, neurons);
+  }
+}
+
+// The whole of thread `thread` out of `threads`: every threads-th group of kCount neurons.
+template <Dtype kDtype, Emit kEmit, bool kSigned, int kCount>
+SPIKECONV_INLINE void run_thread(const IfWork& work, int64_t thread, int64_t threads) {
+  for (int64_t first = thread * kCount; first < work.neurons; first += threads * kCount) {
+    run_neurons<kDtype, kEmit, kSigned, kCount>(work, first);
+  }
+}
+
+}  // namespace spikeconv::cuda

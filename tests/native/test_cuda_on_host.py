@@ -1,0 +1,30 @@
+"""The logic of the CUDA kernel, without a GPU: its threads run on the host."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.native.cases import DTYPES
+from tests.native.on_host import HostThreads, Work, compile_threads
+from tests.native.sweep import sweep
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    folder: Path = tmp_path_factory.mktemp("threads")
+    return compile_threads(folder)
+
+
+def test_the_structure_is_the_one_of_the_header(library: ctypes.CDLL) -> None:
+    assert library.size_of_work() == ctypes.sizeof(Work)
+
+
+def test_every_option_and_both_widths(library: ctypes.CDLL) -> None:
+    threads = HostThreads(library, threads=37)  # fewer than groups: each takes several
+    assert sweep(threads) > 2000
+    widths = {(dtype, 1) for dtype in DTYPES} | {(torch.float32, 4)}
+    assert threads.taken == widths | {(torch.float16, 8), (torch.bfloat16, 8)}
