@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 
@@ -17,7 +18,8 @@ class Contestant:
         run: one call; returns what is checked.
         emit: what it emits, where contestants differ in that.
         may_be_missing: a RuntimeError in its first call leaves it out with its reason: for what
-            needs a compiler that a machine may lack. Anybody else's error is an error.
+            needs a compiler that a machine may lack. Anybody else's error is an error, except for
+            a GPU whose memory is too small.
     """
 
     name: str
@@ -49,7 +51,7 @@ class Gate:
             try:
                 result = contestant.run()
             except RuntimeError as error:
-                if not contestant.may_be_missing:
+                if not (contestant.may_be_missing or isinstance(error, torch.OutOfMemoryError)):
                     raise
                 self.skipped[contestant.key] = first_line(error)
                 continue

@@ -94,6 +94,15 @@ def test_gate_skips_only_what_may_be_missing():
         gate.pass_all([Contestant("ours", missing_compiler)], judge)
 
 
+def test_gate_skips_who_needs_more_memory_than_a_gpu_has():
+    def too_large():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB")
+
+    gate = Gate()
+    gate.pass_all([Contestant("ours", too_large)], judge)
+    assert gate.skipped == {"ours": "OutOfMemoryError: CUDA out of memory. Tried to allocate 1 TiB"}
+
+
 def test_an_error_without_a_message_is_named():
     assert first_line(RuntimeError()) == "RuntimeError"
 
