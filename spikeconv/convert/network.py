@@ -127,7 +127,8 @@ class SpikingNetwork(nn.Module):
 
     def images_at_once(self, x: Tensor, T: int) -> int:
         """Images that run together: on a CPU so many that all their steps stay in its cache."""
-        if x.device.type != "cpu" or self._monitor is not None or torch.compiler.is_compiling():
+        whole = self._monitor is not None and self._monitor.keep_counts
+        if x.device.type != "cpu" or whole or torch.compiler.is_compiling():
             return len(x)
         return max(1, int(_VALUES_IN_CACHE / (self._widest(x) * T)))
 
