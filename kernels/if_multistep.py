@@ -20,6 +20,9 @@ from torch import Tensor
 from .casts import round_to, to_float32
 from .launch import FLAT, launch_shape, varying_dims
 
+if not hasattr(tl, "tuple"):
+    raise ImportError(f"spikeconv.kernels needs triton 3.3 or newer, got {triton.__version__}")
+
 # Neuron dimensions an operand may have after merging; every one costs a division per neuron.
 MAX_RANK = 8
 
@@ -103,7 +106,7 @@ def _step(
         v = tl.where(down, v_reset if HARD else m + theta, v)
 
     here = tl.cast(t, tl.int64) * N + n
-    if EMIT == "spikes" or EMIT == "psp" or EMIT == "uint8":
+    if EMIT != "words" and EMIT != "count":
         spikes = tl.where(up, plus, tl.zeros_like(plus))
         if SIGNED:
             spikes = tl.where(down, minus, spikes)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import doctest
+import sys
+from importlib import import_module
 
 import pytest
+import triton.language as tl
 
-from spikeconv.kernels import launch
+from spikeconv.kernels import if_multistep, launch
 from spikeconv.kernels.launch import FLAT, launch_shape, varying_dims
 
 
@@ -37,3 +40,11 @@ def test_varying_dims(sizes: list[int], strides: list[int], dims: int) -> None:
 def test_a_thread_moves_one_vector_a_step(bytes_per_value: int) -> None:
     shape = launch_shape(bytes_per_value)
     assert shape.block * bytes_per_value == 16 * 32 * shape.num_warps
+
+
+def test_an_older_triton_is_refused_at_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, if_multistep.__name__)
+    monkeypatch.delattr(tl, "tuple")
+    monkeypatch.setattr("triton.__version__", "3.2.0")
+    with pytest.raises(ImportError, match=r"needs triton 3\.3 or newer, got 3\.2\.0"):
+        import_module(if_multistep.__name__)
