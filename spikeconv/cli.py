@@ -11,9 +11,13 @@ from typing import Any
 
 import torch
 
+from spikeconv.convert import convert
 from spikeconv.data import DATASETS, Dataset, load_dataset
+from spikeconv.demo import demo
 from spikeconv.environment import machine, versions
+from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.models import MODEL_NAMES, load_model
+from spikeconv.ops import backends
 from spikeconv.output import check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 
@@ -65,7 +69,14 @@ def _add_evaluate(commands: Any) -> None:
     add("--weights", required=True, metavar="FILE", help="state dict: torch.save or safetensors")
     add("--dataset", required=True, choices=DATASETS, help="what to measure on")
     add("--data", metavar="DIR", help="folder that holds the dataset; digits needs none")
-    add("--T", type=positive, default=16, metavar="N", help="time-steps")
+    add(
+        "--T",
+        type=positive,
+        nargs="+",
+        default=[16],
+        metavar="N",
+        help="time-steps; of several, the network is converted and run for each",
+    )
     add("--threshold", choices=("max", "percentile", "mse"), default="mse", help="how theta is set")
     add("--percentile", type=float, default=99.9, metavar="P", help="for --threshold percentile")
     add("--granularity", choices=("layer", "channel"), default="channel", help="one theta for each")
@@ -136,8 +147,6 @@ def numbers(text: str) -> tuple[float, ...]:
 
 def run_info(args: argparse.Namespace) -> None:
     """Print versions, the machine, and for each backend whether it can run."""
-    from spikeconv.ops import backends
-
     for name, version in versions().items():
         print(f"{name:<12} {version or 'not installed'}")
     print(f"{'machine':<12} {machine()}")
@@ -148,17 +157,12 @@ def run_info(args: argparse.Namespace) -> None:
 
 def run_demo(args: argparse.Namespace) -> None:
     """Run the demo."""
-    from spikeconv.demo import demo
-
     _set_threads(args.threads)
     demo(plot=args.plot, epochs=args.epochs, seed=args.seed, save=args.save)
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
     """Convert a trained network, measure it, print a table and write what was asked for."""
-    from spikeconv.convert import convert
-    from spikeconv.evaluate import evaluate
-
     if args.json is not None:
         check_output(args.json)
     if args.plot is not None:
@@ -173,11 +177,47 @@ def run_evaluate(args: argparse.Namespace) -> None:
     _check_fit(args, ann.config, data)
     calibration = data.train.sample(args.calibration_images, args.seed)
     loader = data.test.batches(args.batch, args.limit)
-    settings: dict[str, Any] = {
+    settings = _settings(args)
+    print(f"{ann.config}\n{args.dataset}: {loader.count:,} of {len(data.test):,} test images")
+    print(", ".join(f"{key} {value}" for key, value in settings.items() if value is not None))
+    results: dict[int, Evaluation] = {}
+    for T in sorted(set(args.T)):
+        snn = convert(
+            ann,
+            calibration,
+            T=T,
+            threshold=args.threshold,
+            percentile=args.percentile,
+            granularity=args.granularity,
+            v_init=args.v_init,
+            signed=args.signed,
+        )
+        results[T] = evaluate(ann, snn, loader)
+        print(f"\nconverted for T = {T}\n{results[T]}")
+    last = results[max(results)]
+    own = {T: result.snn[-1] for T, result in results.items()}
+    if len(own) > 1:
+        print("\nconverted for each T: " + ", ".join(f"{a:.2%} at {T}" for T, a in own.items()))
+    if args.json is not None:
+        content = {**last.to_dict(), "converted_for_each_T": own, "settings": settings}
+        write_json(args.json, content)
+        print(f"wrote {args.json}")
+    if args.plot is not None:
+        every = dict(enumerate(last.snn, start=1))
+        curves = {f"converted for T = {last.T}": every}
+        if len(own) > 1:
+            curves["converted for each T"] = own
+        plot_accuracy(args.plot, curves, last.ann, f"{args.model} on {args.dataset}")
+        print(f"wrote {args.plot}")
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what a measurement depends on, as JSON takes it."""
+    return {
         "model": args.model,
         "weights": Path(args.weights).name,
         "dataset": args.dataset,
-        "T": args.T,
+        "T": sorted(set(args.T)),
         "threshold": args.threshold,
         "percentile": args.percentile if args.threshold == "percentile" else None,
         "granularity": args.granularity,
@@ -185,32 +225,11 @@ def run_evaluate(args: argparse.Namespace) -> None:
         "signed": args.signed,
         "calibration_images": args.calibration_images,
         "seed": args.seed,
+        "mean": args.mean,
+        "std": args.std,
         "batch": args.batch,
         "device": args.device,
     }
-    print(f"{ann.config}\n{args.dataset}: {loader.count:,} of {len(data.test):,} test images")
-    shown = ("threshold", "percentile", "granularity", "v_init", "signed", "calibration_images")
-    print(", ".join(f"{key} {settings[key]}" for key in shown if settings[key] is not None))
-    snn = convert(
-        ann,
-        calibration,
-        T=args.T,
-        threshold=args.threshold,
-        percentile=args.percentile,
-        granularity=args.granularity,
-        v_init=args.v_init,
-        signed=args.signed,
-    )
-    result = evaluate(ann, snn, loader, args.T)
-    print(result)
-    if args.json is not None:
-        write_json(args.json, {**result.to_dict(), "settings": settings})
-        print(f"wrote {args.json}")
-    if args.plot is not None:
-        curve = {t + 1: accuracy for t, accuracy in enumerate(result.snn)}
-        title = f"{args.model} on {args.dataset}, thresholds for T = {args.T}"
-        plot_accuracy(args.plot, {f"v_init {args.v_init}": curve}, result.ann, title)
-        print(f"wrote {args.plot}")
 
 
 def _check_fit(args: argparse.Namespace, config: Any, data: Dataset) -> None:

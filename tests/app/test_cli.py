@@ -63,7 +63,7 @@ def test_evaluate_prints_a_table_and_writes_json_and_plot(
         "model": "resnet8",
         "weights": "weights.pt",
         "dataset": "cifar10",
-        "T": 5,
+        "T": [5],
         "threshold": "mse",
         "percentile": None,
         "granularity": "channel",
@@ -71,6 +71,8 @@ def test_evaluate_prints_a_table_and_writes_json_and_plot(
         "signed": True,
         "calibration_images": 20,
         "seed": 0,
+        "mean": None,
+        "std": None,
         "batch": 100,
         "device": "cpu",
     }
@@ -78,6 +80,23 @@ def test_evaluate_prints_a_table_and_writes_json_and_plot(
     for text in ("resnet8 (CIFAR stem", "20 of 20 test images", "ANN", "T = 4", "T = 5", "firing"):
         assert text in out
     assert f"{content['snn'][4]:.2%}" in out
+
+
+@pytest.mark.usefixtures("cifar10_pixels")
+def test_several_T_are_converted_for_each(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, plot = tmp_path / "result.json", tmp_path / "plot.svg"
+    files = ["--json", str(result), "--plot", str(plot)]
+    assert main(evaluate(weights, "--T", "6", "2", "6", *files)) == 0
+    several = json.loads(result.read_text())
+    assert main(evaluate(weights, "--T", "2", "--json", str(result))) == 0
+    alone = json.loads(result.read_text())
+    assert (several["T"], len(several["snn"]), several["settings"]["T"]) == (6, 6, [2, 6])
+    assert several["converted_for_each_T"] == {"2": alone["snn"][1], "6": several["snn"][5]}
+    out = capsys.readouterr().out
+    assert "converted for T = 2" in out and "converted for each T: " in out
+    assert plot.read_text().startswith("<?xml")
 
 
 @pytest.mark.usefixtures("cifar10_pixels")
