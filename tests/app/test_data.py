@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -142,3 +145,27 @@ def test_an_unknown_dataset_and_wrong_statistics(tmp_path: Path) -> None:
         load_dataset("cifar10", tmp_path, mean=(0.5,))
     with pytest.raises(ValueError, match="3 above 0 as std"):
         load_dataset("cifar10", tmp_path, std=(1, 0, 1))
+
+
+def test_cifar100_is_read_with_its_fine_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+
+    def write(name: str, content: object) -> tuple[str, str]:
+        data = pickle.dumps(content)
+        (folder / name).write_bytes(data)
+        return name, hashlib.md5(data).hexdigest()
+
+    pixels = np.full((2, 3072), 255, dtype=np.uint8)
+    part = {"data": pixels, "fine_labels": [7, 99], "coarse_labels": [0, 1]}
+    cifar100 = torchvision.datasets.CIFAR100
+    name, md5 = write("meta", {"fine_label_names": [f"class {i}" for i in range(100)]})
+    monkeypatch.setattr(cifar100, "train_list", [write("train", part)])
+    monkeypatch.setattr(cifar100, "test_list", [write("test", part)])
+    monkeypatch.setattr(cifar100, "meta", {"filename": name, "key": "fine_label_names", "md5": md5})
+    data = load_dataset("cifar100", tmp_path, mean=(0, 0, 0), std=(1, 1, 1))
+    assert len(data.classes) == 100
+    assert data.test.labels.tolist() == [7, 99]
+    assert data.train.read(torch.tensor([1])).min() == 1
