@@ -52,7 +52,8 @@ def _offsets(
         for d in tl.static_range(RANK - 1, -1, -1):
             size = tl.cast(sizes[d], rest.dtype)
             if (DIMS >> d) & 1:
-                offsets += (rest % size).to(tl.int64) * tl.cast(strides[d], tl.int64)
+                digit = rest % size if d > 0 else rest
+                offsets += digit.to(tl.int64) * tl.cast(strides[d], tl.int64)
             rest = rest // size
         return offsets
 

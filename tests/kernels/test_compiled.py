@@ -79,6 +79,12 @@ def test_dense_accesses_are_16_bytes_wide(
     assert set(widths(variant, "st")) == {16}
 
 
+def test_wide_indices_keep_wide_accesses(variants: dict[str, Any]) -> None:
+    variant = variants["sm_90 wide"]
+    assert widths(variant, "ld").count(16) == STEPS_IN_FLIGHT
+    assert set(widths(variant, "st")) == {16}
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_only_what_is_asked_for_is_moved(variants: dict[str, Any], dtype: str) -> None:
     alone = variants[f"sm_90 {dtype} alone"]
@@ -118,7 +124,8 @@ def test_division_is_in_32_bits_where_indices_fit(variants: dict[str, Any]) -> N
     divisions = re.compile(r"\b(?:div|rem)\.([us]\d+)")
     assert set(divisions.findall(variants["sm_90 float32 per channel"]["ptx"])) == {"u32"}
     assert "s64" in divisions.findall(variants["sm_90 wide"]["ptx"])
-    assert not divisions.search(variants["sm_90 float32 per neuron"]["ptx"])
+    for one_dimension in ("per neuron", "time innermost"):
+        assert not divisions.search(variants[f"sm_90 float32 {one_dimension}"]["ptx"])
 
 
 def test_new_sizes_compile_nothing_new(built: dict[str, Any]) -> None:
