@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from spikeconv.convert.program import INPUT, Program, fill, refs
+from spikeconv.convert.program import INPUT, Program, fill
 from spikeconv.convert.simulation import Layers, run_step
 
 Observer = Callable[[str, Tensor, Tensor], None]
@@ -22,9 +21,6 @@ def run_analog(
     observe: Observer | None = None,
 ) -> Any:
     """The ANN's output; `observe` gets each neuron's name, pre-activation and activation."""
-    readers = Counter(ref.name for ref in refs(program.output))
-    for step in program.steps:
-        readers.update(ref.name for ref in refs((step.args, step.kwargs)))
     values: dict[str, Any] = {INPUT: x}
     for step in program.steps:
         if step.kind == "constant":
@@ -39,8 +35,6 @@ def run_analog(
         else:
             values[step.name] = run_step(step, layers, args, kwargs)
         del args, kwargs
-        for ref in refs((step.args, step.kwargs)):
-            readers[ref.name] -= 1
-            if not readers[ref.name]:
-                values.pop(ref.name, None)
+        for name in program.last_reads[step.name]:
+            values.pop(name, None)
     return fill(program.output, values.__getitem__)

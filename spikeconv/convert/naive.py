@@ -112,6 +112,9 @@ class NaiveSimulation(nn.Module):
                 values[step.name] = pooled.flatten(0, 1)
             else:
                 values[step.name] = run_step(step, self.network.layers, args, kwargs)
+            del args, kwargs
+            for name in self.network.program.last_reads[step.name]:
+                values.pop(name, None)
         return fill(self.network.program.output, values.__getitem__)
 
 

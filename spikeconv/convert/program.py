@@ -70,7 +70,8 @@ class Program:
         widest: values in the largest tensor between two steps, for one such input.
         boundary: names of the temporal values that the readout reads as means over time.
         inner: names of the temporal values that other temporal steps read.
-        last_reads: for each temporal step, the temporal values that no later one reads.
+        last_reads: for each step, the values that neither a later one nor the output reads.
+        last_temporal_reads: for each temporal step, the temporal values that no later one reads.
     """
 
     steps: tuple[Step, ...]
@@ -80,26 +81,21 @@ class Program:
     boundary: frozenset[str] = field(init=False)
     inner: frozenset[str] = field(init=False)
     last_reads: dict[str, tuple[str, ...]] = field(init=False)
+    last_temporal_reads: dict[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         phases = {step.name: step.phase for step in self.steps}
         temporal = {name for name, phase in phases.items() if phase is Phase.TEMPORAL}
         inner: set[str] = set()
         outer = {ref.name for ref in refs(self.output)}
-        last: dict[str, str] = {}
         for step in self.steps:
-            names = {ref.name for ref in refs((step.args, step.kwargs))} & temporal
-            if step.phase is Phase.TEMPORAL:
-                inner |= names
-                last.update(dict.fromkeys((*names, step.name), step.name))
-            else:
-                outer |= names
-        self.inner = frozenset(inner)
+            read = inner if step.phase is Phase.TEMPORAL else outer
+            read |= {ref.name for ref in refs((step.args, step.kwargs))}
+        self.inner = frozenset(inner & temporal)
         self.boundary = frozenset(outer & temporal)
-        self.last_reads = {
-            step.name: tuple(name for name, reader in last.items() if reader == step.name)
-            for step in self.steps
-        }
+        kept = {ref.name for ref in refs(self.output)}
+        self.last_reads = _last_reads(self.steps, kept)
+        self.last_temporal_reads = _last_reads(tuple(self.phase(Phase.TEMPORAL)), set())
 
     def phase(self, phase: Phase) -> Iterator[Step]:
         """The steps of one phase, in order."""
@@ -108,6 +104,19 @@ class Program:
     def neurons(self) -> Iterator[Step]:
         """The steps that are neurons, in order."""
         return (step for step in self.steps if step.kind == "neuron")
+
+
+def _last_reads(steps: tuple[Step, ...], kept: set[str]) -> dict[str, tuple[str, ...]]:
+    """For each step, the values that can be forgotten after it."""
+    last: dict[str, str] = {}
+    for step in steps:
+        names = {ref.name for ref in refs((step.args, step.kwargs))} - kept
+        last.update(dict.fromkeys((*names, step.name), step.name))
+    dead: dict[str, list[str]] = {step.name: [] for step in steps}
+    for name, reader in last.items():
+        if name not in kept:
+            dead[reader].append(name)
+    return {name: tuple(names) for name, names in dead.items()}
 
 
 def refs(value: Any) -> Iterator[Ref]:

@@ -117,7 +117,7 @@ class Simulation:
                     self._add(
                         step.name, values[step.name].unflatten(0, (n, self.batch)), trains, running
                     )
-            for name in program.last_reads[step.name]:
+            for name in program.last_temporal_reads[step.name]:
                 values.pop(name, None)
         return running
 
