@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the program's name; None for those of the process. None at all
             is ``info``.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a log shows each stage when it begins
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(arguments or ["info"])
     try:
@@ -61,7 +64,6 @@ def _add_evaluate(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="convert a trained network and measure it at every time-step",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.set_defaults(run=run_evaluate)
     add = parser.add_argument
@@ -75,40 +77,95 @@ def _add_evaluate(commands: Any) -> None:
         nargs="+",
         default=[16],
         metavar="N",
-        help="time-steps; of several, the network is converted and run for each",
+        help="time-steps; of several, the network is converted and run for each (16)",
     )
-    add("--threshold", choices=("max", "percentile", "mse"), default="mse", help="how theta is set")
-    add("--percentile", type=float, default=99.9, metavar="P", help="for --threshold percentile")
-    add("--granularity", choices=("layer", "channel"), default="channel", help="one theta for each")
-    add("--v-init", type=v_init, default="half", metavar="V", help="half, zero, or V times theta")
+    add(
+        "--threshold",
+        choices=("max", "percentile", "mse"),
+        default="mse",
+        help="how theta is set (%(default)s)",
+    )
+    add(
+        "--percentile",
+        type=float,
+        default=99.9,
+        metavar="P",
+        help="for --threshold percentile (%(default)s)",
+    )
+    add(
+        "--granularity",
+        choices=("layer", "channel"),
+        default="channel",
+        help="one theta for each (%(default)s)",
+    )
+    add(
+        "--v-init",
+        type=v_init,
+        default="half",
+        metavar="V",
+        help="half, zero, or V times theta (%(default)s)",
+    )
     add("--signed", action="store_true", help="neurons that also fire -1")
-    add("--calibration-images", type=positive, default=512, metavar="N", help="of the training set")
-    add("--batch", type=positive, default=100, metavar="N", help="images at once")
-    add("--limit", type=positive, metavar="N", help="test images, evenly spaced")
-    add("--seed", type=int, default=0, metavar="N", help="draws the calibration images")
-    add("--mean", type=numbers, metavar="A,B,C", help="of the images' channels; default ImageNet's")
-    add("--std", type=numbers, metavar="A,B,C", help="of the images' channels; default ImageNet's")
-    add("--pooling", choices=("max", "avg"), help="of a VGG, whose weights do not show it")
+    add(
+        "--calibration-images",
+        type=positive,
+        default=512,
+        metavar="N",
+        help="of the training set (%(default)s)",
+    )
+    add("--batch", type=positive, default=100, metavar="N", help="images at once (%(default)s)")
+    add("--limit", type=positive, metavar="N", help="test images, evenly spaced (all)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="draws the calibration images (%(default)s)",
+    )
+    add(
+        "--mean",
+        type=numbers,
+        metavar="A,B,C",
+        help="of the channels (ImageNet's; for digits their own)",
+    )
+    add("--std", type=numbers, metavar="A,B,C", help="likewise")
+    add("--pooling", choices=("max", "avg"), help="of a VGG, whose weights do not show it (max)")
     add("--json", metavar="FILE", help="write the measurement")
     add("--plot", metavar="FILE", help="write accuracy against T, .png or .svg")
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run")
-    add("--threads", type=positive, metavar="N", help="CPU threads")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (%(default)s)")
+    add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")
 
 
 def _add_demo(commands: Any) -> None:
     parser = commands.add_parser(
         "demo",
         help="train, convert and measure a small network on handwritten digits",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.set_defaults(run=run_demo)
     add = parser.add_argument
-    add("--plot", default="spikeconv-demo.png", metavar="FILE", help="accuracy against T")
-    add("--epochs", type=positive, default=20, metavar="N", help="passes over the digits")
-    add("--seed", type=int, default=0, metavar="N", help="draws weights, order and split")
+    add(
+        "--plot",
+        default="spikeconv-demo.png",
+        metavar="FILE",
+        help="accuracy against T (%(default)s)",
+    )
+    add(
+        "--epochs",
+        type=positive,
+        default=20,
+        metavar="N",
+        help="passes over the digits (%(default)s)",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="draws weights, order and split (%(default)s)",
+    )
     add("--save", metavar="FILE", help="write the ANN's weights, for spikeconv evaluate")
     # Layers this small gain nothing from a second thread, and lose much where cores are shared.
-    add("--threads", type=positive, default=1, metavar="N", help="CPU threads")
+    add("--threads", type=positive, default=1, metavar="N", help="CPU threads (%(default)s)")
 
 
 def positive(text: str) -> int:
