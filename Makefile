@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h')
 
 # The extension is built with the pinned ninja, whether or not the environment is activated.
@@ -49,10 +50,11 @@ $(VENV)/python.stamp:
 	@touch $@
 
 $(VENV)/%.stamp: requirements/%.txt requirements/run.txt requirements/constraints.txt $(VENV)/python.stamp
-	$(BIN)/python -m pip install --disable-pip-version-check -r $<
+	@echo 'Installing $<: the first time a minute or two, and 5 GB with torch.'
+	$(PIP) install -r $<
 	@touch $@
 
 $(VENV)/spikeconv.stamp: setup.py pyproject.toml $(NATIVE) $(VENV)/run.stamp
-	@echo 'Building the extension: a minute or two.'
-	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@echo 'Building the extension: about a minute.'
+	$(PIP) install --no-build-isolation --no-deps -e .
 	@touch $@
