@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sized
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -35,8 +35,11 @@ class Batches:
             self._total: int | None = -(-len(data) // _BATCH)
             raw: Iterable[Any] = data.split(_BATCH) if len(data) else ()
         elif isinstance(data, Iterable) and not isinstance(data, str | bytes | dict):
-            self._total = len(data) if isinstance(data, Sized) else None
             raw = data
+            try:
+                self._total = len(cast(Sized, data))
+            except TypeError:  # an iterator, or a DataLoader of one
+                self._total = None
         else:
             raise TypeError(
                 "convert: calibration must be a tensor or an iterable of tensors or of "

@@ -82,7 +82,8 @@ class ChannelHistogram:
 
     def width(self) -> Tensor:
         """Bin width per channel ``[C]``, a power of two."""
-        return torch.ldexp(torch.ones_like(self.largest), self.exponent.clamp(min=_LEAST)) / BINS
+        exponent = self.exponent.clamp(min=_LEAST) - (BINS.bit_length() - 1)
+        return torch.ldexp(torch.ones_like(self.largest), exponent)
 
     def centres(self) -> Tensor:
         """Bin centres ``[C, BINS]``."""
