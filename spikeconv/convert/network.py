@@ -104,10 +104,7 @@ class SpikingNetwork(nn.Module):
         return map_tensors(lambda y: y + _nan_where_bad(x, y), output)
 
     def _running_means(self, x: Tensor, T: int) -> Any:
-        chunks = [
-            map_tensors(lambda y: y.unflatten(0, (-1, len(x))), chunk)
-            for chunk in self._simulation(x).running_outputs(T, self.steps_at_once(x))
-        ]
+        chunks = list(self._simulation(x).running_outputs(T, self.steps_at_once(x)))
         return map_tensors(lambda *ys: torch.cat(ys) + _nan_where_bad(x, ys[0][0]), *chunks)
 
     def _simulation(self, x: Tensor) -> Simulation:
@@ -148,11 +145,11 @@ class SpikingNetwork(nn.Module):
         Args:
             keep_counts: also keep every neuron's net count, in ``counts``.
         """
-        self._monitor = Monitor(keep_counts)
+        outer, self._monitor = self._monitor, Monitor(keep_counts)
         try:
             yield self._monitor
         finally:
-            self._monitor = None
+            self._monitor = outer
 
     def report(self, x: Tensor | None = None) -> Report:
         """What conversion did, layer by layer: thresholds, firing, and the error against the ANN.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
-from spikeconv.convert.program import INPUT, Phase, Program, Step, fill
+from spikeconv.convert.program import INPUT, Phase, Program, Step, fill, map_tensors
 from spikeconv.neuron import IFNode
 
 Values = dict[str, Any]
@@ -29,6 +30,11 @@ def run_step(step: Step, layers: Layers, args: Any, kwargs: Any) -> Any:
 def fold(value: Any) -> Any:
     """``[T, B, *]`` as ``[T * B, *]``: layers without time take steps as images."""
     return value.flatten(0, 1) if isinstance(value, Tensor) else value
+
+
+def unfold(value: Any, n: int, batch: int) -> Any:
+    """``[n * B, *]`` as ``[n, B, *]``; undoes `fold`."""
+    return value.unflatten(0, (n, batch)) if isinstance(value, Tensor) else value
 
 
 class Simulation:
@@ -83,7 +89,7 @@ class Simulation:
         return self._read_out({name: self._rate(name, s, T) for name, s in self.sums.items()}, 1)
 
     def running_outputs(self, T: int, at_once: int) -> Iterator[Any]:
-        """For every chunk of n steps, the output ``[n * B, *]`` on the mean of the steps so far."""
+        """For every chunk of n steps, the output ``[n, B, *]`` on the mean of the steps so far."""
         done = 0
         for steps, last in _chunks(T, at_once):
             sums = self._advance(steps, last=last, trains=True)
@@ -93,7 +99,9 @@ class Simulation:
                 for name, s in sums.items()
             }
             done += steps
-            yield self._read_out(rates, steps)
+            yield map_tensors(
+                partial(unfold, n=steps, batch=self.batch), self._read_out(rates, steps)
+            )
 
     def _advance(self, n: int, *, last: bool, trains: bool) -> dict[str, Tensor]:
         """Run n steps and add to `sums` what the readout reads.
@@ -156,7 +164,7 @@ class Simulation:
         if v is not None:
             self.v[name] = v
             if node.signed:
-                count = emitted if emit == "count" else emitted.sign().sum(0).to(torch.int32)
+                count = emitted if emit == "count" else emitted.sign().sum(0, dtype=torch.int32)
                 before = self.net_count.get(name)
                 self.net_count[name] = count if before is None else before + count
         if self.monitor is not None:
@@ -175,7 +183,7 @@ class Simulation:
                 return self.constants[name]
             if name in values:
                 value = values[name]
-                return value.unflatten(0, (n, self.batch)) if step.broadcasts else value
+                return unfold(value, n, self.batch) if step.broadcasts else value
             return _in_time(self.fixed[name], n, step.broadcasts)
 
         value = self._call(step, read)
