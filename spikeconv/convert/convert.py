@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ from spikeconv.calibrate import (
 )
 from spikeconv.calibrate.threshold import check_options
 from spikeconv.convert.analog import run_analog
-from spikeconv.convert.examine import examine
+from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.examine import Example, examine, is_close, tensors
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
@@ -127,11 +128,12 @@ def convert_as(
 
     traced = trace(ann)
     batches = Batches(calibration, _device_and_dtype(traced))
-    with torch.no_grad():
-        examine(traced, batches.first[:1])
+    with torch.inference_mode(False), torch.no_grad():
+        example = examine(traced, batches.first[:1])
         normalise(traced)
-        understand(traced)
+        understand(traced, example.problems)
         program, layers, weights = lower(traced)
+        _check_same(example, run_analog(program, layers, weights, example.batch))
         kind.check_program(program)
         histograms = _observe(program, layers, weights, batches, progress)
         neurons: dict[str, IFNode] = {}
@@ -167,6 +169,17 @@ def _device_and_dtype(module: nn.Module) -> Tensor:
     return next(floating, torch.empty(0)).new_empty(0)
 
 
+def _check_same(example: Example, analog: Any) -> None:
+    """Make sure that normalising has not changed what the network computes."""
+    pairs = zip(tensors(example.output), tensors(analog), strict=True)
+    if not all(is_close(before, after, root=4) for before, after in pairs):
+        reason = (
+            "its analog form gives other outputs than the network; something in it is not what it "
+            "looks like, such as a layer that was changed from outside"
+        )
+        raise ConversionError([Problem("", "forward", "", reason)])
+
+
 def _observe(
     program: Program,
     layers: dict[str, nn.Module],
@@ -180,6 +193,7 @@ def _observe(
     def observe(name: str, current: Tensor, activation: Tensor) -> None:
         rectifier = layers[name]
         assert isinstance(rectifier, Rectifier)
+        current = current.unsqueeze(1) if current.dim() == 1 else current  # one neuron an image
         if name not in histograms:
             histograms[name] = ChannelHistogram(current.shape[1], current.device)
         capped = current if math.isinf(rectifier.cap) else current.clamp(max=rectifier.cap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,13 +47,15 @@ def temporal_max_pool(pool: nn.Module, x: Tensor, state: PoolState) -> Tensor:
     Returns:
         ``[T, B, ...]`` pooled.
     """
-    total = torch.zeros_like(x[0]) if state.total is None else state.total
+    # Of half precision a running sum would soon lose its last steps.
+    wide = torch.promote_types(x.dtype, torch.float32)
+    total = torch.zeros_like(x[0], dtype=wide) if state.total is None else state.total
     pooled = pool(total) if state.pooled is None else state.pooled
     steps = []
     for current in x:
         total = total + current
         before, pooled = pooled, pool(total)
-        steps.append(pooled - before)
+        steps.append((pooled - before).to(x.dtype))
     state.total, state.pooled = total, pooled
     return torch.stack(steps)
 
@@ -68,3 +71,8 @@ def reshape_samples(x: Tensor, *sizes: int) -> Tensor:
         inferred = math.prod(x.shape[1:]) // known if known else 0
         sizes = tuple(inferred if size == -1 else size for size in sizes)
     return x.reshape(x.shape[0], *sizes)
+
+
+def reshape_like(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Reshape every sample of ``[B, ...]`` to the samples of a batch of that size."""
+    return reshape_samples(x, *size[1:])

@@ -16,7 +16,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from spikeconv.convert import vocabulary
-from spikeconv.convert.layers import Rectifier, reshape_samples
+from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples
 from spikeconv.convert.trace import called, spelling
 
 _POOL_SPELLINGS: dict[Callable[..., Any], tuple[type[nn.Module], tuple[str, ...]]] = {}
@@ -39,6 +39,7 @@ def normalise(traced: fx.GraphModule) -> None:
     fold_batch_norms(traced)
     pools_before_neurons(traced)
     traced.graph.eliminate_dead_code()
+    one_reader_each(traced)
     traced.graph.lint()
 
 
@@ -56,20 +57,16 @@ def _call_new_module(traced: fx.GraphModule, node: fx.Node, x: fx.Node, module: 
 
 def out_of_place(traced: fx.GraphModule) -> None:
     """Undo writing in place: what reads an overwritten value later reads the new one, as it did."""
-    modules = _modules(traced)
     order = {node: index for index, node in enumerate(traced.graph.nodes)}
     for node in traced.graph.nodes:
-        if node.op in ("call_function", "call_method", "call_module") and (
-            vocabulary.writes_in_place(node, modules)
-        ):
-            written = node.args[0]
-            for user in list(written.users) if isinstance(written, fx.Node) else ():
+        for written in node.meta.get("overwrites", ()):
+            for user in list(written.users):
                 if order[user] > order[node]:
                     user.replace_input_with(written, node)
-            other = vocabulary.IN_PLACE.get(node.target)
-            if other is not None:
-                node.op = "call_method" if isinstance(other, str) else "call_function"
-                node.target = other
+        other = vocabulary.IN_PLACE.get(node.target)
+        if other is not None:
+            node.op = "call_method" if isinstance(other, str) else "call_function"
+            node.target = other
 
 
 def drop_inert(traced: fx.GraphModule) -> None:
@@ -102,6 +99,8 @@ def unify_spellings(traced: fx.GraphModule) -> None:
             _call_new_module(traced, node, _first(node), pool(**options))
         elif _is_reshape(node):
             _reshape_samples(node)
+        elif node.op == "call_method" and node.target == "expand":
+            node.args = (node.args[0], -1, *_sizes(node)[1:])
 
 
 def _name_call_site(node: fx.Node, modules: dict[str, nn.Module]) -> None:
@@ -121,16 +120,21 @@ def _is_reshape(node: fx.Node) -> bool:
     return node.target is torch.reshape
 
 
+def _sizes(node: fx.Node) -> list[Any]:
+    """The sizes of a reshape or an expansion, given one by one or together."""
+    sizes = list(node.args[1:]) or [node.kwargs.get("size", node.kwargs.get("shape"))]
+    return list(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes
+
+
 def _reshape_samples(node: fx.Node) -> None:
     """`x.view(batch, *sizes)` to `reshape_samples(x, *sizes)`, whatever gives the batch size."""
-    x, *sizes = node.args
-    if not sizes:
-        sizes = [node.kwargs.get("size", node.kwargs.get("shape"))]
-    if len(sizes) == 1 and isinstance(sizes[0], list | tuple):
-        sizes = list(sizes[0])
+    x, sizes = node.args[0], _sizes(node)
     if len(sizes) >= 2 and not isinstance(sizes[0], torch.dtype):
         node.op, node.target = "call_function", reshape_samples
         node.args, node.kwargs = (x, *sizes[1:]), {}
+    elif isinstance(sizes[0], fx.Node) and sizes[0].meta.get("sizes"):
+        node.op, node.target = "call_function", reshape_like
+        node.args, node.kwargs = (x, sizes[0]), {}
 
 
 def fold_batch_norms(traced: fx.GraphModule) -> None:
@@ -199,3 +203,18 @@ def _swap(traced: fx.GraphModule, neuron: fx.Node, pool: fx.Node, rectifier: Rec
     pool.meta.update(path=path, line=line)
     if not neuron.users:
         traced.graph.erase_node(neuron)
+
+
+def one_reader_each(traced: fx.GraphModule) -> None:
+    """Every reader of a size or of a tuple of tensors gets a call of its own.
+
+    So each of them runs when its reader runs: a size is that of the batch there, and of two parts
+    of a split value one may be read at every step and the other after the last neuron.
+    """
+    for node in reversed(list(traced.graph.nodes)):
+        if not node.op.startswith("call") or "shape" in node.meta:
+            continue
+        for user in list(node.users)[1:]:
+            with traced.graph.inserting_before(node):
+                copy = traced.graph.node_copy(node)
+            user.replace_input_with(node, copy)

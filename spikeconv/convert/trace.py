@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import os
 import re
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.utils import parametrize
 
 from spikeconv.convert.errors import ConversionError, Problem
+
+# What a subclass may define and still compute what its base does.
+_RENAMING = {"__init__", "__repr__", "extra_repr", "__doc__", "__module__", "__qualname__"}
+_RENAMING |= {"__annotations__", "__annotate_func__", "__firstlineno__", "__static_attributes__"}
+# What calls on torch.fx's stand-ins for tensors have been seen to raise.
+_FAILURES = (fx.proxy.TraceError, TypeError, AttributeError, RuntimeError, ValueError, LookupError)
+_LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
 
 
 class _Tracer(fx.Tracer):
@@ -19,10 +30,31 @@ class _Tracer(fx.Tracer):
     record_stack_traces = True
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        # A subclass that only renames ReLU is one; a subclass with a forward of its own is read.
-        if isinstance(m, nn.ReLU) and type(m).forward is nn.ReLU.forward:
+        if m._forward_hooks or m._forward_pre_hooks:
+            return False  # what a hook does to a layer's values is seen only by tracing through
+        if super().is_leaf_module(m, module_qualified_name):
             return True
-        return super().is_leaf_module(m, module_qualified_name)
+        return _only_renames(type(m)) and not isinstance(m, nn.Sequential)
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
+        """One input, where every further argument of forward has a default."""
+        _, *inputs = inspect.signature(root_fn).parameters.values()
+        optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        required = [p for p in inputs if p.default is p.empty and p.kind not in optional]
+
+        def one_input(self: nn.Module, x: Any) -> Any:
+            return root_fn(self, x)
+
+        function = one_input if inputs[:1] == required else root_fn
+        return super().create_args_for_root(  # type: ignore[no-untyped-call]
+            function, is_module, concrete_args
+        )
+
+
+def _only_renames(kind: type[nn.Module]) -> bool:
+    """Whether a class is a layer of torch.nn that was given another name or other defaults."""
+    own = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.", "builtins"))]
+    return bool(own) and all(set(vars(base)) <= _RENAMING for base in own)
 
 
 def trace(ann: nn.Module) -> fx.GraphModule:
@@ -30,20 +62,31 @@ def trace(ann: nn.Module) -> fx.GraphModule:
 
     Raises:
         TypeError: ann is not a module.
-        ConversionError: torch.fx cannot trace it.
+        ConversionError: torch.fx cannot trace it, or it takes not one input.
     """
     if not isinstance(ann, nn.Module):
         raise TypeError(f"convert: ann must be a torch.nn.Module, got {type(ann).__name__}")
-    network = copy.deepcopy(ann).eval().requires_grad_(False)
+    network = copy.deepcopy(ann).eval()
+    for module in list(network.modules()):  # a normalised weight becomes a plain one
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, name)
+    network.requires_grad_(False)
     tracer = _Tracer()
     try:
         graph = tracer.trace(network)
-    except (fx.proxy.TraceError, TypeError, AttributeError, RuntimeError) as error:
+    except _FAILURES as error:
         reason = (
             f"torch.fx cannot trace this forward ({error}); conversion needs a forward whose "
             "calls do not depend on the values or shapes of tensors"
         )
-        raise ConversionError([Problem("", type(ann).__name__, "", reason)]) from error
+        frames = traceback.extract_tb(error.__traceback__)
+        line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
+        raise ConversionError([Problem("", type(ann).__name__, line, reason)]) from error
+    inputs = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
+    if len(inputs) != 1:
+        reason = f"one input is wanted, forward takes {len(inputs)}: {', '.join(inputs)}"
+        raise ConversionError([Problem("", "forward", "", reason)])
     traced = fx.GraphModule(tracer.root, graph, type(ann).__name__)
     for node in graph.nodes:
         node.meta["path"] = _path(node)
@@ -60,10 +103,14 @@ def _path(node: fx.Node) -> str:
 
 
 def _line(node: fx.Node) -> str:
-    """The innermost line of the user's code, as file:line."""
+    """Where the user's code makes the call, as file:line."""
     frames = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
-    torch_folder = torch.__path__[0]
-    users = [frame for frame in frames if not frame[0].startswith(torch_folder)]
+    return _users_line(frames)
+
+
+def _users_line(frames: Sequence[tuple[str, str]]) -> str:
+    """Of a call stack, the innermost line that is neither torch's nor this package's."""
+    users = [frame for frame in frames if not frame[0].startswith(_LIBRARIES)]
     return ":".join(users[-1]) if users else ""
 
 
@@ -79,6 +126,8 @@ def spelling(node: fx.Node, modules: dict[str, nn.Module]) -> str:
         return type(target).__name__
     if isinstance(target, str):
         return f"Tensor.{target}" if node.op == "call_method" else target
+    if target is getattr:
+        return f"Tensor.{node.args[1]}"
     module = getattr(target, "__module__", None) or "torch"
     return f"{module.removeprefix('_')}.{getattr(target, '__name__', target)}"
 

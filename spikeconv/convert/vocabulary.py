@@ -80,6 +80,12 @@ MAX_POOL_FUNCTIONS = frozenset(
     | {F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d}
 )
 
+INDEX_POOL_FUNCTIONS = frozenset(
+    {F.max_pool1d_with_indices, F.max_pool2d_with_indices, F.max_pool3d_with_indices}
+    | {F.adaptive_max_pool1d_with_indices, F.adaptive_max_pool2d_with_indices}
+    | {F.adaptive_max_pool3d_with_indices}
+)
+
 # Elementwise in two operands, so a value without time may be broadcast over time.
 SUM_FUNCTIONS = frozenset({operator.add, operator.sub, torch.add, torch.sub, torch.subtract})
 SUM_METHODS = frozenset({"add", "sub", "subtract"})
@@ -88,6 +94,23 @@ PRODUCT_FUNCTIONS = frozenset(
     | {torch.true_divide}
 )
 PRODUCT_METHODS = frozenset({"mul", "multiply", "div", "divide", "true_divide"})
+# Linear in one operand where the others are weights.
+CONTRACTION_FUNCTIONS = frozenset(
+    {
+        operator.matmul,
+        torch.matmul,
+        torch.mm,
+        torch.einsum,
+        torch.conv1d,
+        torch.conv2d,
+        torch.conv3d,
+        torch.conv_transpose1d,
+        torch.conv_transpose2d,
+        torch.conv_transpose3d,
+        F.linear,
+    }
+)
+CONTRACTION_METHODS = frozenset({"matmul", "mm"})
 
 LINEAR_FUNCTIONS = frozenset(
     {
@@ -100,27 +123,31 @@ LINEAR_FUNCTIONS = frozenset(
         torch.concatenate,
         torch.stack,
         torch.flatten,
-        torch.reshape,
         torch.permute,
         torch.transpose,
         torch.swapaxes,
+        torch.swapdims,
         torch.movedim,
+        torch.moveaxis,
         torch.squeeze,
         torch.unsqueeze,
+        torch.unflatten,
         torch.chunk,
         torch.split,
+        torch.tensor_split,
+        torch.unbind,
         torch.narrow,
+        torch.select,
+        torch.index_select,
+        torch.tile,
+        torch.repeat_interleave,
+        torch.cumsum,
+        torch.zeros_like,
+        torch.channel_shuffle,
         torch.mean,
         torch.sum,
         torch.flip,
         torch.roll,
-        torch.conv1d,
-        torch.conv2d,
-        torch.conv3d,
-        torch.conv_transpose1d,
-        torch.conv_transpose2d,
-        torch.conv_transpose3d,
-        F.linear,
         F.avg_pool1d,
         F.avg_pool2d,
         F.avg_pool3d,
@@ -137,20 +164,35 @@ LINEAR_FUNCTIONS = frozenset(
     }
 )
 RESHAPE_METHODS = frozenset({"view", "reshape"})
-LINEAR_METHODS = RESHAPE_METHODS | frozenset(
+LINEAR_METHODS = frozenset(
     {
         "neg",
+        "negative",
         "flatten",
         "unflatten",
+        "view_as",
+        "reshape_as",
+        "expand_as",
         "permute",
         "transpose",
         "swapaxes",
+        "swapdims",
         "movedim",
+        "moveaxis",
         "squeeze",
         "unsqueeze",
         "chunk",
         "split",
+        "tensor_split",
+        "unbind",
         "narrow",
+        "select",
+        "index_select",
+        "expand",
+        "repeat",
+        "tile",
+        "repeat_interleave",
+        "cumsum",
         "mean",
         "sum",
         "flip",
@@ -181,7 +223,6 @@ IN_PLACE: dict[Callable[..., Any] | str, Callable[..., Any] | str] = {
     "squeeze_": "squeeze",
     "unsqueeze_": "unsqueeze",
 }
-_INPLACE_FLAG = frozenset({F.relu, F.relu6, F.hardtanh, F.threshold, F.dropout})
 
 
 def argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
@@ -189,17 +230,6 @@ def argument(node: fx.Node, position: int, name: str, default: Any = None) -> An
     if position < len(node.args):
         return node.args[position]
     return node.kwargs.get(name, default)
-
-
-def writes_in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Whether the call changes its first operand, which then is seen by later readers of it."""
-    target = called(node, modules)
-    if isinstance(target, nn.Module):
-        return bool(getattr(target, "inplace", False))
-    if target in IN_PLACE:
-        return True
-    position = {F.relu: 1, F.relu6: 1, F.hardtanh: 3, F.threshold: 3, F.dropout: 3}
-    return target in _INPLACE_FLAG and bool(argument(node, position[target], "inplace", False))
 
 
 def rectifier_cap(node: fx.Node, modules: dict[str, nn.Module]) -> float | None:
@@ -246,14 +276,14 @@ def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 def is_max_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether the call is max pooling of any spelling."""
     target = called(node, modules)
-    return isinstance(target, MAX_POOL_MODULES) or target in MAX_POOL_FUNCTIONS
+    functions = MAX_POOL_FUNCTIONS | INDEX_POOL_FUNCTIONS
+    return isinstance(target, MAX_POOL_MODULES) or target in functions
 
 
 def returns_indices(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether a max pool also returns where its maxima lie."""
     target = called(node, modules)
-    own = getattr(target, "return_indices", False)
-    return bool(own or node.kwargs.get("return_indices", False))
+    return target in INDEX_POOL_FUNCTIONS or bool(getattr(target, "return_indices", False))
 
 
 def is_sum(node: fx.Node) -> bool:
@@ -266,15 +296,26 @@ def is_product(node: fx.Node) -> bool:
     return node.target in (PRODUCT_METHODS if node.op == "call_method" else PRODUCT_FUNCTIONS)
 
 
+def is_contraction(node: fx.Node) -> bool:
+    """Whether the call is a product of matrices, or a layer whose weights are operands."""
+    return node.target in (
+        CONTRACTION_METHODS if node.op == "call_method" else CONTRACTION_FUNCTIONS
+    )
+
+
 def is_linear(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Whether the call is affine in its signal operands, each image for itself."""
+    """Whether the call is affine in its one signal operand, each image for itself."""
     target = called(node, modules)
-    if isinstance(target, BATCH_NORMS):
-        return target.track_running_stats and target.running_mean is not None
     if isinstance(target, nn.Module):
-        return isinstance(target, LINEAR_MODULES)
+        if isinstance(target, BATCH_NORMS) and target.running_mean is None:
+            return False
+        # Of a subclass only that which computes the same, not a convolution with a ReLU inside.
+        return any(
+            isinstance(target, layer) and type(target).forward is layer.forward
+            for layer in LINEAR_MODULES
+        )
     if target is F.batch_norm:
-        return not argument(node, 5, "training", False) and argument(node, 1, "running_mean")
+        return not argument(node, 5, "training", False)
     if node.op == "call_method":
         return target in LINEAR_METHODS
     return target in LINEAR_FUNCTIONS
