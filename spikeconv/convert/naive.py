@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.network import READOUTS, SpikingNetwork
-from spikeconv.convert.program import INPUT, fill, map_tensors
+from spikeconv.convert.program import INPUT, Phase, fill, map_tensors
 from spikeconv.convert.simulation import run_step
 from spikeconv.neuron import IFNode
 
@@ -105,7 +105,7 @@ class NaiveSimulation(nn.Module):
                     values[step.name] = neuron(current.unflatten(0, (n, -1))).flatten(0, 1)
                 else:
                     values[step.name] = neuron(current)
-            elif step.kind == "max_pool":
+            elif step.kind == "max_pool" and step.phase is not Phase.STATIC:
                 state = pools.setdefault(step.name, PoolState())
                 pool = self.network.layers[step.target]
                 pooled = temporal_max_pool(pool, args[0].unflatten(0, (n, -1)), state)
