@@ -97,7 +97,8 @@ def check_if_multistep(
     return steps
 
 
-# Reading a threshold on a GPU waits for the device, so each version of a tensor is read once.
+# Reading a threshold on a GPU waits for the device, so each version of a tensor is read once
+# for each dtype that it is converted to.
 _read_versions = WeakTensorKeyDictionary()
 
 
@@ -107,7 +108,7 @@ def check_threshold_values(v_threshold: Tensor, dtype: torch.dtype) -> None:
         if torch.cuda.is_current_stream_capturing():
             return
         versioned = not v_threshold.is_inference()
-        if versioned and _read_versions.get(v_threshold) == v_threshold._version:
+        if versioned and _read_versions.get(v_threshold) == (v_threshold._version, dtype):
             return
     theta = v_threshold.to(dtype)
     good = (theta > 0) & torch.isfinite(theta)
@@ -115,4 +116,4 @@ def check_threshold_values(v_threshold: Tensor, dtype: torch.dtype) -> None:
         worst = v_threshold[~good][0].item()
         raise ValueError(_wrong("v_threshold", "positive and finite everywhere", worst))
     if v_threshold.is_cuda and versioned:
-        _read_versions[v_threshold] = v_threshold._version
+        _read_versions[v_threshold] = (v_threshold._version, dtype)

@@ -101,9 +101,18 @@ def test_numbers_on_the_cpu_and_thresholds_on_the_gpu(backend: str) -> None:
     check(x, backend, v_threshold=torch.tensor(0.5), v_init=torch.tensor(0.25), bias=0.1)
     with pytest.raises(ValueError, match="v_threshold must be on x's device cuda"):
         if_multistep(x, torch.ones(4), backend=backend)
+
+
+@each_backend
+def test_a_threshold_is_checked_again_when_it_changes(backend: str) -> None:
+    x = currents(3, 4).to(DEVICE)
     theta = torch.ones(4, device=DEVICE)
     if_multistep(x, theta, backend=backend)
     theta[2] = -1.0
+    with pytest.raises(ValueError, match="v_threshold must be positive"):
+        if_multistep(x, theta, backend=backend)
+    theta = torch.full((4,), 1e-300, dtype=torch.float64, device=DEVICE)
+    if_multistep(x.double(), theta, backend="reference")
     with pytest.raises(ValueError, match="v_threshold must be positive"):
         if_multistep(x, theta, backend=backend)
 
