@@ -42,7 +42,7 @@ SIZES = (0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 511, 512, 513, 1003)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("size", SIZES)
 def test_every_size(size: int, dtype: torch.dtype, backend: str) -> None:
-    for T in (1, 2, 5):
+    for T in (1, 5):
         x = currents(T, size, dtype=dtype, seed=T)
         for emit in ("spikes", "uint8", "count"):
             check(x, backend, v_threshold=0.75, emit=emit, return_v="all")

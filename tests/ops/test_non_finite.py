@@ -80,6 +80,28 @@ def test_every_form_of_output(emit: str, dtype: torch.dtype, backend: str) -> No
 
 
 @pytest.mark.parametrize("backend", runnable())
+@pytest.mark.parametrize(
+    ("dtype", "theta", "amplitude"),
+    [
+        (torch.float16, 65519.0, 65504.0),
+        (torch.float16, 65520.0, INF),
+        (torch.float16, 2.0**-25, 0.0),
+        (torch.float16, 1.5 * 2.0**-25, 2.0**-24),
+        (torch.bfloat16, 3.4e38, INF),
+        (torch.bfloat16, 1e6, 999424.0),
+    ],
+)
+def test_an_amplitude_at_the_ends_of_the_dtype_of_x(
+    dtype: torch.dtype, theta: float, amplitude: float, backend: str
+) -> None:
+    x = torch.zeros(2, 1, dtype=dtype)
+    psp, v = if_multistep(x, theta, v_init=theta, emit="psp", backend=backend)
+    assert psp.flatten().tolist() == [amplitude, 0.0]
+    assert v is not None
+    assert v.item() == 0.0
+
+
+@pytest.mark.parametrize("backend", runnable())
 def test_subnormal_numbers_count(backend: str) -> None:
     tiny = 2.0**-149
     x = torch.full((3, 1), tiny)

@@ -65,9 +65,9 @@ def test_parameters_of_every_shape(shape: tuple[int, ...], backend: str) -> None
 @pytest.mark.parametrize("backend", runnable())
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_parameter_of_its_own_shape_and_layout(layout: str, backend: str) -> None:
-    for t_shape, v_shape, b_shape, c_shape in itertools.permutations(
-        [(5, 1, 1), (2, 1, 3, 7), (1, 7), (2, 5, 3, 7)]
-    ):
+    shapes: list[tuple[int, ...]] = [(5, 1, 1), (2, 1, 3, 7), (1, 7), (2, 5, 3, 7)]
+    for turn in range(4):
+        t_shape, v_shape, b_shape, c_shape = shapes[turn:] + shapes[:turn]
         check(
             LAYOUTS["first_innermost"](currents(*SHAPE)),
             backend,
