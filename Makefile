@@ -50,7 +50,7 @@ $(VENV)/python.stamp:
 	@touch $@
 
 $(VENV)/%.stamp: requirements/%.txt requirements/run.txt requirements/constraints.txt $(VENV)/python.stamp
-	@echo 'Installing $<: the first time a minute or two, and 5 GB with torch.'
+	@echo 'Installing $<: with torch, 5 GB and a minute or two.'
 	$(PIP) install -r $<
 	@touch $@
 
