@@ -18,13 +18,13 @@ from spikeconv.calibrate import (
 from spikeconv.calibrate.threshold import check_options
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.errors import ConversionError, Problem
-from spikeconv.convert.examine import Example, examine, is_close, tensors
+from spikeconv.convert.examine import examine, is_close, tensors, two_images
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
 from spikeconv.convert.program import Program, lower
 from spikeconv.convert.report import Report
-from spikeconv.convert.trace import trace
+from spikeconv.convert.trace import frozen, trace
 from spikeconv.convert.understand import understand
 from spikeconv.neuron import IFNode
 
@@ -126,14 +126,16 @@ def convert_as(
     check_options(threshold, granularity, percentile)
     start = initial_potential(v_init)
 
-    traced = trace(ann)
+    frozen_ann = frozen(ann)
+    traced = trace(frozen_ann)
     batches = Batches(calibration, _device_and_dtype(traced))
     with torch.inference_mode(False), torch.no_grad():
-        example = examine(traced, batches.first[:1])
+        example = two_images(batches.first[:1])
+        problems = examine(traced, example)
         normalise(traced)
-        understand(traced, example.problems)
+        understand(traced, problems)
         program, layers, weights = lower(traced)
-        _check_same(example, run_analog(program, layers, weights, example.batch))
+        _check_same(frozen_ann(example.clone()), run_analog(program, layers, weights, example))
         kind.check_program(program)
         histograms = _observe(program, layers, weights, batches, progress)
         neurons: dict[str, IFNode] = {}
@@ -169,9 +171,9 @@ def _device_and_dtype(module: nn.Module) -> Tensor:
     return next(floating, torch.empty(0)).new_empty(0)
 
 
-def _check_same(example: Example, analog: Any) -> None:
-    """Make sure that normalising has not changed what the network computes."""
-    pairs = zip(tensors(example.output), tensors(analog), strict=True)
+def _check_same(network: Any, analog: Any) -> None:
+    """Make sure that tracing and normalising have not changed what the network computes."""
+    pairs = zip(tensors(network), tensors(analog), strict=True)
     if not all(is_close(before, after, root=4) for before, after in pairs):
         reason = (
             "its analog form gives other outputs than the network; something in it is not what it "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,15 +15,6 @@ _OVERLAPS = (
     "it writes into a part or a view of a value that is read again later; write out of place "
     "(inplace=False, or the call without its last underscore)"
 )
-
-
-@dataclass(frozen=True)
-class Example:
-    """A batch of two images, what the network gives for it, and what was found on the way."""
-
-    batch: Tensor
-    output: Any
-    problems: list[Problem] = field(default_factory=list)
 
 
 class _Recorder(fx.Interpreter):
@@ -53,8 +43,14 @@ class _Recorder(fx.Interpreter):
         return value
 
 
-def examine(traced: fx.GraphModule, image: Tensor) -> Example:
-    """Run one image `[1, ...]` and a batch of two; note what they show in every node's meta.
+def two_images(image: Tensor) -> Tensor:
+    """A batch of an image `[1, *]` and of noise of its size, always the same."""
+    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
+    return torch.cat([image, noise * (image.abs().max().item() or 1.0)])
+
+
+def examine(traced: fx.GraphModule, batch: Tensor) -> list[Problem]:
+    """Run the first of two images, and both; note what they show in every node's meta.
 
     - ``shape``: of the batch's value, where it is a tensor; ``tensors``: it is a tuple of some,
       ``sizes``: of numbers.
@@ -62,15 +58,15 @@ def examine(traced: fx.GraphModule, image: Tensor) -> Example:
     - ``mixes``: an image's value depends on the other image, or the batch size is fixed.
     - ``overwrites``: the nodes whose value the call overwrites.
 
+    Returns:
+        The calls whose writing in place cannot be undone.
+
     Raises:
-        ConversionError: the network fails on the image.
+        ConversionError: the network fails on the images.
     """
-    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
-    batch = torch.cat([image, noise * (image.abs().max().item() or 1.0)])
-    with torch.no_grad():
-        single, double = _Recorder(traced), _Recorder(traced)
-        single.run(image.clone())
-        output = double.run(batch.clone())
+    single, double = _Recorder(traced), _Recorder(traced)
+    single.run(batch[:1].clone())
+    double.run(batch.clone())
     for node in traced.graph.nodes:
         inputs = node.all_input_nodes
         node.meta["constant"] = node.op == "get_attr" or (
@@ -89,7 +85,7 @@ def examine(traced: fx.GraphModule, image: Tensor) -> Example:
         if signal and not _same_image(value, single.env[node]):
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
-    return Example(batch, output, _note_overwriting(traced, single))
+    return _note_overwriting(traced, single)
 
 
 def _note_overwriting(traced: fx.GraphModule, run: _Recorder) -> list[Problem]:

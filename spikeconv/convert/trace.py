@@ -1,9 +1,10 @@
-"""Pass 1: a copy of the user's module as a graph of calls, each with where it stands."""
+"""Pass 1: a copy of the user's module, and the graph of its calls, each with where it stands."""
 
 from __future__ import annotations
 
 import copy
 import inspect
+import operator
 import os
 import re
 import traceback
@@ -24,10 +25,28 @@ _FAILURES = (fx.proxy.TraceError, TypeError, AttributeError, RuntimeError, Value
 _LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
 
 
+class _Proxy(fx.Proxy):
+    """A stand-in for a tensor that knows `h += g` as writing in place; torch.fx's does not."""
+
+
+def _assignment(operation: Callable[..., Any]) -> Callable[[_Proxy, Any], Any]:
+    def assign(self: _Proxy, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+    return assign
+
+
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul"):
+    setattr(_Proxy, f"__{_name}__", _assignment(getattr(operator, _name)))
+
+
 class _Tracer(fx.Tracer):
     """torch.fx's tracer; layers of torch.nn stay whole, everything else is traced into."""
 
     record_stack_traces = True
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if m._forward_hooks or m._forward_pre_hooks:
@@ -57,21 +76,28 @@ def _only_renames(kind: type[nn.Module]) -> bool:
     return bool(own) and all(set(vars(base)) <= _RENAMING for base in own)
 
 
-def trace(ann: nn.Module) -> fx.GraphModule:
-    """The calls of one forward pass of a copy of `ann`, in eval mode and without gradients.
+def frozen(ann: nn.Module) -> nn.Module:
+    """A copy in eval mode and without gradients; normalised weights become plain ones.
 
     Raises:
         TypeError: ann is not a module.
-        ConversionError: torch.fx cannot trace it, or it takes not one input.
     """
     if not isinstance(ann, nn.Module):
         raise TypeError(f"convert: ann must be a torch.nn.Module, got {type(ann).__name__}")
     network = copy.deepcopy(ann).eval()
-    for module in list(network.modules()):  # a normalised weight becomes a plain one
+    for module in list(network.modules()):
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(module, name)
-    network.requires_grad_(False)
+    return network.requires_grad_(False)
+
+
+def trace(network: nn.Module) -> fx.GraphModule:
+    """The calls of one forward pass, with the network's own layers.
+
+    Raises:
+        ConversionError: torch.fx cannot trace it, or it takes not one input.
+    """
     tracer = _Tracer()
     try:
         graph = tracer.trace(network)
@@ -82,12 +108,12 @@ def trace(ann: nn.Module) -> fx.GraphModule:
         )
         frames = traceback.extract_tb(error.__traceback__)
         line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
-        raise ConversionError([Problem("", type(ann).__name__, line, reason)]) from error
+        raise ConversionError([Problem("", type(network).__name__, line, reason)]) from error
     inputs = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1:
         reason = f"one input is wanted, forward takes {len(inputs)}: {', '.join(inputs)}"
         raise ConversionError([Problem("", "forward", "", reason)])
-    traced = fx.GraphModule(tracer.root, graph, type(ann).__name__)
+    traced = fx.GraphModule(tracer.root, graph, type(network).__name__)
     for node in graph.nodes:
         node.meta["path"] = _path(node)
         node.meta["line"] = _line(node)

@@ -246,7 +246,7 @@ def rectifier_cap(node: fx.Node, modules: dict[str, nn.Module]) -> float | None:
         low, high = target.min_val, target.max_val
     elif isinstance(target, nn.Threshold):
         return math.inf if target.threshold == 0 and target.value == 0 else None
-    elif target is F.threshold:
+    elif target in (F.threshold, torch.threshold):
         ends = (argument(node, 1, "threshold"), argument(node, 2, "value"))
         return math.inf if ends == (0, 0) else None
     elif target is F.hardtanh:
