@@ -149,6 +149,21 @@ inline IfMultistepPlan check_if_multistep(const IfMultistepArguments& a) {
   return plan;
 }
 
+// All there is to do for tensors without data, whose sizes may be symbols: none of them has data.
+inline void check_devices(const IfMultistepArguments& a) {
+  const auto check = [&](const char* name, const std::optional<at::Tensor>& tensor) {
+    if (tensor.has_value()) {
+      check_tensor(a.op, name, *tensor, tensor->scalar_type(), a.x.device());
+    }
+  };
+  check("v_threshold", a.v_threshold);
+  check("v_init", a.v_init);
+  check("bias", a.bias);
+  check("count_init", a.count_init);
+  check("emitted", a.emitted);
+  check("v", a.v);
+}
+
 // The function that torch calls for operator kOp: hands its arguments on in one piece.
 template <const char* kOp, void (*kRun)(const IfMultistepArguments&)>
 void from_torch(const at::Tensor& x, const at::Tensor& v_threshold, const at::Tensor& v_init,

@@ -87,7 +87,11 @@ void if_multistep(const IfMultistepArguments& a) {
 }  // namespace
 
 TORCH_LIBRARY_IMPL(spikeconv, CPU, library) {
-  library.impl("_if_multistep_cpp", TORCH_FN((from_torch<kName, if_multistep>)));
+  library.impl(kName, TORCH_FN((from_torch<kName, if_multistep>)));
+}
+
+TORCH_LIBRARY_IMPL(spikeconv, Meta, library) {
+  library.impl(kName, TORCH_FN((from_torch<kName, check_devices>)));
 }
 
 }  // namespace spikeconv::cpu

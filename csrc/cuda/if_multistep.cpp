@@ -56,7 +56,11 @@ void if_multistep(const IfMultistepArguments& a) {
 }  // namespace
 
 TORCH_LIBRARY_IMPL(spikeconv, CUDA, library) {
-  library.impl("_if_multistep_cuda", TORCH_FN((from_torch<kName, if_multistep>)));
+  library.impl(kName, TORCH_FN((from_torch<kName, if_multistep>)));
+}
+
+TORCH_LIBRARY_IMPL(spikeconv, Meta, library) {
+  library.impl(kName, TORCH_FN((from_torch<kName, check_devices>)));
 }
 
 }  // namespace spikeconv::cuda

@@ -18,13 +18,8 @@ from tests.native.cases import Case, arguments, outputs_wanted, populations
 Operator = Callable[..., None]
 
 
-def compare(operator: Operator, case: Case, emit: str, return_v: str) -> None:
-    """Run the operator on a case; raise AssertionError unless all its outputs are right."""
-    compare_all(operator, case, [(emit, return_v)])
-
-
-def compare_all(operator: Operator, case: Case, wanted: list[tuple[str, str]]) -> None:
-    """The same for several outputs of one case."""
+def compare(operator: Operator, case: Case, *wanted: tuple[str, str]) -> None:
+    """Run the operator on a case; raise AssertionError unless each (emit, return_v) is right."""
     neurons = case.neurons()
     spikes, trace = plain.run(neurons)
     for emit, return_v in wanted:
@@ -43,7 +38,7 @@ def sweep(operator: Operator) -> int:
     comparisons = 0
     for case in populations():
         wanted = list(outputs_wanted(case))
-        compare_all(operator, case, wanted)
+        compare(operator, case, *wanted)
         comparisons += len(wanted)
     return comparisons
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,20 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return compile_threads(folder)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The many small tensors of a sweep are slower on several threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def test_the_structure_is_the_one_of_the_header(library: ctypes.CDLL) -> None:
     assert library.size_of_work() == ctypes.sizeof(Work)
 
 
-def test_every_option_and_both_widths(library: ctypes.CDLL) -> None:
+def test_every_option_and_both_widths(library: ctypes.CDLL, one_thread: None) -> None:
     threads = HostThreads(library, threads=37)  # fewer than groups: each takes several
     assert sweep(threads) > 2000
     widths = {(dtype, 1) for dtype in DTYPES} | {(torch.float32, 4)}

@@ -1,0 +1,31 @@
+"""`python -m tests.native.large`: outputs above 32 MB, with rows of whole cache lines and without.
+
+Prints the instruction set and the number of comparisons with the neuron by the book.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import torch
+
+from tests.native.cases import population
+from tests.native.sweep import compare
+
+if __name__ == "__main__":
+    importlib.import_module("spikeconv._C")
+    native = torch.ops.spikeconv
+    comparisons = 0
+    torch.manual_seed(0)
+    for dtype, neurons, outputs in (
+        (torch.float32, 1 << 20, [("spikes", "last"), ("words", "all"), ("psp", "all")]),
+        (torch.bfloat16, 1 << 21, [("spikes", "none"), ("uint8", "all")]),
+        (torch.float16, 1 << 22, [("uint8", "last")]),
+        (torch.float32, (1 << 20) + 3, [("spikes", "last"), ("count", "all")]),
+    ):
+        case = population(
+            dtype, 8, (neurons,), "dense", static=False, signed=False, hard=False, biased=False
+        )
+        compare(native._if_multistep_cpp, case, *outputs)
+        comparisons += len(outputs)
+    print(native._cpu_isa(), comparisons)
