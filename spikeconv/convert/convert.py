@@ -126,10 +126,10 @@ def convert_as(
     check_options(threshold, granularity, percentile)
     start = initial_potential(v_init)
 
-    frozen_ann = frozen(ann)
-    traced = trace(frozen_ann)
-    batches = Batches(calibration, _device_and_dtype(traced))
     with torch.inference_mode(False), torch.no_grad():
+        frozen_ann = frozen(ann)
+        traced = trace(frozen_ann)
+        batches = Batches(calibration, _device_and_dtype(traced))
         example = two_images(batches.first[:1])
         problems = examine(traced, example)
         normalise(traced)

@@ -154,6 +154,7 @@ def fold_batch_norms(traced: fx.GraphModule) -> None:
             or not vocabulary.is_linear(node, modules)
             or not isinstance(source, fx.Node)
             or source.op != "call_module"
+            or not vocabulary.is_linear(source, modules)
             or len(source.users) != 1
         ):
             continue
@@ -171,6 +172,7 @@ def fold_batch_norms(traced: fx.GraphModule) -> None:
         _call_new_module(traced, node, _first(source), fused.requires_grad_(False))
         node.meta["path"] = source.meta["path"]
         traced.graph.erase_node(source)
+        modules = _modules(traced)
 
 
 def pools_before_neurons(traced: fx.GraphModule) -> None:

@@ -218,8 +218,10 @@ def _chunks(T: int, at_once: int) -> Iterator[tuple[int, bool]]:
 
 def _in_time(value: Any, n: int, broadcasts: bool) -> Any:
     """A value without time ``[B, *]`` as it meets one with n steps."""
-    if not isinstance(value, Tensor):
-        return value
     if broadcasts:
-        return value.unsqueeze(0)
-    return value if n == 1 else value.expand(n, *value.shape).flatten(0, 1)
+        return value.unsqueeze(0) if isinstance(value, Tensor) else value
+    return value if n == 1 else map_tensors(partial(_repeat, n=n), value)
+
+
+def _repeat(value: Tensor, n: int) -> Tensor:
+    return value.expand(n, *value.shape).flatten(0, 1)

@@ -66,7 +66,7 @@ def _is_tensor(value: object) -> bool:
 
 def _refusal(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
     """Why a node cannot be converted, or None."""
-    if node.op == "output":
+    if node.op == "output" or vocabulary.is_named_tuple(node):
         constant = any(_is_tensor(n) and not _depends_on_input(n) for n in node.all_input_nodes)
         return _CONSTANT_OUTPUT if constant else None
     if not node.op.startswith("call") or node.meta["constant"]:

@@ -303,6 +303,11 @@ def is_contraction(node: fx.Node) -> bool:
     )
 
 
+def is_named_tuple(node: fx.Node) -> bool:
+    """Whether the call only puts values together, as torch.fx records named tuples."""
+    return isinstance(node.target, type) and hasattr(node.target, "_fields")
+
+
 def is_linear(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether the call is affine in its one signal operand, each image for itself."""
     target = called(node, modules)

@@ -70,8 +70,8 @@ def converted(net: nn.Module, x: Tensor | None = None, **options: Any) -> Spikin
 
 def relative_error(actual: Any, wanted: Any) -> float:
     """||actual - wanted|| / ||wanted|| over all tensors of an output."""
-    a = torch.cat([tensor.flatten().double() for tensor in tensors(actual)])
-    b = torch.cat([tensor.flatten().double() for tensor in tensors(wanted)])
+    a = torch.cat([tensor.detach().flatten().double() for tensor in tensors(actual)])
+    b = torch.cat([tensor.detach().flatten().double() for tensor in tensors(wanted)])
     return float((a - b).norm() / b.norm())
 
 

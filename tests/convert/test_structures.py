@@ -1,0 +1,190 @@
+"""How networks are built: values read in several places, outputs, names, inputs, hooks."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import spikeconv
+from tests.convert.nets import Net, check, converted, images, relative_error
+
+Pair = namedtuple("Pair", ("logits", "features"))
+
+
+def test_sizes_read_before_and_after_the_last_neuron() -> None:
+    """A size is that of the batch where it is read: T * B images before, B after."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        size, channels = h.shape, h.size(1)
+        y = F.relu(s.c2(h.flatten(1).view(size).view(x.size(0), channels, 8, 8) / channels))
+        return s.fc(y.view(x.shape[0], channels, -1).mean(2) / channels)
+
+    check(Net(body), neurons=2)
+
+
+def test_size_of_a_static_value_for_a_temporal_one() -> None:
+    def body(s: Net, x: Tensor) -> Any:
+        static = s.c1(x)
+        h = F.relu(static).flatten(1).view(static.size())
+        return s.head(F.relu(s.c2(h)))
+
+    check(Net(body), neurons=2)
+
+
+def test_parts_of_a_split_read_before_and_after_the_last_neuron() -> None:
+    def body(s: Net, x: Tensor) -> Any:
+        left, right = F.relu(s.c1(x)).chunk(2, 1)
+        y = F.relu(s.c3(left))
+        return s.fc(torch.cat([y, right], 1).mean((2, 3)))
+
+    check(Net(body, c3=nn.Conv2d(2, 2, 3, padding=1)), neurons=2)
+
+
+def test_split_image_and_split_output() -> None:
+    def body(s: Net, x: Tensor) -> Any:
+        first, second = x.split(1, 1)
+        return F.relu(s.c1(torch.cat([second, first], 1))).chunk(2, 1)
+
+    check(Net(body), neurons=1)
+
+
+def test_several_outputs() -> None:
+    """A neuron, the image itself, a dict, a named tuple: the structure comes back."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        return Pair(s.head(h), {"keys": h, "list": [x, h.mean(1)], "size": x.shape[1]})
+
+    snn, x = check(Net(body), neurons=1), images(3)
+    for readout, lead in (("mean", (3,)), ("all", (5, 3))):
+        out = snn(x, T=5, readout=readout)
+        assert type(out) is Pair and list(out.features) == ["keys", "list", "size"]
+        assert out.logits.shape == (*lead, 3)
+        assert out.features["keys"].shape == (*lead, 4, 8, 8)
+        assert isinstance(out.features["list"], list)
+        assert torch.equal(out.features["list"][0], x.expand(*lead, 2, 8, 8))
+        assert out.features["size"] == 2
+
+
+def test_output_without_neurons_before_it() -> None:
+    """An output that is static is given for every step, like any other."""
+    net = Net(lambda s, x: {"static": s.c1(x), "logits": s.head(F.relu(s.c1(x)))})
+    snn = check(net, neurons=1)
+    running = snn(images(3), T=4, readout="all")
+    assert running["static"].shape == (4, 3, 4, 8, 8)
+    assert torch.equal(running["static"][0], running["static"][3])
+
+
+def test_names_that_a_module_dict_has_itself() -> None:
+    """keys, type, input, x ... may be layers or neurons of a network."""
+    names = ("keys", "values", "items", "pop", "update", "type", "forward", "input", "x", "T")
+    layers = {f"{name}_": nn.ReLU() for name in names}
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(2, 2, 3, padding=1)
+            self.keys = nn.ReLU()
+            self.values = nn.Conv2d(2, 2, 1)
+            self.input = nn.ReLU()
+            self.x = nn.Conv2d(2, 2, 1)
+            self.pop = nn.ReLU()
+            self.neurons = nn.Conv2d(2, 2, 1)
+            self.layers = nn.ReLU()
+            for name, layer in layers.items():
+                self.add_module(name, layer)
+
+        def forward(self, type: Tensor) -> Tensor:
+            items = self.keys(self.conv(type))
+            x = self.pop(self.x(self.input(self.values(items))))
+            return self.layers(self.neurons(x))
+
+    check(Named(), neurons=4)
+
+
+def test_further_arguments_with_defaults() -> None:
+    """They keep their defaults, also where the forward's flow depends on them."""
+
+    class Optional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(2, 3, 8)
+
+        def forward(
+            self, image: Tensor, mask: Tensor | None = None, *, features: bool = False, **rest: Any
+        ) -> Tensor:
+            h = F.relu(self.conv(image))
+            if mask is not None:
+                h = h * mask
+            return h if features else h.flatten(1)
+
+    snn = check(Optional(), neurons=1)
+    assert snn(images(2)).shape == (2, 3)
+
+
+def test_hooks_are_seen() -> None:
+    """What a hook adds to a layer is part of the network."""
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    net[2].register_forward_hook(lambda module, args, output: F.relu(output - 0.1))
+    net[0].register_forward_pre_hook(lambda module, args: (args[0] * 2,))
+    check(net, neurons=2)
+
+
+def test_modules_in_modules_and_in_lists() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()])
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x
+            for layer in self.layers:
+                y = layer(y)
+            return x + y
+
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Sequential(Block(), Block()), nn.Flatten())
+    snn = check(net, neurons=2)
+    assert [row.layer for row in snn.report().rows] == ["1.0.layers.1", "1.1.layers.1"]
+
+
+@pytest.mark.parametrize("training", (False, True))
+def test_the_network_is_not_touched(training: bool) -> None:
+    """Flags, parameters and statistics stay; the spiking network has storage of its own."""
+    norms = {"n1": nn.BatchNorm2d(4), "n2": nn.BatchNorm2d(2)}
+    net = Net(lambda s, x: s.head(s.relu(s.n1(s.c1(s.n2(x))) * s.w)), relu=nn.ReLU(True), **norms)
+    net.w = nn.Parameter(torch.rand(4, 1, 1))
+    net.train(training)
+    net.n1.eval()
+    net.c2.weight.requires_grad_(False)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    modes = {name: module.training for name, module in net.named_modules()}
+    gradients = {name: value.requires_grad for name, value in net.named_parameters()}
+
+    snn = converted(net)
+
+    assert {name: module.training for name, module in net.named_modules()} == modes
+    assert {name: value.requires_grad for name, value in net.named_parameters()} == gradients
+    after = net.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    theirs = {value.data_ptr() for value in after.values()}
+    assert theirs.isdisjoint(value.data_ptr() for value in snn.state_dict().values())
+    # And in training mode it converts to what it is in evaluation mode.
+    x = images()
+    assert relative_error(snn.analog(x), net.eval()(x)) < 1e-6
+
+
+def test_within_inference_mode() -> None:
+    """The result is an ordinary module, whose parameters can be loaded."""
+    net = Net(lambda s, x: s.head(s.relu(s.c1(x))), relu=nn.ReLU(True))
+    with torch.inference_mode():
+        snn = spikeconv.convert(net, images(), progress=False)
+        inside = snn(images(2))
+    assert not any(value.is_inference() for value in snn.state_dict().values())
+    snn.load_state_dict(snn.state_dict())
+    assert inside.shape == (2, 3)
