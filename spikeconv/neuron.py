@@ -49,8 +49,7 @@ class IFNode(nn.Module):
         backend: as in `if_multistep`.
 
     Raises:
-        TypeError, ValueError: on the call, as `if_multistep`; a threshold that is not positive and
-            finite, at once.
+        TypeError, ValueError: an argument is wrong, as in `if_multistep`; at once where it shows.
 
     Example:
         >>> node = IFNode(v_threshold=1.0, v_init=0.5)
@@ -90,6 +89,28 @@ class IFNode(nn.Module):
         self.signed = signed
         self.emit = emit
         self.backend = backend
+        self._try_on_meta()
+
+    def _try_on_meta(self) -> None:
+        """Raise at once what a call would: the operator itself checks the options."""
+        given = [p for p in (self.v_threshold, self.v_init, self.bias) if p is not None]
+        try:
+            shape = torch.broadcast_shapes(*(p.shape for p in given))
+        except RuntimeError as error:
+            shapes = ", ".join(str(list(p.shape)) for p in given)
+            raise ValueError(
+                "IFNode: v_threshold, v_init and bias must broadcast with one another, "
+                f"got shapes {shapes}"
+            ) from error
+        if_multistep(
+            torch.empty((1, *shape), device="meta"),
+            *(p.to("meta") for p in given),
+            reset=self.reset,
+            v_reset=self.v_reset,
+            signed=self.signed,
+            emit=self.emit,
+            backend=self.backend,
+        )
 
     def forward(self, x: Tensor, T: int | None = None) -> Tensor:
         """Emit for all time-steps of x ``[T, *]``, or of a static x ``[*]`` with ``T=`` given."""

@@ -23,6 +23,8 @@ class Backend:
     unavailable: Callable[[str], str | None]
     device_types: tuple[str, ...] = ()
     dtypes: tuple[torch.dtype, ...] = _STORED
+    # Neuron dimensions that surely can be walked; more may still merge into so many.
+    max_dims: int | None = None
 
 
 _BACKENDS = {
@@ -32,8 +34,8 @@ _BACKENDS = {
             "reference", reference.run, lambda device_type: None, dtypes=(*_STORED, torch.float64)
         ),
         Backend("cpp", native.run_cpp, native.cpp_unavailable, ("cpu",)),
-        Backend("triton", triton.run, triton.unavailable, ("cuda", "cpu")),
-        Backend("cuda", native.run_cuda, native.cuda_unavailable, ("cuda",)),
+        Backend("triton", triton.run, triton.unavailable, ("cuda", "cpu"), max_dims=8),
+        Backend("cuda", native.run_cuda, native.cuda_unavailable, ("cuda",), max_dims=8),
     )
 }
 
@@ -63,8 +65,10 @@ def check_name(name: str | None, asked: str = "backend") -> None:
         raise ValueError(f"if_multistep: {asked} must be one of {known} or None, got {name!r}")
 
 
-def resolve(name: str | None, x: torch.Tensor) -> Backend:
+def resolve(name: str | None, x: torch.Tensor, dims: int = 1) -> Backend:
     """The backend for x: the one asked for (or in SPIKECONV_BACKEND), else the best that runs.
+
+    `dims` are x's neuron dimensions, without time.
 
     Raises:
         ValueError: the name is unknown, or that backend cannot run on x's device.
@@ -87,6 +91,7 @@ def resolve(name: str | None, x: torch.Tensor) -> Backend:
         return backend
     for preferred in _PREFERENCE.get(x.device.type, ()):
         backend = _BACKENDS[preferred]
-        if x.dtype in backend.dtypes and backend.unavailable(x.device.type) is None:
+        fits = x.dtype in backend.dtypes and (backend.max_dims is None or dims <= backend.max_dims)
+        if fits and backend.unavailable(x.device.type) is None:
             return backend
     return _BACKENDS["reference"]

@@ -66,8 +66,10 @@ def memory_order(current: Tensor) -> tuple[int, ...]:
 
 def _empty(current: Tensor, T: int | None, dtype: torch.dtype) -> Tensor:
     """Uninitialised `[*]` or `[T, *]`, each step in the layout of `current`."""
-    order = memory_order(current)
     lead = [] if T is None else [T]
+    if not _is_channels_last(current):
+        return current.new_empty([*lead, *current.shape], dtype=dtype)
+    order = memory_order(current)
     dense = current.new_empty(lead + [current.shape[d] for d in order], dtype=dtype)
     back = [order.index(d) + len(lead) for d in range(current.dim())]
     return dense.permute([*range(len(lead)), *back])

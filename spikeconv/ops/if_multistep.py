@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -24,14 +24,14 @@ def _number(argument: str, value: float, wanted: str, dtype: torch.dtype) -> flo
 
 
 def _parameter(argument: str, value: float | Tensor, x: Tensor) -> Tensor:
-    """A number becomes a 0-dim tensor on x's device; a tensor stays as it is."""
+    """A number becomes a 0-dim tensor on the CPU, where reading it waits for no device."""
     if isinstance(value, Tensor):
         return value
     dtype = state_dtype(x)
     number = _number(argument, value, "a number or a tensor", dtype)
     if torch.compiler.is_compiling():  # which would compile torch.full anew at every new number
-        return torch.ones((), dtype=dtype, device=x.device) * number
-    return torch.full((), number, dtype=dtype, device=x.device)
+        return torch.ones((), dtype=dtype) * number
+    return torch.full((), number, dtype=dtype)
 
 
 def if_multistep(
@@ -79,7 +79,8 @@ def if_multistep(
         v_reset: potential after a spike with hard reset.
         signed: also fire -1, as above.
         emit: ``"spikes"`` (s_t in x's dtype, ``[T, *]``), ``"psp"`` (v_threshold * s_t in x's
-            dtype: what the next layer receives), ``"uint8"`` (``int8`` if signed), ``"words"``
+            dtype, where a theta beyond its range is infinite: what the next layer receives),
+            ``"uint8"`` (``int8`` if signed), ``"words"``
             (int32 ``[*]``, bit t is step t, T <= 32, not with signed) or ``"count"`` (int32
             ``[*]``, net where signed).
         return_v: ``"last"`` (float32 ``[*]``), ``"all"`` (``[T, *]``, after each step's reset) or
@@ -95,6 +96,7 @@ def if_multistep(
 
     Raises:
         TypeError, ValueError: naming the argument that is wrong, or the backend that cannot run.
+        RuntimeError: on backward; a spike has no gradient.
 
     Source: design of the IF neuron with reset by subtraction, Rueckauer et al. 2017; initial
     potential, Bu et al., "Optimized Potential Initialization for Low-latency Spiking Neural
@@ -110,7 +112,7 @@ def if_multistep(
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"if_multistep: x must be a tensor, got {type(x).__name__}")
-    if T is not None and (isinstance(T, bool) or not isinstance(T, int | torch.SymInt)):
+    if T is not None and (isinstance(T, bool) or not isinstance(T, Integral | torch.SymInt)):
         raise TypeError(f"if_multistep: T must be an integer or None, got {type(T).__name__}")
     if T is not None and T > _INT64_MAX:
         raise ValueError(f"if_multistep: T must be an integer of 64 bits, got {T}")
@@ -134,7 +136,7 @@ def if_multistep(
         _parameter("v_init", v_init, x),
         None if bias is None else _parameter("bias", bias, x),
         count_init,
-        T=T,
+        T=None if T is None else int(T),
         reset=reset,
         v_reset=_number("v_reset", v_reset, "a number", state_dtype(x)),
         signed=signed,

@@ -26,6 +26,13 @@ def _nothing(x: Tensor) -> Tensor:
     return x.new_empty(0, dtype=state_dtype(x))
 
 
+def _beside(x: Tensor, parameter: Tensor, dtype: torch.dtype) -> Tensor:
+    """A parameter on x's device; a 0-dim tensor of the CPU as a fill, which can be captured."""
+    if parameter.device == x.device:
+        return parameter.to(dtype)
+    return torch.full((), parameter.item(), dtype=dtype, device=x.device)
+
+
 def _route(
     x: Tensor,
     v_threshold: Tensor,
@@ -45,18 +52,18 @@ def _route(
         x, v_threshold, v_init, bias, count_init, T, reset, v_reset, signed, emit, return_v
     )
     check_threshold_values(v_threshold, state_dtype(x))
-    chosen = resolve(backend, x)
     static = T is not None
+    chosen = resolve(backend, x, x.dim() if static else x.dim() - 1)
     emitted, v = allocate(x, steps, static=static, signed=signed, emit=emit, return_v=return_v)
     if emitted.numel() > 0:
         dtype = state_dtype(x)
         chosen.run(
             Call(
                 x=x,
-                v_threshold=v_threshold.to(x.device, dtype),
-                v_init=v_init.to(x.device, dtype),
-                bias=None if bias is None else bias.to(x.device, dtype),
-                count_init=None if count_init is None else count_init.to(x.device),
+                v_threshold=_beside(x, v_threshold, dtype),
+                v_init=_beside(x, v_init, dtype),
+                bias=None if bias is None else _beside(x, bias, dtype),
+                count_init=None if count_init is None else _beside(x, count_init, torch.int32),
                 T=steps,
                 static=static,
                 hard=reset == "hard",
