@@ -50,7 +50,7 @@ def two_images(image: Tensor) -> Tensor:
 
 
 def examine(traced: fx.GraphModule, batch: Tensor) -> list[Problem]:
-    """Run the first of two images, and both; note what they show in every node's meta.
+    """Run two images, each for itself and both; note what they show in every node's meta.
 
     - ``shape``: of the batch's value, where it is a tensor; ``tensors``: it is a tuple of some,
       ``sizes``: of numbers.
@@ -64,8 +64,9 @@ def examine(traced: fx.GraphModule, batch: Tensor) -> list[Problem]:
     Raises:
         ConversionError: the network fails on the images.
     """
-    single, double = _Recorder(traced), _Recorder(traced)
-    single.run(batch[:1].clone())
+    first, second, double = (_Recorder(traced) for _ in range(3))
+    first.run(batch[:1].clone())
+    second.run(batch[1:].clone())
     double.run(batch.clone())
     for node in traced.graph.nodes:
         inputs = node.all_input_nodes
@@ -82,10 +83,10 @@ def examine(traced: fx.GraphModule, batch: Tensor) -> list[Problem]:
         # What reads a mixed value is mixed too, but not to blame.
         node.meta["mixed"] = any(n.meta["mixed"] for n in inputs)
         signal = not node.meta["constant"] and not node.meta["mixed"]
-        if signal and not _same_image(value, single.env[node]):
+        if signal and not _apart(value, first.env[node], second.env[node]):
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
-    return _note_overwriting(traced, single)
+    return _note_overwriting(traced, first)
 
 
 def _note_overwriting(traced: fx.GraphModule, run: _Recorder) -> list[Problem]:
@@ -140,14 +141,17 @@ def _extent(x: Tensor) -> tuple[int, int]:
     return x.data_ptr(), x.data_ptr() + (reach + 1) * x.element_size()
 
 
-def _same_image(batch: Any, single: Any) -> bool:
-    """Whether the first image of a value of two images is the value of that image alone."""
+def _apart(batch: Any, first: Any, second: Any) -> bool:
+    """Whether a value of two images is what each of them has alone, one after the other."""
     if isinstance(batch, Tensor):
-        if batch.dim() == 0 or batch.shape[0] != 2 or single.shape != (1, *batch.shape[1:]):
+        single = (1, *batch.shape[1:])
+        if batch.dim() == 0 or len(batch) != 2 or first.shape != single or second.shape != single:
             return False
-        return is_close(batch[:1], single)
+        if not batch.is_floating_point():
+            return True  # what makes integers of images is not linear anyway
+        return is_close(batch[:1], first) and is_close(batch[1:], second)
     if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Tensor):
-        return len(batch) == len(single) and all(map(_same_image, batch, single))
+        return len(batch) == len(first) and all(map(_apart, batch, first, second))
     return True
 
 

@@ -21,7 +21,10 @@ from spikeconv.convert.errors import ConversionError, Problem
 _RENAMING = {"__init__", "__repr__", "extra_repr", "__doc__", "__module__", "__qualname__"}
 _RENAMING |= {"__annotations__", "__annotate_func__", "__firstlineno__", "__static_attributes__"}
 # What calls on torch.fx's stand-ins for tensors have been seen to raise.
-_FAILURES = (fx.proxy.TraceError, TypeError, AttributeError, RuntimeError, ValueError, LookupError)
+_FAILURES = (
+    fx.proxy.TraceError,
+    *(TypeError, AttributeError, NameError, RuntimeError, ValueError, LookupError),
+)
 _LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
 
 
@@ -49,8 +52,8 @@ class _Tracer(fx.Tracer):
         return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if m._forward_hooks or m._forward_pre_hooks:
-            return False  # what a hook does to a layer's values is seen only by tracing through
+        if m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m):
+            return False  # what was added to a layer from outside is seen only by tracing through
         if super().is_leaf_module(m, module_qualified_name):
             return True
         return _only_renames(type(m)) and not isinstance(m, nn.Sequential)
@@ -64,7 +67,7 @@ class _Tracer(fx.Tracer):
         def one_input(self: nn.Module, x: Any) -> Any:
             return root_fn(self, x)
 
-        function = one_input if inputs[:1] == required else root_fn
+        function = one_input if inputs and inputs[:1] == required else root_fn
         return super().create_args_for_root(  # type: ignore[no-untyped-call]
             function, is_module, concrete_args
         )
@@ -111,7 +114,7 @@ def trace(network: nn.Module) -> fx.GraphModule:
         raise ConversionError([Problem("", type(network).__name__, line, reason)]) from error
     inputs = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1:
-        reason = f"one input is wanted, forward takes {len(inputs)}: {', '.join(inputs)}"
+        reason = f"one input is wanted, forward takes {', '.join(inputs) or 'none'}"
         raise ConversionError([Problem("", "forward", "", reason)])
     traced = fx.GraphModule(tracer.root, graph, type(network).__name__)
     for node in graph.nodes:

@@ -9,7 +9,7 @@ from torch import fx, nn
 from spikeconv.convert import vocabulary
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples
-from spikeconv.convert.trace import called, problem
+from spikeconv.convert.trace import problem
 
 _UNKNOWN = (
     "conversion knows it neither as linear nor as a ReLU, so there is no spiking form of it; "
@@ -85,14 +85,14 @@ def _has_no_spiking_form(node: fx.Node, modules: dict[str, nn.Module]) -> str | 
         return None
     if vocabulary.is_max_pool(node, modules):
         return _INDICES if vocabulary.returns_indices(node, modules) else None
-    if isinstance(called(node, modules), vocabulary.BATCH_NORMS):
+    if vocabulary.is_batch_norm(node, modules):
         return None if vocabulary.is_linear(node, modules) else _BATCH_STATISTICS
     if vocabulary.is_sum(node):
         return None
     if vocabulary.is_product(node) or vocabulary.is_contraction(node):
         return _product_refusal(node)
     if vocabulary.is_linear(node, modules):
-        return None
+        return _MIXES if vocabulary.rolls_all(node) else None
     return _DROPS if node.target in vocabulary.DROPPED_FUNCTIONS else _UNKNOWN
 
 

@@ -308,6 +308,17 @@ def is_named_tuple(node: fx.Node) -> bool:
     return isinstance(node.target, type) and hasattr(node.target, "_fields")
 
 
+def is_batch_norm(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether the call is batch norm, with running statistics or with those of the batch."""
+    target = called(node, modules)
+    return isinstance(target, BATCH_NORMS) or target is F.batch_norm
+
+
+def rolls_all(node: fx.Node) -> bool:
+    """Whether the call is a roll of all values in a row, from one image into the next."""
+    return node.target in (torch.roll, "roll") and not argument(node, 2, "dims")
+
+
 def is_linear(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether the call is affine in its one signal operand, each image for itself."""
     target = called(node, modules)

@@ -1,0 +1,332 @@
+"""What has no spiking form is refused: everything at once, with where it stands and why."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import spikeconv
+from spikeconv.convert import ConversionError, Problem
+from tests.convert.nets import Net, converted, images
+
+UNKNOWN = "neither as linear nor as a ReLU"
+PRODUCT = "two values that both depend on the input"
+MIXES = "mixes the images of a batch"
+
+
+def refusal(net: nn.Module, x: Tensor | None = None) -> tuple[Problem, ...]:
+    with pytest.raises(ConversionError) as caught:
+        converted(net, x)
+    return caught.value.problems
+
+
+def between(function: Any) -> Net:
+    return Net(lambda s, x: s.head(F.relu(s.c2(function(F.relu(s.c1(x)))))))
+
+
+class Block(nn.Module):
+    """Three things that cannot be converted, two of them on lines of its forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 3, padding=1)
+        self.act = nn.SiLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act(self.conv(x))
+        gate = torch.sigmoid(y.mean((2, 3), keepdim=True))
+        return F.relu(y * gate)
+
+
+def test_everything_at_once() -> None:
+    net = nn.Sequential(Block(), nn.Sequential(nn.Dropout(), Block()), nn.Softmax(1))
+    with pytest.raises(ConversionError) as caught:
+        converted(net)
+    problems = caught.value.problems
+    assert [(p.path, p.operation) for p in problems] == [
+        ("0.act", "SiLU"),
+        ("0", "torch.sigmoid"),
+        ("0", "operator.mul"),
+        ("1.1.act", "SiLU"),
+        ("1.1", "torch.sigmoid"),
+        ("1.1", "operator.mul"),
+        ("2", "Softmax"),
+    ]
+    _, first = inspect.getsourcelines(Block.forward)
+    wanted = [f"{__file__}:{first + line}" for line in (1, 2, 3)]
+    assert [p.line for p in problems[:3]] == wanted
+    assert [p.line for p in problems[3:6]] == wanted
+    assert [UNKNOWN in p.reason for p in problems] == [True, True, False, True, True, False, True]
+    assert PRODUCT in problems[2].reason
+    message = str(caught.value)
+    assert message.startswith("convert: 7 things in this network cannot be converted:\n")
+    for problem in problems:
+        assert f"  - {problem.path}: {problem.operation}" in message
+        assert problem.line in message and problem.reason in message
+
+
+def test_it_is_a_value_error_that_is_exported() -> None:
+    assert issubclass(spikeconv.ConversionError, ValueError)
+    (problem,) = refusal(between(torch.tanh))
+    assert str(problem) == f"(the network itself): torch.tanh at {problem.line}: {problem.reason}"
+
+
+MODULES = [
+    nn.SiLU(),
+    nn.GELU(),
+    nn.Sigmoid(),
+    nn.Tanh(),
+    nn.Softmax(1),
+    nn.LogSoftmax(1),
+    nn.LeakyReLU(),
+    nn.PReLU(),
+    nn.ELU(),
+    nn.Hardswish(),
+    nn.Hardsigmoid(),
+    nn.Softplus(),
+    nn.RReLU(),
+    nn.LayerNorm(8),
+    nn.GroupNorm(2, 4),
+    nn.InstanceNorm2d(4),
+    nn.LocalResponseNorm(2),
+    nn.LPPool2d(2, 2),
+    nn.FractionalMaxPool2d(2, output_size=4),
+]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: type(m).__name__)
+def test_modules(module: nn.Module) -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), module, nn.Flatten())
+    (problem,) = refusal(net)
+    assert (problem.path, problem.operation) == ("2", type(module).__name__)
+
+
+FUNCTIONS: dict[str, Any] = {
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda h: F.softmax(h, 1),
+    "gelu": F.gelu,
+    "leaky_relu": lambda h: F.leaky_relu(h, 0.1),
+    "sigmoid method": lambda h: h.sigmoid(),
+    "abs": torch.abs,
+    "maximum": lambda h: torch.maximum(h, h.flip(3)),
+    "power": lambda h: h**2,
+    "square root": lambda h: h.sqrt(),
+    "round": lambda h: torch.round(h),
+    "floor division": lambda h: h // 2,
+    "one over": lambda h: 1 / (h + 1),
+    "comparison": lambda h: (h > 0) + h,
+    "normalize": lambda h: F.normalize(h),
+    "layer_norm": lambda h: F.layer_norm(h, (8,)),
+    "amax": lambda h: h.amax((2, 3), keepdim=True),
+    "norm": lambda h: h + torch.linalg.vector_norm(h, dim=1, keepdim=True),
+    "bytes": lambda h: h.view(torch.int32) * 1.0,
+    "int": lambda h: h.int() * 1.0,
+    "zero_": lambda h: h.zero_(),
+    "copy_": lambda h: h.copy_(h.flip(1)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name: str) -> None:
+    problems = refusal(between(FUNCTIONS[name]))
+    assert len(problems) == 1
+    assert UNKNOWN in problems[0].reason or PRODUCT in problems[0].reason
+    assert problems[0].line.startswith(__file__)
+
+
+@pytest.mark.parametrize(
+    "product",
+    (
+        lambda h: h * h,
+        lambda h: torch.mul(h, h.flip(1)),
+        lambda h: h.mul(other=h),
+        lambda h: h / (h + 1),
+        lambda h: h.div(h + 1),
+        lambda h: 2 / (h + 1),
+        lambda h: h @ h,
+        lambda h: torch.matmul(h, other=h),
+        lambda h: torch.einsum("bcij,bcjk->bcik", h, h),
+        lambda h: F.conv2d(h, h[:1, :, :1, :1].expand(4, 4, 1, 1)),
+    ),
+)
+def test_products_of_two_signals(product: Any) -> None:
+    reasons = [problem.reason for problem in refusal(between(product))]
+    assert any(PRODUCT in reason for reason in reasons)
+
+
+def test_squeeze_and_excitation() -> None:
+    """A gate of ReLUs alone is still a product of two signals."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        return s.head(h * F.relu(h.mean((2, 3), keepdim=True)))
+
+    assert [problem.reason.partition(" has")[0] for problem in refusal(Net(body))] == [
+        "the product or quotient of two values that both depend on the input"
+    ]
+
+
+@pytest.mark.parametrize("rounding", ("floor", "trunc"))
+def test_division_that_rounds(rounding: str) -> None:
+    (problem,) = refusal(between(lambda h: torch.div(h, 0.3, rounding_mode=rounding)))
+    assert "rounding_mode" in problem.reason
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    (
+        lambda h: torch.cat([h, h], 0),
+        lambda h: h - h.mean(0, keepdim=True),
+        lambda h: h.flatten(0, 1).unflatten(0, (-1, 4)),
+        lambda h: h.transpose(0, 1).transpose(0, 1),
+        lambda h: h.flip(0),
+        lambda h: h.roll(1),
+        lambda h: h + h.sum(),
+        lambda h: h[:1] + h,
+        lambda h: h.view(-1)[:64].view(1, 4, 4, 4),
+        lambda h: h / h.size(0),
+        lambda h: torch.stack([h, h]).mean(0),
+        lambda h: h.repeat(2, 1, 1, 1),
+    ),
+)
+@pytest.mark.parametrize("black", (False, True), ids=("noise", "black image first"))
+def test_mixing_images(mixing: Any, black: bool) -> None:
+    """Found whatever the first image is; what reads the mixture is not blamed as well."""
+    x = images(32)
+    x[0] *= not black
+    problems = refusal(between(mixing), x)
+    assert len(problems) == 1
+    assert MIXES in problems[0].reason
+
+
+def test_mixing_is_reported_together_with_the_rest() -> None:
+    problems = refusal(between(lambda h: F.silu(h) - h.mean(0, keepdim=True)))
+    assert [problem.operation for problem in problems] == [
+        "torch.nn.functional.silu",
+        "Tensor.mean",
+    ]
+
+
+@pytest.mark.parametrize(
+    "pool", (nn.MaxPool2d(2, return_indices=True), nn.AdaptiveMaxPool2d(2, True))
+)
+def test_pools_with_indices(pool: nn.Module) -> None:
+    net = Net(lambda s, x: s.head(F.relu(s.c2(s.pool(F.relu(s.c1(x)))[0]))), pool=pool)
+    (problem,) = refusal(net)
+    assert "return_indices=False" in problem.reason
+    by_function = between(lambda h: F.max_pool2d(h, 2, return_indices=True)[0])
+    assert "return_indices=False" in refusal(by_function)[0].reason
+    by_position = between(lambda h: F.max_pool2d(h, 2, 2, 0, 1, False, True)[0])
+    assert "return_indices=False" in refusal(by_position)[0].reason
+
+
+def test_batch_norm_of_the_batch() -> None:
+    norm = nn.BatchNorm2d(4, track_running_stats=False)
+    (problem,) = refusal(nn.Sequential(nn.Conv2d(2, 4, 3), norm, nn.ReLU()))
+    assert problem.path == "1" and "track_running_stats=True" in problem.reason
+    (problem,) = refusal(between(lambda h: F.batch_norm(h, None, None, training=True)))
+    assert "running statistics" in problem.reason
+
+
+def test_dropout_at_inference() -> None:
+    (problem,) = refusal(between(lambda h: F.dropout(h)))
+    assert "training=self.training" in problem.reason
+
+
+@pytest.mark.parametrize(
+    "body",
+    (
+        lambda s, x: s.head(F.relu(s.c1(x)) if x.shape[0] > 1 else s.c1(x)),
+        lambda s, x: s.head(F.relu(s.c1(x)) if x.dim() == 4 else x),
+        lambda s, x: s.head(F.relu(s.c1(x)) * float(x.mean())),
+        lambda s, x: s.head(torch.stack([F.relu(s.c1(image)) for image in x])),
+        lambda s, x: s.head(F.relu(s.c1(x + torch.zeros(x.shape[0], 1, 1, 1)))),
+    ),
+)
+def test_flow_that_depends_on_values(body: Any) -> None:
+    """The line of the user's code is named, not one of torch's."""
+    (problem,) = refusal(Net(body))
+    assert "torch.fx cannot trace this forward" in problem.reason
+    assert problem.operation == "Net"
+    assert problem.line.startswith(__file__)
+
+
+def test_no_rectifier() -> None:
+    (problem,) = refusal(Net(lambda s, x: s.head(s.c1(x))))
+    assert "there is no ReLU in it" in problem.reason
+
+
+def test_two_inputs_and_none() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor, other: Tensor) -> Tensor:
+            return F.relu(x + other)
+
+    class Without(nn.Module):
+        def forward(self) -> Tensor:
+            return F.relu(torch.zeros(1, 2))
+
+    (problem,) = refusal(Two())
+    assert problem.reason == "one input is wanted, forward takes x, other"
+    (problem,) = refusal(Without())
+    assert problem.reason == "one input is wanted, forward takes none"
+
+
+def test_constant_output() -> None:
+    net = Net(lambda s, x: (s.head(F.relu(s.c1(x))), s.scale), scale=nn.Parameter(torch.ones(3)))
+    (problem,) = refusal(net)
+    assert "does not depend on the input" in problem.reason
+
+
+def test_images_of_a_wrong_shape() -> None:
+    """The call that fails on them is named."""
+    (problem,) = refusal(Net(lambda s, x: s.head(F.relu(s.c1(x)))), images(4, 3, 8, 8))
+    assert (problem.path, problem.operation) == ("c1", "Conv2d")
+    assert "it fails on a batch of the calibration data" in problem.reason
+    assert "3 channels" in problem.reason
+
+
+def test_hidden_activations_are_found() -> None:
+    """In a hook, in a layer's subclass, in a fused layer: nothing analog is left unseen."""
+
+    class Activated(nn.Conv2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return F.silu(super().forward(input))
+
+    class Patched(nn.Conv2d):
+        def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            return torch.tanh(super()._conv_forward(input, weight, bias))
+
+    hooked = nn.Conv2d(2, 4, 3)
+    hooked.register_forward_hook(lambda module, args, output: torch.sigmoid(output))
+    for layer, operation in (
+        (Activated(2, 4, 3), "torch.nn.functional.silu"),
+        (Patched(2, 4, 3), "torch.tanh"),
+        (hooked, "torch.sigmoid"),
+    ):
+        (problem,) = refusal(nn.Sequential(layer, nn.BatchNorm2d(4), nn.ReLU()))
+        assert (problem.path, problem.operation) == ("0", operation)
+
+
+def test_a_forward_replaced_from_outside() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    original = net[0].forward
+    net[0].forward = lambda x: torch.tanh(original(x))
+    (problem,) = refusal(net)
+    assert problem.line.startswith(__file__)
+
+
+def test_what_no_graph_shows_is_found_by_comparing_outputs() -> None:
+    net = Net(lambda s, x: s.head(F.relu(s.c1(x))) * (2 if type(x) is Tensor else 1))
+    (problem,) = refusal(net)
+    assert "gives other outputs than the network" in problem.reason
+
+
+@pytest.mark.parametrize("given", (None, lambda x: x, "resnet18", nn.ReLU))
+def test_not_a_module(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"ann must be a torch\.nn\.Module"):
+        converted(given)
