@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h')
+FORMATTED := $(NATIVE) $(wildcard tests/native/*.cpp)
 
 # The extension is built with the pinned ninja, whether or not the environment is activated.
 export PATH := $(BIN):$(PATH)
@@ -30,12 +31,12 @@ lint: $(VENV)/dev.stamp $(VENV)/spikeconv.stamp ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 
 format: $(VENV)/dev.stamp ## Rewrite the sources in the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	$(BIN)/clang-format -i $(NATIVE)
+	$(BIN)/clang-format -i $(FORMATTED)
 
 clean: ## Remove the environment and everything built
 	rm -rf $(VENV) build dist spikeconv.egg-info spikeconv/*.so
