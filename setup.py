@@ -98,13 +98,26 @@ def with_cuda(built_for: str | None, home: str | None) -> bool:
     if choice not in ("auto", "0", "1"):
         fail(f"SPIKECONV_CUDA must be auto, 0 or 1, got {choice!r}")
     toolkit = home is not None and (Path(home) / "bin" / "nvcc").exists()
-    possible = built_for is not None and toolkit
+    version = toolkit_version(str(home)) if toolkit and choice != "0" else None
+    # torch refuses to compile with a toolkit of another major version.
+    possible = None not in (built_for, version) and str(built_for).split(".")[0] == version
+    given = f"torch.version.cuda={built_for!r}, CUDA_HOME={home!r} and its major version {version}"
     if choice == "1" and not possible:
         fail(
-            "SPIKECONV_CUDA=1 wants a torch built for CUDA and a toolkit with bin/nvcc, "
-            f"got torch.version.cuda={built_for!r} and CUDA_HOME={home!r}"
+            "SPIKECONV_CUDA=1 wants a torch built for CUDA, and a toolkit with bin/nvcc of the "
+            f"same major version, got {given}"
         )
+    if choice == "auto" and version is not None and built_for is not None and not possible:
+        tell(f"the CUDA toolkit does not fit torch, so the backend cuda is left out: {given}")
     return possible and choice != "0"
+
+
+def toolkit_version(home: str) -> str | None:
+    """The major version of a toolkit's nvcc, or None where it does not say."""
+    nvcc = [str(Path(home) / "bin" / "nvcc"), "--version"]
+    answer = subprocess.run(nvcc, capture_output=True, text=True, check=False)
+    release = re.search(r"release (\d+)", answer.stdout)
+    return release[1] if release else None
 
 
 def sources(cuda: bool) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from spikeconv.calibrate import THRESHOLDS
 from spikeconv.convert import convert
 from spikeconv.data import DATASETS, Dataset, load_dataset
 from spikeconv.demo import demo
@@ -81,7 +82,7 @@ def _add_evaluate(commands: Any) -> None:
     )
     add(
         "--threshold",
-        choices=("max", "percentile", "mse"),
+        choices=tuple(THRESHOLDS),
         default="mse",
         help="how theta is set (%(default)s)",
     )

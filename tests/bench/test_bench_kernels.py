@@ -10,7 +10,7 @@ import torch
 import spikeconv
 from gate import Contestant
 from ours import EMITS, run
-from rivals import functional_torch_loop, spikingjelly_if, spikingjelly_missing, torch_loop
+from rivals import functional_torch_loop, spikingjelly_if, torch_loop
 
 FIGURES = ("ns_per_element", "times_clone", "gb_per_s", "copy_share", "q25", "q75")
 
@@ -49,10 +49,9 @@ def test_torch_loops_equal_the_reference(kernels, scan, dtype):
     assert 0.1 < spikes.float().mean() < 0.5
 
 
+@pytest.mark.spikingjelly
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_spikingjelly_equals_the_reference_also_when_called_again(kernels, dtype):
-    if (missing := spikingjelly_missing()) is not None:
-        pytest.skip(missing)
     x = kernels.current(9, 1003, dtype, "cpu")
     spikes, _ = spikeconv.if_multistep(x, backend="reference")
     scan = spikingjelly_if(dtype)

@@ -11,7 +11,6 @@ from torch import nn
 import rival_networks
 from gate import Contestant
 from networks import Images, build_network
-from rivals import spikingjelly_missing
 from spikeconv import IFNode, convert
 from spikeconv.models import build_model
 from timing import Times
@@ -124,10 +123,9 @@ def test_torch_population_equals_ours(population, per_channel):
     assert torch.equal(found, node(x))
 
 
+@pytest.mark.spikingjelly
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_spikingjelly_population_equals_ours(population, per_channel):
-    if (missing := spikingjelly_missing()) is not None:
-        pytest.skip(missing)
     x, node = population
     node = node if per_channel else IFNode(0.7, 0.35, emit="psp")
     with torch.no_grad():

@@ -24,7 +24,7 @@ def last_line(answer) -> str:
 def test_cuda_without_a_toolkit_names_both_values(tree, python):
     asked = {"SPIKECONV_CUDA": "1", "CUDA_HOME": "no-such-toolkit"}
     line = last_line(python("setup.py", "build_ext", cwd=tree, **asked, **COMPILER))
-    assert line.startswith("spikeconv: SPIKECONV_CUDA=1 wants a torch built for CUDA and a toolkit")
+    assert line.startswith("spikeconv: SPIKECONV_CUDA=1 wants a torch built for CUDA")
     assert "torch.version.cuda=" in line
     assert "CUDA_HOME=" in line
 
@@ -48,3 +48,13 @@ def test_source_that_does_not_compile_fails_the_build(tree, python, tmp_path):
     answer = python("setup.py", "build_ext", cwd=broken, SPIKECONV_CUDA="0")
     assert answer.returncode != 0
     assert "module.cpp:1" in answer.stdout + answer.stderr
+
+
+def test_a_toolkit_of_another_major_version_is_named(tree, python, tmp_path):
+    nvcc = tmp_path / "toolkit" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text("#!/bin/sh\necho 'Cuda compilation tools, release 7.5, V7.5.17'\n")
+    nvcc.chmod(0o755)
+    asked = {"SPIKECONV_CUDA": "1", "CUDA_HOME": str(nvcc.parents[1])}
+    line = last_line(python("setup.py", "build_ext", cwd=tree, **asked, **COMPILER))
+    assert "its major version 7" in line
