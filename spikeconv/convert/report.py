@@ -69,7 +69,8 @@ class Report:
         settings = ", ".join(f"{key}={value}" for key, value in self.settings.items())
         title = f"{len(self.rows)} neuron layers; measured on {self.images} images at T={self.T}"
         dead = sum(row.dead_channels for row in self.rows)
-        notes = [f"{dead} channels were never active in calibration"] if dead else []
+        channels = "1 channel was" if dead == 1 else f"{dead} channels were"
+        notes = [f"{channels} never active in calibration"] if dead else []
         return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])
 
 
