@@ -20,6 +20,7 @@ class ChannelHistogram:
     with all its values below 2^e; when e grows, neighbouring bins are merged. Scaling by powers of
     two is exact, so the counts do not depend on the order or the sizes of the batches, and no pass
     over the data is needed to find the range. At least half the bins lie below the largest value.
+    (Of currents 2^100 times smaller than the largest some may count as zero.)
 
     Attributes:
         counts: int64 ``[C, BINS]``.

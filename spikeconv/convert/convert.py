@@ -191,6 +191,7 @@ def _observe(
 ) -> dict[str, ChannelHistogram]:
     """Histograms of every neuron's currents, as the ANN has them, cut at the rectifier's cap."""
     histograms: dict[str, ChannelHistogram] = {}
+    labels = {step.name: step.label for step in program.neurons()}
 
     def observe(name: str, current: Tensor, activation: Tensor) -> None:
         rectifier = layers[name]
@@ -203,7 +204,7 @@ def _observe(
             histograms[name].update(capped)
         except ValueError as error:
             raise ValueError(
-                f"convert: activation {name!r} on calibration data: {error}"
+                f"convert: activation {labels[name]!r} on calibration data: {error}"
             ) from error
 
     for batch in batches.shown(progress):
