@@ -14,26 +14,23 @@ namespace {
 
 constexpr char kName[] = "_if_multistep_cpp";
 
-// Neurons in a block at most. Its operands fit into the first cache, with room for rows in passing.
-constexpr int64_t kBlock = 1024;
+// Neurons in a block at most: long rows for the memory, and operands that stay in a core's cache.
+constexpr int64_t kBlock = 4096;
 
 // Steps of neurons that are worth a thread of their own.
 constexpr int64_t kGrain = 1 << 16;
 
-// Outputs from this size on will not wait in a cache for their reader. The GNU allocator also maps
-// memory of this size anew at every call.
-constexpr int64_t kLargeBytes = int64_t{32} << 20;
+// Outputs from this size on are written around the caches: they would push out all else and be gone
+// themselves before they are read. Smaller ones are better read from the cache.
+constexpr int64_t kStreamingBytes = int64_t{16} << 20;
 
 constexpr int64_t kLineBytes = 64;
 
-// Prepares `rows` rows from `data` on for being written from end to end; whether to write them
-// around the caches.
-bool prepare_rows(void* data, int64_t row_bytes, int64_t rows) {
-  if (row_bytes < kLargeBytes / rows) {
-    return false;
-  }
-  advise_huge_pages(data, row_bytes * rows);
-  return reinterpret_cast<uintptr_t>(data) % kLineBytes == 0 && row_bytes % kLineBytes == 0;
+// Whether `rows` rows from `data` on are many enough to be written around the caches, and lie so
+// that they can be.
+bool is_streaming(const void* data, int64_t row_bytes, int64_t rows) {
+  return row_bytes >= kStreamingBytes / rows && row_bytes % kLineBytes == 0 &&
+         reinterpret_cast<uintptr_t>(data) % kLineBytes == 0;
 }
 
 Run prepare(const IfMultistepArguments& a, const IfMultistepPlan& plan) {
@@ -44,13 +41,14 @@ Run prepare(const IfMultistepArguments& a, const IfMultistepPlan& plan) {
   run.advance = if_advance(plan.dtype, plan.emit, a.is_signed, plan.trace);
   run.emitted = static_cast<char*>(a.emitted.mutable_data_ptr());
   run.emitted_bytes = a.emitted.element_size();
-  run.v = a.v.has_value() ? a.v->mutable_data_ptr<float>() : nullptr;
-  if (!plan.summed) {
-    run.streaming = prepare_rows(run.emitted, plan.neurons * run.emitted_bytes, a.T);
-  }
-  if (plan.trace) {
-    const bool wide = prepare_rows(run.v, plan.neurons * int64_t{sizeof(float)}, a.T);
-    run.streaming = wide && (plan.summed || run.streaming);
+  run.stream_emitted =
+      !plan.summed && is_streaming(run.emitted, plan.neurons * run.emitted_bytes, a.T);
+  advise_huge_pages(run.emitted, a.emitted.nbytes());
+  if (a.v.has_value()) {
+    run.v = a.v->mutable_data_ptr<float>();
+    run.stream_trace =
+        plan.trace && is_streaming(run.v, plan.neurons * int64_t{sizeof(float)}, a.T);
+    advise_huge_pages(run.v, a.v->nbytes());
   }
   return run;
 }

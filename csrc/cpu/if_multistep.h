@@ -8,26 +8,41 @@
 
 namespace spikeconv::cpu {
 
-// A block of neurons whose operands lie side by side in memory, for some consecutive steps. Every
-// pointer is at the block's first neuron; rows are one step apart and strides count elements.
+// A value for each neuron of a block: neuron i has data[i * step]. Step 0 is one value for all, and
+// then kMaxLanes copies of it lie at data.
+template <class Value>
+struct IfInput {
+  const Value* data;
+  int64_t step;  // 0 or 1
+};
+
+constexpr int kMaxLanes = 16;
+
+// A block of neighbouring neurons for some consecutive steps. Every pointer is at the block's first
+// neuron; rows are one step apart and strides count elements.
 struct IfBlock {
   int64_t neurons;
   int64_t steps;
   const void* x;  // [steps, neurons] in its dtype
   int64_t x_stride;
-  const float* theta;         // [neurons]
-  const float* bias;          // [neurons], kNoBias where there is none
-  float* v;                   // [neurons], updated
-  int32_t* net;               // [neurons], updated; signed neurons only
-  const uint32_t* amplitude;  // [neurons], the stored pattern of a positive spike
-  void* emitted;              // [steps, neurons]; words and counts: [neurons], updated
+  IfInput<float> theta;
+  IfInput<float> bias;
+  IfInput<float> v_before;      // before the first of these steps
+  IfInput<int32_t> net_before;  // likewise; signed neurons only
+  IfInput<uint32_t> amplitude;  // the stored pattern of a positive spike
+  float* v;                     // [neurons], after the last of these steps
+  int32_t* net;                 // [neurons], likewise
+  void* emitted;                // [steps, neurons]; words and counts: [neurons], added to
   int64_t emitted_stride;
   float* trace;  // [steps, neurons]: v after each step
   int64_t trace_stride;
   uint32_t first_bit;  // words: the first step's bit
   float v_reset;
   bool hard;
-  bool streaming;  // write around the caches; rows and their strides are multiples of 64 bytes
+  bool first;  // nothing was added to words and counts yet
+  // Write around the caches; rows and their strides are multiples of 64 bytes.
+  bool stream_emitted;
+  bool stream_trace;
 };
 
 using IfAdvance = void (*)(const IfBlock& block);

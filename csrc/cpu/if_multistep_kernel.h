@@ -17,6 +17,20 @@ namespace spikeconv::cpu::SPIKECONV_ISA {
 // dependent steps hide each other's latency.
 constexpr int kVectors = 4;
 
+// Bytes ahead at which rows are requested. A block walks along several rows at once, and for so
+// many streams, or over the end of a page, the processor does not look ahead by itself.
+constexpr int kAhead = 1024;
+
+constexpr int bytes_of(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : 2; }
+
+// Requests the cache lines that k = 0, ..., kTile - 1 will load later, each line once.
+template <class L, Dtype kDtype>
+SPIKECONV_INLINE void prefetch_x(const void* x, int64_t offset, int k) {
+  if (k * L::kCount * bytes_of(kDtype) % 64 == 0) {
+    __builtin_prefetch(static_cast<const char*>(x) + offset * bytes_of(kDtype) + kAhead);
+  }
+}
+
 template <class L, Dtype kDtype>
 SPIKECONV_INLINE typename L::Real load_x(const void* x, int64_t offset) {
   if constexpr (kDtype == Dtype::kFloat32) {
@@ -26,9 +40,14 @@ SPIKECONV_INLINE typename L::Real load_x(const void* x, int64_t offset) {
     if constexpr (kDtype == Dtype::kFloat16) {
       return widen_float16<L>(half);
     } else {
-      return real_of_bfloat16<typename L::Real>(convert<L, typename L::Word>(half));
+      return real_of_bfloat16<typename L::Real>(widen<L>(half));
     }
   }
+}
+
+template <class Values, class Value>
+SPIKECONV_INLINE Values load(IfInput<Value> input, int64_t at) {
+  return load<Values>(input.data + at * input.step);
 }
 
 template <class Value>
@@ -48,11 +67,11 @@ SPIKECONV_INLINE void write_spikes(void* emitted, int64_t offset, typename L::Wo
   const Word zero{};
   const Word word = s.plus ? amplitude : (s.minus ? negative_of<kDtype, kEmit>(amplitude) : zero);
   if constexpr (kEmit == Emit::kUint8) {
-    write(static_cast<uint8_t*>(emitted) + offset, convert<L, typename L::Byte>(word), streaming);
+    write(static_cast<uint8_t*>(emitted) + offset, narrow_to_byte<L>(word), streaming);
   } else if constexpr (kDtype == Dtype::kFloat32) {
     write(static_cast<uint32_t*>(emitted) + offset, word, streaming);
   } else {
-    write(static_cast<uint16_t*>(emitted) + offset, convert<L, typename L::Half>(word), streaming);
+    write(static_cast<uint16_t*>(emitted) + offset, narrow_to_half<L>(word), streaming);
   }
 }
 
@@ -71,21 +90,24 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   Int summed[kTile];
   for (int k = 0; k < kTile; ++k) {
     const int64_t at = i + k * L::kCount;
-    parameters[k].theta = load<Real>(block.theta + at);
-    parameters[k].bias = load<Real>(block.bias + at);
+    parameters[k].theta = load<Real>(block.theta, at);
+    parameters[k].bias = load<Real>(block.bias, at);
     parameters[k].v_reset = block.v_reset - Real{};  // the same in every lane
     parameters[k].hard = block.hard ? Mask(zero == zero) : Mask(zero != zero);
-    state[k].v = load<Real>(block.v + at);
-    state[k].net = kSigned ? load<Int>(block.net + at) : zero;
-    amplitude[k] = kSummed ? Word{} : load<Word>(block.amplitude + at);
-    summed[k] = kSummed ? load<Int>(static_cast<int32_t*>(block.emitted) + at) : zero;
+    state[k].v = load<Real>(block.v_before, at);
+    state[k].net = kSigned ? load<Int>(block.net_before, at) : zero;
+    amplitude[k] = kSummed ? Word{} : load<Word>(block.amplitude, at);
+    const int32_t* sums = static_cast<int32_t*>(block.emitted) + at;
+    summed[k] = kSummed && !block.first ? load<Int>(sums) : zero;
   }
   uint32_t bit = block.first_bit;
   for (int64_t t = 0; t < block.steps; ++t) {
     SPIKECONV_UNROLL
     for (int k = 0; k < kTile; ++k) {
       const int64_t at = i + k * L::kCount;
-      const Real x = load_x<L, kDtype>(block.x, t * block.x_stride + at);
+      const int64_t x_at = t * block.x_stride + at;
+      prefetch_x<L, kDtype>(block.x, x_at, k);
+      const Real x = load_x<L, kDtype>(block.x, x_at);
       const IfSpike<Mask> s = if_step<kSigned>(parameters[k], x, state[k]);
       if constexpr (kEmit == Emit::kWords) {
         summed[k] = s.plus ? summed[k] | static_cast<int32_t>(bit) : summed[k];
@@ -93,10 +115,10 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
         summed[k] = s.plus ? summed[k] + 1 : (s.minus ? summed[k] - 1 : summed[k]);
       } else {
         write_spikes<L, kDtype, kEmit>(block.emitted, t * block.emitted_stride + at, amplitude[k],
-                                       s, block.streaming);
+                                       s, block.stream_emitted);
       }
       if constexpr (kTrace) {
-        write(block.trace + t * block.trace_stride + at, state[k].v, block.streaming);
+        write(block.trace + t * block.trace_stride + at, state[k].v, block.stream_trace);
       }
     }
     bit <<= 1;
@@ -124,7 +146,7 @@ void advance(const IfBlock& given) {
     advance_tile<One, 1, kDtype, kEmit, kSigned, kTrace>(block, i);
   }
 #if defined(__x86_64__)
-  if (block.streaming) {
+  if (block.stream_emitted || block.stream_trace) {
     _mm_sfence();  // streaming stores are not ordered before what tells other threads of them
   }
 #endif

@@ -64,7 +64,6 @@ SPIKECONV_INLINE void store_streaming(void* to, Value value) {
   store(to, value);
 }
 
-// Converts integers lane by lane.
 template <class L, class To, class From>
 SPIKECONV_INLINE To convert(From from) {
   if constexpr (L::kCount == 1) {
@@ -74,20 +73,66 @@ SPIKECONV_INLINE To convert(From from) {
   }
 }
 
-// float16 to float.
+// Conversions lane by lane. Where GCC takes that of a whole vector apart, the instruction is named;
+// its masked form where the other has an undefined value inside it, of which GCC 12 warns.
+
 template <class L>
-SPIKECONV_INLINE typename L::Real widen_float16(typename L::Half half) {
+SPIKECONV_INLINE typename L::Word widen(typename L::Half half) {
+  using Word = typename L::Word;
 #if SPIKECONV_LANES == 16
   if constexpr (L::kCount == 16) {
-    // The unmasked form makes GCC 12 warn of the undefined value inside it.
-    return same_bits<typename L::Real>(_mm512_maskz_cvtph_ps(0xffff, same_bits<__m256i>(half)));
+    return same_bits<Word>(_mm512_maskz_cvtepu16_epi32(0xffff, same_bits<__m256i>(half)));
   }
 #elif SPIKECONV_LANES == 8
   if constexpr (L::kCount == 8) {
-    return same_bits<typename L::Real>(_mm256_cvtph_ps(same_bits<__m128i>(half)));
+    return same_bits<Word>(_mm256_cvtepu16_epi32(same_bits<__m128i>(half)));
   }
 #endif
-  return real_of_float16<typename L::Real>(convert<L, typename L::Word>(half));
+  return convert<L, Word>(half);
+}
+
+template <class L>
+SPIKECONV_INLINE typename L::Real widen_float16(typename L::Half half) {
+  using Real = typename L::Real;
+#if SPIKECONV_LANES == 16
+  if constexpr (L::kCount == 16) {
+    return same_bits<Real>(_mm512_maskz_cvtph_ps(0xffff, same_bits<__m256i>(half)));
+  }
+#elif SPIKECONV_LANES == 8
+  if constexpr (L::kCount == 8) {
+    return same_bits<Real>(_mm256_cvtph_ps(same_bits<__m128i>(half)));
+  }
+#endif
+  return real_of_float16<Real>(widen<L>(half));
+}
+
+// The low 16 bits of words that have no others.
+template <class L>
+SPIKECONV_INLINE typename L::Half narrow_to_half(typename L::Word word) {
+  using Half = typename L::Half;
+#if SPIKECONV_LANES == 8
+  if constexpr (L::kCount == 8) {
+    const __m256i wide = same_bits<__m256i>(word);
+    return same_bits<Half>(
+        _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1)));
+  }
+#endif
+  return convert<L, Half>(word);
+}
+
+// The low 8 bits of a spike that is 1, -1 or 0.
+template <class L>
+SPIKECONV_INLINE typename L::Byte narrow_to_byte(typename L::Word word) {
+  using Byte = typename L::Byte;
+#if SPIKECONV_LANES == 8
+  if constexpr (L::kCount == 8) {
+    const __m256i wide = same_bits<__m256i>(word);
+    const __m128i half =
+        _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    return same_bits<Byte>(_mm_cvtsi128_si64(_mm_packs_epi16(half, half)));
+  }
+#endif
+  return convert<L, Byte>(word);
 }
 
 }  // namespace spikeconv::cpu::SPIKECONV_ISA

@@ -10,6 +10,8 @@
 #include <optional>
 #include <vector>
 
+#include "cpu/if_multistep.h"
+
 namespace spikeconv::cpu {
 
 // Whether `strides` walk all of `sizes` in memory order without holes.
@@ -90,7 +92,7 @@ class Scratch {
   Element* data_;
 };
 
-// An operand as the kernel wants it: count elements side by side, for any block of neurons.
+// An operand as the kernel wants it, for any block of neurons.
 template <class Element>
 class Operand {
  public:
@@ -102,23 +104,23 @@ class Operand {
         strides_(strides),
         uniform_(data_ == nullptr || is_uniform(sizes, strides)),
         dense_(!uniform_ && is_dense(sizes, strides)),
-        buffer_(dense_ ? 0 : block) {
+        buffer_(dense_     ? 0
+                : uniform_ ? kMaxLanes
+                           : block) {
     if (uniform_) {
-      std::fill_n(buffer_.data(), block, data_ == nullptr ? absent : *data_);
+      std::fill_n(buffer_.data(), kMaxLanes, data_ == nullptr ? absent : *data_);
     }
   }
 
-  bool uniform() const { return uniform_; }
-
-  // The block's elements; valid until the next call.
-  const Element* block(int64_t first, int64_t count) {
+  // Neurons first, ..., first + count - 1; valid until the next call.
+  IfInput<Element> block(int64_t first, int64_t count) {
     if (dense_) {
-      return data_ + first;
+      return {data_ + first, 1};
     }
     if (!uniform_) {
       gather(data_, sizes_, strides_, first, count, buffer_.data());
     }
-    return buffer_.data();
+    return {buffer_.data(), uniform_ ? 0 : 1};
   }
 
  private:

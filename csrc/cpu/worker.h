@@ -11,9 +11,10 @@
 
 namespace spikeconv::cpu {
 
-// Steps that a block runs in one call of the kernel. Each step is a stream of memory of its own,
-// and streams a power of two apart get in each other's way in the caches.
-constexpr int64_t kSteps = 4;
+// Steps that a block runs in one call of the kernel. Each step is a stream of memory of its own:
+// few of them leave bandwidth unused, and many a power of two apart get in each other's way in the
+// caches.
+constexpr int64_t kSteps = 8;
 
 // What all threads share.
 struct Run {
@@ -23,14 +24,13 @@ struct Run {
   char* emitted;
   int64_t emitted_bytes;  // of one element
   float* v;
-  bool streaming;  // write around the caches
+  bool stream_emitted;  // write around the caches
+  bool stream_trace;
 };
 
 template <Dtype kDtype>
 class Worker {
  public:
-  using Stored = std::conditional_t<kDtype == Dtype::kFloat32, uint32_t, uint16_t>;
-
   Worker(const IfMultistepArguments& a, const Run& run)
       : a_(a),
         run_(run),
@@ -41,20 +41,9 @@ class Worker {
         bias_(a.bias, a.sizes, a.bias_strides, kNoBias, run.block),
         net_init_(a.count_init, a.sizes, a.count_strides, 0, run.block),
         x_rows_(x_dense_ ? 0 : run.block * (is_static() ? 1 : kSteps)),
-        v_(run.block),
-        net_(run.block),
-        amplitude_(run.block) {
-    if (run.plan.emit == Emit::kPsp) {
-      if (theta_.uniform()) {
-        set_amplitude(theta_.block(0, 1), 1);
-        std::fill_n(amplitude_.data(), run.block, amplitude_.data()[0]);
-      }
-    } else {
-      std::fill_n(amplitude_.data(), run.block,
-                  run.plan.emit == Emit::kUint8 ? amplitude_of<kDtype, Emit::kUint8>(0.0f)
-                                                : amplitude_of<kDtype, Emit::kSpikes>(0.0f));
-    }
-  }
+        v_(run.plan.last ? 0 : run.block),
+        net_(a.is_signed ? run.block : 0),
+        amplitude_(run.plan.emit == Emit::kPsp ? run.block : kMaxLanes) {}
 
   // Runs neurons first, ..., first + count - 1 through all steps.
   void run(int64_t first, int64_t count) {
@@ -63,24 +52,18 @@ class Worker {
     block.neurons = count;
     block.theta = theta_.block(first, count);
     block.bias = bias_.block(first, count);
+    block.v_before = v_init_.block(first, count);
+    block.net_before = net_init_.block(first, count);
+    block.amplitude = amplitude(block.theta, count);
     block.v = plan.last ? run_.v + first : v_.data();
-    std::copy_n(v_init_.block(first, count), count, block.v);
-    if (a_.is_signed) {
-      block.net = net_.data();
-      std::copy_n(net_init_.block(first, count), count, block.net);
-    }
-    if (plan.emit == Emit::kPsp && !theta_.uniform()) {
-      set_amplitude(block.theta, count);
-    }
-    block.amplitude = amplitude_.data();
-    if (plan.summed) {
-      std::fill_n(reinterpret_cast<int32_t*>(run_.emitted) + first, count, 0);
-    }
+    block.net = net_.data();
     block.emitted_stride = plan.neurons;
     block.trace_stride = plan.neurons;
     block.v_reset = static_cast<float>(a_.v_reset);
     block.hard = a_.hard;
-    block.streaming = run_.streaming;
+    block.first = true;
+    block.stream_emitted = run_.stream_emitted;
+    block.stream_trace = run_.stream_trace;
     for (int64_t t = 0; t < a_.T; t += kSteps) {
       block.steps = std::min(kSteps, a_.T - t);
       block.first_bit = 1u << (t % 32);
@@ -89,15 +72,33 @@ class Worker {
       block.emitted = run_.emitted + (row + first) * run_.emitted_bytes;
       block.trace = plan.trace ? run_.v + t * plan.neurons + first : nullptr;
       run_.advance(block);
+      block.v_before = {block.v, 1};
+      block.net_before = {block.net, 1};
+      block.first = false;
     }
   }
 
  private:
+  using Stored = std::conditional_t<kDtype == Dtype::kFloat32, uint32_t, uint16_t>;
+
   bool is_static() const { return a_.x_stride_t == 0; }
 
-  void set_amplitude(const float* theta, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-      amplitude_.data()[i] = amplitude_of<kDtype, Emit::kPsp>(theta[i]);
+  // The stored pattern of each neuron's spikes.
+  IfInput<uint32_t> amplitude(IfInput<float> theta, int64_t count) {
+    uint32_t* patterns = amplitude_.data();
+    switch (run_.plan.emit) {
+      case Emit::kPsp:
+        count = theta.step == 0 ? kMaxLanes : count;
+        for (int64_t i = 0; i < count; ++i) {
+          patterns[i] = amplitude_of<kDtype, Emit::kPsp>(theta.data[i]);
+        }
+        return {patterns, theta.step};
+      case Emit::kUint8:
+        std::fill_n(patterns, kMaxLanes, amplitude_of<kDtype, Emit::kUint8>(1.0f));
+        return {patterns, 0};
+      default:
+        std::fill_n(patterns, kMaxLanes, amplitude_of<kDtype, Emit::kSpikes>(1.0f));
+        return {patterns, 0};
     }
   }
 

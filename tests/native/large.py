@@ -1,4 +1,4 @@
-"""`python -m tests.native.large`: outputs above 32 MB, with rows of whole cache lines and without.
+"""`python -m tests.native.large`: outputs of 16 MB and more, with rows of whole cache lines and without.
 
 Prints the instruction set and the number of comparisons with the neuron by the book.
 """
@@ -18,10 +18,10 @@ if __name__ == "__main__":
     comparisons = 0
     torch.manual_seed(0)
     for dtype, neurons, outputs in (
-        (torch.float32, 1 << 20, [("spikes", "last"), ("words", "all"), ("psp", "all")]),
-        (torch.bfloat16, 1 << 21, [("spikes", "none"), ("uint8", "all")]),
-        (torch.float16, 1 << 22, [("uint8", "last")]),
-        (torch.float32, (1 << 20) + 3, [("spikes", "last"), ("count", "all")]),
+        (torch.float32, 1 << 19, [("spikes", "last"), ("words", "all"), ("psp", "all")]),
+        (torch.bfloat16, 1 << 20, [("spikes", "none"), ("uint8", "all")]),
+        (torch.float16, 1 << 21, [("uint8", "last")]),
+        (torch.float32, (1 << 19) + 3, [("spikes", "last"), ("count", "all")]),
     ):
         case = population(
             dtype, 8, (neurons,), "dense", static=False, signed=False, hard=False, biased=False

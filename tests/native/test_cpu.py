@@ -57,7 +57,7 @@ def test_an_instruction_set_that_is_not_there_is_an_error() -> None:
     )
 
 
-# More than 32 MB of output: written around the caches where rows are whole cache lines.
+# From 16 MB of output on: written around the caches where rows are whole cache lines.
 @pytest.mark.parametrize("isa", ISAS)
 def test_outputs_too_large_for_a_cache(isa: str) -> None:
     done = python("-m", "tests.native.large", isa=isa)
