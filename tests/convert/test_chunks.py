@@ -105,6 +105,7 @@ def test_images_in_parts(signed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         assert snn.images_at_once(x, T) >= 5
         with monkeypatch.context() as patch:
             patch.setattr(network, "_VALUES_IN_CACHE", snn.program.widest * T * 2)
+            patch.setattr(torch, "get_num_threads", lambda: 1)
             assert snn.images_at_once(x, T) == 2
             for readout, wanted in whole.items():
                 assert_same_output(snn(x, T=T, readout=readout), wanted)
