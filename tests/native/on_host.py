@@ -54,7 +54,7 @@ def compile_threads(folder: Path) -> ctypes.CDLL:
     subprocess.run(
         [
             *shlex.split(os.environ.get("CXX", "c++")),
-            *("-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"),
+            *("-std=c++17", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"),
             *("-I", str(ROOT / "csrc"), "-o", str(library)),
             str(Path(__file__).with_name("threads.cpp")),
         ],
