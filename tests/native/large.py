@@ -1,4 +1,4 @@
-"""`python -m tests.native.large`: outputs of 16 MB and more, with rows of whole cache lines and without.
+"""`python -m tests.native.large`: outputs of 16 MB and more, rows of whole cache lines or not.
 
 Prints the instruction set and the number of comparisons with the neuron by the book.
 """
