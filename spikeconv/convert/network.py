@@ -223,6 +223,15 @@ class SpikingNetwork(nn.Module):
             raise ValueError(
                 f"SpikingNetwork: x must be a batch like [{shape}], got shape {list(x.shape)}"
             )
+        weight = next(self.layers.parameters(), x)
+        if x.device != weight.device:
+            raise ValueError(
+                f"SpikingNetwork: x must be on {weight.device} as the network is, got {x.device}"
+            )
+        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"SpikingNetwork: x must be {weight.dtype} as the network is, got {x.dtype}"
+            )
 
     def extra_repr(self) -> str:
         return f"T={self.T}"

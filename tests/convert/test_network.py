@@ -28,6 +28,8 @@ def snn() -> SpikingNetwork:
         (None, TypeError, "a floating-point tensor, got NoneType"),
         ([[1.0]], TypeError, "a floating-point tensor, got list"),
         (torch.zeros(1, 2, 8, 8).byte(), TypeError, r"a floating-point tensor, got torch\.uint8"),
+        (torch.zeros(1, 2, 8, 8).double(), TypeError, r"torch\.float32 .*, got torch\.float64"),
+        (torch.zeros(1, 2, 8, 8, device="meta"), ValueError, "on cpu .*, got meta"),
         (torch.zeros(2, 8, 8), ValueError, r"a batch like \[B, 2, 8, 8\], got shape \[2, 8, 8\]"),
         (torch.zeros(1, 3, 8, 8), ValueError, r"a batch like .*, got shape \[1, 3, 8, 8\]"),
         (torch.zeros(()), ValueError, r"a batch like .*, got shape \[\]"),
@@ -207,6 +209,24 @@ def test_dtypes(dtype: torch.dtype) -> None:
         wanted = net(x)
     assert relative_error(snn.analog(x), wanted) < 4 * torch.finfo(dtype).eps
     assert relative_error(snn(x, T=256), wanted) < 0.02
+
+
+def test_under_autocast() -> None:
+    """Layers run in bfloat16 then, and so does what they read."""
+    snn, x = converted(NETWORKS["residual"](), T=64), images(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = snn(x)
+    assert out.dtype == torch.bfloat16
+    assert relative_error(out, snn(x)) < 0.05
+
+
+@pytest.mark.parametrize("name", ("residual", "branches"))
+def test_compiles_and_exports(name: str) -> None:
+    """As one graph without breaks: what is traced holds no state either."""
+    snn, x = converted(NETWORKS[name](), T=3), images(2)
+    compiled = torch.compile(snn, backend="eager", fullgraph=True)
+    assert_same_output(compiled(x), snn(x))
+    assert_same_output(torch.export.export(snn, (x,)).module()(x), snn(x))
 
 
 def test_analog_observes_every_neuron(snn: SpikingNetwork) -> None:
