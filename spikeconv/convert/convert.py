@@ -58,7 +58,8 @@ def convert(
     Args:
         ann: made of convolution, linear, batch norm, ReLU (any spelling; ReLU6 and other caps
             bound the threshold), pooling, addition, concatenation, reshaping, padding, dropout and
-            multiplication by constants; traceable by torch.fx; one input ``[B, *]``.
+            multiplication by constants; traceable by torch.fx; one input ``[B, *]``, of further
+            arguments the defaults.
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
             (tensor, label), read once. The order of the batches does not matter.
         T: time-steps >= 1 that thresholds are optimised for, and the default of a call.

@@ -94,6 +94,7 @@ PRODUCT_FUNCTIONS = frozenset(
     | {torch.true_divide}
 )
 PRODUCT_METHODS = frozenset({"mul", "multiply", "div", "divide", "true_divide"})
+
 # Linear in one operand where the others are weights.
 CONTRACTION_FUNCTIONS = frozenset(
     {
@@ -112,42 +113,26 @@ CONTRACTION_FUNCTIONS = frozenset(
 )
 CONTRACTION_METHODS = frozenset({"matmul", "mm"})
 
+# Functions of torch that are methods of a tensor as well.
+_BOTH = (
+    *("neg", "negative", "mean", "sum", "cumsum", "flip", "roll", "tile", "repeat_interleave"),
+    *("flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "swapaxes"),
+    *("swapdims", "movedim", "moveaxis", "chunk", "split", "tensor_split", "unbind", "narrow"),
+    *("select", "index_select"),
+)
+RESHAPE_METHODS = frozenset({"view", "reshape"})
+LINEAR_METHODS = frozenset({*_BOTH, "view_as", "reshape_as", "expand_as", "expand", "repeat"})
 LINEAR_FUNCTIONS = frozenset(
     {
+        *(getattr(torch, name) for name in _BOTH),
         operator.neg,
         operator.getitem,
-        torch.neg,
-        torch.negative,
         torch.cat,
         torch.concat,
         torch.concatenate,
         torch.stack,
-        torch.flatten,
-        torch.permute,
-        torch.transpose,
-        torch.swapaxes,
-        torch.swapdims,
-        torch.movedim,
-        torch.moveaxis,
-        torch.squeeze,
-        torch.unsqueeze,
-        torch.unflatten,
-        torch.chunk,
-        torch.split,
-        torch.tensor_split,
-        torch.unbind,
-        torch.narrow,
-        torch.select,
-        torch.index_select,
-        torch.tile,
-        torch.repeat_interleave,
-        torch.cumsum,
         torch.zeros_like,
         torch.channel_shuffle,
-        torch.mean,
-        torch.sum,
-        torch.flip,
-        torch.roll,
         F.avg_pool1d,
         F.avg_pool2d,
         F.avg_pool3d,
@@ -161,42 +146,6 @@ LINEAR_FUNCTIONS = frozenset(
         F.pixel_unshuffle,
         F.unfold,
         F.fold,
-    }
-)
-RESHAPE_METHODS = frozenset({"view", "reshape"})
-LINEAR_METHODS = frozenset(
-    {
-        "neg",
-        "negative",
-        "flatten",
-        "unflatten",
-        "view_as",
-        "reshape_as",
-        "expand_as",
-        "permute",
-        "transpose",
-        "swapaxes",
-        "swapdims",
-        "movedim",
-        "moveaxis",
-        "squeeze",
-        "unsqueeze",
-        "chunk",
-        "split",
-        "tensor_split",
-        "unbind",
-        "narrow",
-        "select",
-        "index_select",
-        "expand",
-        "repeat",
-        "tile",
-        "repeat_interleave",
-        "cumsum",
-        "mean",
-        "sum",
-        "flip",
-        "roll",
     }
 )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import spikeconv
-from spikeconv.convert import SpikingNetwork
+from spikeconv.convert import ConversionError, Problem, SpikingNetwork
 from spikeconv.convert.examine import tensors
 from tests.helpers import assert_same
 
@@ -110,3 +112,15 @@ def assert_same_output(actual: Any, expected: Any, what: str = "") -> None:
     assert pairs
     for a, b in pairs:
         assert_same(a, b, what)
+
+
+def between(function: Any) -> Net:
+    """A network with a function of feature maps `[B, 4, 8, 8]` between two rectifiers."""
+    return Net(lambda s, x: s.head(F.relu(s.c2(function(F.relu(s.c1(x)))))))
+
+
+def refusal(net: nn.Module, x: Tensor | None = None) -> tuple[Problem, ...]:
+    """The problems for which a network is refused."""
+    with pytest.raises(ConversionError) as caught:
+        converted(net, x)
+    return caught.value.problems

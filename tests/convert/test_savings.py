@@ -124,7 +124,7 @@ def test_a_spike_is_worth_theta_to_the_next_layer() -> None:
 @pytest.mark.parametrize("pool", (nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AdaptiveMaxPool2d(3)))
 def test_max_pool_moves_before_the_neuron(pool: nn.Module) -> None:
     """The neurons stand behind the pool, which reads currents; the ANN's values stay the same."""
-    net = Net(lambda s, x: s.pool(F.relu6(s.c1(x))), pool=pool)
+    net = Net(lambda s, x: s.pool(s.c1(x).clamp(0, 0.4)), pool=pool)
     x = images()
     snn = converted(net)
     assert [step.kind for step in snn.program.steps] == ["module", "max_pool", "neuron"]

@@ -1,0 +1,132 @@
+"""Refusals that no single call shows: mixed images, untraceable forwards, hidden activations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tests.convert.nets import Net, between, converted, images, refusal
+
+MIXES = "mixes the images of a batch"
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    (
+        lambda h: torch.cat([h, h], 0),
+        lambda h: h - h.mean(0, keepdim=True),
+        lambda h: h.flatten(0, 1).unflatten(0, (-1, 4)),
+        lambda h: h.transpose(0, 1).transpose(0, 1),
+        lambda h: h.flip(0),
+        lambda h: h.roll(1),
+        lambda h: h + h.sum(),
+        lambda h: h[:1] + h,
+        lambda h: h.view(-1)[:64].view(1, 4, 4, 4),
+        lambda h: h / h.size(0),
+        lambda h: torch.stack([h, h]).mean(0),
+        lambda h: h.repeat(2, 1, 1, 1),
+    ),
+)
+@pytest.mark.parametrize("black", (False, True), ids=("noise", "black image first"))
+def test_mixing_images(mixing: Any, black: bool) -> None:
+    """Found whatever the first image is; what reads the mixture is not blamed as well."""
+    x = images(32)
+    x[0] *= not black
+    problems = refusal(between(mixing), x)
+    assert len(problems) == 1
+    assert MIXES in problems[0].reason
+
+
+def test_mixing_is_reported_together_with_the_rest() -> None:
+    problems = refusal(between(lambda h: F.silu(h) - h.mean(0, keepdim=True)))
+    assert [problem.operation for problem in problems] == [
+        "torch.nn.functional.silu",
+        "Tensor.mean",
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    (
+        lambda s, x: s.head(F.relu(s.c1(x)) if x.shape[0] > 1 else s.c1(x)),
+        lambda s, x: s.head(F.relu(s.c1(x)) if x.dim() == 4 else x),
+        lambda s, x: s.head(F.relu(s.c1(x)) * float(x.mean())),
+        lambda s, x: s.head(torch.stack([F.relu(s.c1(image)) for image in x])),
+        lambda s, x: s.head(F.relu(s.c1(x + torch.zeros(x.shape[0], 1, 1, 1)))),
+    ),
+)
+def test_flow_that_depends_on_values(body: Any) -> None:
+    """The line of the user's code is named, not one of torch's."""
+    (problem,) = refusal(Net(body))
+    assert "torch.fx cannot trace this forward" in problem.reason
+    assert problem.operation == "Net"
+    assert problem.line.startswith(__file__)
+
+
+def test_two_inputs_and_none() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor, other: Tensor) -> Tensor:
+            return F.relu(x + other)
+
+    class Without(nn.Module):
+        def forward(self) -> Tensor:
+            return F.relu(torch.zeros(1, 2))
+
+    (problem,) = refusal(Two())
+    assert problem.reason == "one input is wanted, forward takes x, other"
+    (problem,) = refusal(Without())
+    assert problem.reason == "one input is wanted, forward takes none"
+
+
+def test_images_of_a_wrong_shape() -> None:
+    """The call that fails on them is named."""
+    (problem,) = refusal(Net(lambda s, x: s.head(F.relu(s.c1(x)))), images(4, 3, 8, 8))
+    assert (problem.path, problem.operation) == ("c1", "Conv2d")
+    assert "it fails on a batch of the calibration data" in problem.reason
+    assert "3 channels" in problem.reason
+
+
+def test_hidden_activations_are_found() -> None:
+    """In a hook, in a layer's subclass, in a fused layer: nothing analog is left unseen."""
+
+    class Activated(nn.Conv2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return F.silu(super().forward(input))
+
+    class Patched(nn.Conv2d):
+        def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            return torch.tanh(super()._conv_forward(input, weight, bias))
+
+    hooked = nn.Conv2d(2, 4, 3)
+    hooked.register_forward_hook(lambda module, args, output: torch.sigmoid(output))
+    for layer, operation in (
+        (Activated(2, 4, 3), "torch.nn.functional.silu"),
+        (Patched(2, 4, 3), "torch.tanh"),
+        (hooked, "torch.sigmoid"),
+    ):
+        (problem,) = refusal(nn.Sequential(layer, nn.BatchNorm2d(4), nn.ReLU()))
+        assert (problem.path, problem.operation) == ("0", operation)
+
+
+def test_a_forward_replaced_from_outside() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    original = net[0].forward
+    net[0].forward = lambda x: torch.tanh(original(x))
+    (problem,) = refusal(net)
+    assert problem.line.startswith(__file__)
+
+
+def test_what_no_graph_shows_is_found_by_comparing_outputs() -> None:
+    net = Net(lambda s, x: s.head(F.relu(s.c1(x))) * (2 if type(x) is Tensor else 1))
+    (problem,) = refusal(net)
+    assert "gives other outputs than the network" in problem.reason
+
+
+@pytest.mark.parametrize("given", (None, lambda x: x, "resnet18", nn.ReLU))
+def test_not_a_module(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"ann must be a torch\.nn\.Module"):
+        converted(given)
