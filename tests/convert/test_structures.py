@@ -32,7 +32,8 @@ def test_size_of_a_static_value_for_a_temporal_one() -> None:
     def body(s: Net, x: Tensor) -> Any:
         static = s.c1(x)
         h = F.relu(static).flatten(1).view(static.size())
-        return s.head(F.relu(s.c2(h)))
+        mean = h.mean((2, 3), keepdim=True).expand(x.size(0), 4, 8, 8)
+        return s.head(F.relu(s.c2(h - mean)))
 
     check(Net(body), neurons=2)
 
