@@ -38,7 +38,8 @@ Run prepare(const IfMultistepArguments& a, const IfMultistepPlan& plan) {
   run.plan = plan;
   const int64_t share = (plan.neurons + at::get_num_threads() - 1) / at::get_num_threads();
   run.block = std::min(kBlock, (share + kLineBytes - 1) / kLineBytes * kLineBytes);
-  run.advance = if_advance(plan.dtype, plan.emit, a.is_signed, plan.trace);
+  const bool plain = !a.hard && !a.bias.has_value();
+  run.advance = if_advance({plan.dtype, plan.emit, a.is_signed, plan.trace, plain});
   run.emitted = static_cast<char*>(a.emitted.mutable_data_ptr());
   run.emitted_bytes = a.emitted.element_size();
   run.stream_emitted =

@@ -47,16 +47,24 @@ struct IfBlock {
 
 using IfAdvance = void (*)(const IfBlock& block);
 
-// The kernel for a combination. kPsp and kSpikes share one: they differ in the amplitude only.
+// What a kernel is compiled for, beside the instruction set.
+struct IfVariant {
+  Dtype dtype;
+  Emit emit;  // kPsp is kSpikes here: the two differ in the amplitude only
+  bool is_signed;
+  bool trace;
+  bool plain;  // soft reset and no bias
+};
+
 namespace baseline {
-IfAdvance if_advance(Dtype dtype, Emit emit, bool is_signed, bool trace);
+IfAdvance if_advance(const IfVariant& variant);
 }
 #if defined(__x86_64__)
 namespace avx2 {
-IfAdvance if_advance(Dtype dtype, Emit emit, bool is_signed, bool trace);
+IfAdvance if_advance(const IfVariant& variant);
 }
 namespace avx512 {
-IfAdvance if_advance(Dtype dtype, Emit emit, bool is_signed, bool trace);
+IfAdvance if_advance(const IfVariant& variant);
 }
 #endif
 

@@ -19,7 +19,7 @@ constexpr int kVectors = 4;
 
 // Bytes ahead at which rows are requested. A block walks along several rows at once, and for so
 // many streams, or over the end of a page, the processor does not look ahead by itself.
-constexpr int kAhead = 1024;
+constexpr int kAhead = 2048;
 
 constexpr int bytes_of(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : 2; }
 
@@ -76,7 +76,7 @@ SPIKECONV_INLINE void write_spikes(void* emitted, int64_t offset, typename L::Wo
 }
 
 // Runs kTile vectors of neurons, from neuron i of the block on, through all steps of the block.
-template <class L, int kTile, Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace>
+template <class L, int kTile, Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace, bool kPlain>
 SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   using Real = typename L::Real;
   using Mask = typename L::Mask;
@@ -91,9 +91,9 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   for (int k = 0; k < kTile; ++k) {
     const int64_t at = i + k * L::kCount;
     parameters[k].theta = load<Real>(block.theta, at);
-    parameters[k].bias = load<Real>(block.bias, at);
+    parameters[k].bias = kPlain ? kNoBias - Real{} : load<Real>(block.bias, at);
     parameters[k].v_reset = block.v_reset - Real{};  // the same in every lane
-    parameters[k].hard = block.hard ? Mask(zero == zero) : Mask(zero != zero);
+    parameters[k].hard = !kPlain && block.hard ? Mask(zero == zero) : Mask(zero != zero);
     state[k].v = load<Real>(block.v_before, at);
     state[k].net = kSigned ? load<Int>(block.net_before, at) : zero;
     amplitude[k] = kSummed ? Word{} : load<Word>(block.amplitude, at);
@@ -135,15 +135,15 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   }
 }
 
-template <Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace>
+template <Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace, bool kPlain>
 void advance(const IfBlock& given) {
   const IfBlock block = given;  // a copy that no store can alias stays in registers
   int64_t i = 0;
   for (; i + kVectors * Many::kCount <= block.neurons; i += kVectors * Many::kCount) {
-    advance_tile<Many, kVectors, kDtype, kEmit, kSigned, kTrace>(block, i);
+    advance_tile<Many, kVectors, kDtype, kEmit, kSigned, kTrace, kPlain>(block, i);
   }
   for (; i < block.neurons; ++i) {
-    advance_tile<One, 1, kDtype, kEmit, kSigned, kTrace>(block, i);
+    advance_tile<One, 1, kDtype, kEmit, kSigned, kTrace, kPlain>(block, i);
   }
 #if defined(__x86_64__)
   if (block.stream_emitted || block.stream_trace) {
@@ -152,39 +152,48 @@ void advance(const IfBlock& given) {
 #endif
 }
 
-template <Dtype kDtype, Emit kEmit>
-IfAdvance choose(bool is_signed, bool trace) {
-  if constexpr (kEmit == Emit::kWords) {
-    return trace ? advance<kDtype, kEmit, false, true> : advance<kDtype, kEmit, false, false>;
-  } else if (is_signed) {
-    return trace ? advance<kDtype, kEmit, true, true> : advance<kDtype, kEmit, true, false>;
-  } else {
-    return trace ? advance<kDtype, kEmit, false, true> : advance<kDtype, kEmit, false, false>;
+template <Dtype kDtype, Emit kEmit, bool kSigned>
+IfAdvance choose(bool trace, bool plain) {
+  if (trace) {
+    return plain ? advance<kDtype, kEmit, kSigned, true, true>
+                 : advance<kDtype, kEmit, kSigned, true, false>;
   }
+  return plain ? advance<kDtype, kEmit, kSigned, false, true>
+               : advance<kDtype, kEmit, kSigned, false, false>;
+}
+
+template <Dtype kDtype, Emit kEmit>
+IfAdvance choose(const IfVariant& variant) {
+  if constexpr (kEmit != Emit::kWords) {
+    if (variant.is_signed) {
+      return choose<kDtype, kEmit, true>(variant.trace, variant.plain);
+    }
+  }
+  return choose<kDtype, kEmit, false>(variant.trace, variant.plain);
 }
 
 template <Dtype kDtype>
-IfAdvance choose(Emit emit, bool is_signed, bool trace) {
-  switch (emit) {
+IfAdvance choose(const IfVariant& variant) {
+  switch (variant.emit) {
     case Emit::kUint8:
-      return choose<kDtype, Emit::kUint8>(is_signed, trace);
+      return choose<kDtype, Emit::kUint8>(variant);
     case Emit::kWords:
-      return choose<kDtype, Emit::kWords>(is_signed, trace);
+      return choose<kDtype, Emit::kWords>(variant);
     case Emit::kCount:
-      return choose<kDtype, Emit::kCount>(is_signed, trace);
+      return choose<kDtype, Emit::kCount>(variant);
     default:
-      return choose<kDtype, Emit::kSpikes>(is_signed, trace);
+      return choose<kDtype, Emit::kSpikes>(variant);
   }
 }
 
-IfAdvance if_advance(Dtype dtype, Emit emit, bool is_signed, bool trace) {
-  switch (dtype) {
+IfAdvance if_advance(const IfVariant& variant) {
+  switch (variant.dtype) {
     case Dtype::kFloat16:
-      return choose<Dtype::kFloat16>(emit, is_signed, trace);
+      return choose<Dtype::kFloat16>(variant);
     case Dtype::kBFloat16:
-      return choose<Dtype::kBFloat16>(emit, is_signed, trace);
+      return choose<Dtype::kBFloat16>(variant);
     default:
-      return choose<Dtype::kFloat32>(emit, is_signed, trace);
+      return choose<Dtype::kFloat32>(variant);
   }
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 struct Isa {
   const char* name;
-  IfAdvance (*if_advance)(Dtype dtype, Emit emit, bool is_signed, bool trace);
+  IfAdvance (*if_advance)(const IfVariant& variant);
 };
 
 #if defined(__x86_64__)
@@ -74,9 +74,7 @@ std::vector<std::string> isa_names() {
 
 }  // namespace
 
-IfAdvance if_advance(Dtype dtype, Emit emit, bool is_signed, bool trace) {
-  return chosen().if_advance(dtype, emit, is_signed, trace);
-}
+IfAdvance if_advance(const IfVariant& variant) { return chosen().if_advance(variant); }
 
 TORCH_LIBRARY_IMPL(spikeconv, CompositeExplicitAutograd, library) {
   library.impl("_cpu_isa", TORCH_FN(isa_name));

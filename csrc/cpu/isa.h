@@ -8,6 +8,6 @@ namespace spikeconv::cpu {
 
 // The kernel for that instruction set. Throws where SPIKECONV_ISA asks for what the processor
 // lacks.
-IfAdvance if_advance(Dtype dtype, Emit emit, bool is_signed, bool trace);
+IfAdvance if_advance(const IfVariant& variant);
 
 }  // namespace spikeconv::cpu
