@@ -178,7 +178,7 @@ def _torchvision(name: str) -> Any:
         import torchvision
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"load_dataset: {name} needs torchvision: pip install spikeconv[vision]"
+            f"load_dataset: {name} needs torchvision: pip install torchvision"
         ) from error
     return torchvision
 
@@ -265,7 +265,7 @@ def _digits(mean: Sequence[float] | None, std: Sequence[float] | None, seed: int
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
         raise ImportError(
-            "load_dataset: digits needs scikit-learn: pip install spikeconv[demo]"
+            "load_dataset: digits needs scikit-learn: pip install scikit-learn"
         ) from error
     digits = load_digits()
     # 0..16 to 0..255, so that digits are read like every other set.

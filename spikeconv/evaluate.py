@@ -60,9 +60,12 @@ class Evaluation:
 
     def __str__(self) -> str:
         lines = [f"{'':>8}  accuracy", f"{'ANN':>8}  {self.ann:8.2%}"]
-        lines += [f"{f'T = {T}':>8}  {self.snn[T - 1]:8.2%}" for T in steps_to_show(self.T)]
+        every = range(1, self.T + 1) if self.T <= 64 else steps_to_show(self.T)
+        lines += [f"{f'T = {T}':>8}  {self.snn[T - 1]:8.2%}" for T in every]
+        lines += ["", f"firing rate {self.firing_rate:.2%} of neurons at each step, by layer"]
+        lines += [f"{rate:8.2%}  {layer}" for layer, rate in self.firing_rates.items()]
         lines += [
-            f"firing rate {self.firing_rate:.2%} of neurons at each step",
+            "",
             f"{self.images:,} images: ANN {self.ann_seconds:.1f} s, "
             f"spiking network {self.snn_seconds:.1f} s "
             f"({self.images / self.snn_seconds:,.0f} images/s, spikes counted)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 
 import torch
@@ -21,7 +22,7 @@ def _summary(value: Tensor) -> str:
     return f"{list(value.shape)} in [{value.min().item():.4g}, {value.max().item():.4g}]"
 
 
-def _buffer(argument: str, value: float | Tensor) -> Tensor:
+def _buffer(argument: str, value: float | Tensor, wanted: str = "finite") -> Tensor:
     """An own copy of a parameter, cut off from its gradient."""
     if isinstance(value, Tensor):
         return value.detach().clone()
@@ -29,6 +30,8 @@ def _buffer(argument: str, value: float | Tensor) -> Tensor:
         raise TypeError(
             f"IFNode: {argument} must be a number or a tensor, got {type(value).__name__}"
         )
+    if not math.isfinite(value):
+        raise ValueError(f"IFNode: {argument} must be {wanted}, got {value}")
     return torch.tensor(float(value))
 
 
@@ -76,7 +79,7 @@ class IFNode(nn.Module):
         backend: str | None = None,
     ) -> None:
         super().__init__()
-        theta = _buffer("v_threshold", v_threshold)
+        theta = _buffer("v_threshold", v_threshold, "positive and finite everywhere")
         if not theta.is_meta and not bool(((theta > 0) & torch.isfinite(theta)).all()):
             raise ValueError(
                 f"IFNode: v_threshold must be positive and finite everywhere, got {_summary(theta)}"

@@ -22,7 +22,7 @@ def figure_class() -> Any:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ImportError(
-            "plot_accuracy: plotting needs matplotlib: pip install spikeconv[plot]"
+            "plot_accuracy: plotting needs matplotlib: pip install matplotlib"
         ) from error
     return Figure
 

@@ -65,6 +65,7 @@ class Batches:
         return iter(bar)
 
     def _check(self, raw: Iterable[Any]) -> Iterator[Tensor]:
+        wanted: tuple[int, ...] = ()
         for index, item in enumerate(raw):
             images = item[0] if isinstance(item, tuple | list) and item else item
             if not isinstance(images, Tensor) or not images.is_floating_point():
@@ -81,4 +82,10 @@ class Batches:
                 continue
             if not bool(torch.isfinite(images).all()):
                 raise ValueError(f"convert: calibration batch {index} holds NaN or infinity")
+            wanted = wanted or tuple(images.shape)
+            if images.dim() != len(wanted) or images.shape[1:2] != wanted[1:2]:
+                raise ValueError(
+                    f"convert: calibration batch {index} must be like the first, "
+                    f"[B, {', '.join(map(str, wanted[1:]))}], got shape {list(images.shape)}"
+                )
             yield images.detach().to(self._like.device, self._like.dtype)

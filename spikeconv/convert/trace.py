@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from spikeconv.convert.errors import ConversionError, Problem
@@ -87,12 +87,27 @@ def frozen(ann: nn.Module) -> nn.Module:
     """
     if not isinstance(ann, nn.Module):
         raise TypeError(f"convert: ann must be a torch.nn.Module, got {type(ann).__name__}")
-    network = copy.deepcopy(ann).eval()
+    # What a forward has kept of its last run cannot be copied while it holds a gradient's history.
+    kept = {
+        id(value): value.detach().clone()
+        for module in ann.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    network = copy.deepcopy(ann, kept).eval()
     for module in list(network.modules()):
         if parametrize.is_parametrized(module):
+            _own_class(module)
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(module, name)
     return network.requires_grad_(False)
+
+
+def _own_class(module: nn.Module) -> None:
+    """Give a copied module a class of its own: parametrizations are taken off the class, too."""
+    kind = type(module)
+    body = {name: v for name, v in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(kind.__name__, kind.__bases__, body)
 
 
 def trace(network: nn.Module) -> fx.GraphModule:

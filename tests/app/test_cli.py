@@ -181,7 +181,7 @@ def test_a_missing_package_is_named(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     line = refused(capsys, evaluate(weights, "--plot", "plot.png"))
-    assert f"needs {package}: pip install spikeconv[" in line
+    assert f"needs {package}: pip install {package}" in line
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,39 @@
+"""The network that was converted still runs, and converting does not mind what a run left in it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+
+from spikeconv import convert
+
+
+def test_parametrized_layers_stay_parametrized() -> None:
+    ann = nn.Sequential(
+        weight_norm(nn.Conv2d(2, 3, 3)), nn.ReLU(), nn.Flatten(), spectral_norm(nn.Linear(48, 4))
+    ).eval()
+    x = torch.randn(4, 2, 6, 6)
+    wanted = ann(x)
+    snn = convert(ann, x, T=4, progress=False)
+    assert torch.equal(ann(x), wanted)
+    torch.testing.assert_close(snn.analog(x), wanted)
+
+
+class _Keeping(nn.Module):
+    """Keeps an activation, and with it a gradient's history, as an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.relu, self.head = nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)
+        self.features: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.features = self.relu(self.body(x))
+        return self.head(self.features)
+
+
+def test_a_network_that_has_run_with_gradients() -> None:
+    ann, x = _Keeping(), torch.randn(8, 4)
+    wanted = ann(x)
+    torch.testing.assert_close(convert(ann, x, T=4, progress=False).analog(x), wanted)
