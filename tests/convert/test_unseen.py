@@ -101,11 +101,20 @@ def test_hidden_activations_are_found() -> None:
         def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             return torch.tanh(super()._conv_forward(input, weight, bias))
 
+    class OfALibrary(nn.Conv2d):
+        """Like the layers of torch.ao, which torch.fx keeps whole as it does torch.nn's."""
+
+        __module__ = "torch.nn.other"
+
+        def forward(self, input: Tensor) -> Tensor:
+            return F.silu(super().forward(input))
+
     hooked = nn.Conv2d(2, 4, 3)
     hooked.register_forward_hook(lambda module, args, output: torch.sigmoid(output))
     for layer, operation in (
         (Activated(2, 4, 3), "torch.nn.functional.silu"),
         (Patched(2, 4, 3), "torch.tanh"),
+        (OfALibrary(2, 4, 3), "OfALibrary"),
         (hooked, "torch.sigmoid"),
     ):
         (problem,) = refusal(nn.Sequential(layer, nn.BatchNorm2d(4), nn.ReLU()))
