@@ -140,6 +140,14 @@ def test_the_smallest_floats(tiny: float) -> None:
     assert result.largest == torch.tensor(tiny)
 
 
+def test_the_range_of_small_floats_stays() -> None:
+    """Below 2^-100 all share one range, so nothing is merged there."""
+    small, smaller = torch.full((1, 1, 1), 2.0**-102), torch.full((1, 1, 1), 2.0**-105)
+    both = streamed(smaller, small)
+    assert both.counts.nonzero().tolist() == [[0, 63], [0, 511]]
+    assert_equal(both, streamed(small, smaller))
+
+
 @pytest.mark.parametrize("bad", (math.nan, math.inf))
 def test_what_is_not_finite(bad: float) -> None:
     with pytest.raises(ValueError, match="NaN or infinite"):

@@ -93,6 +93,15 @@ def test_calls_add_up(one_neuron: SpikingNetwork) -> None:
     assert monitor.firing_rates() == {name: 12 / 16}
 
 
+def test_counts_add_up(one_neuron: SpikingNetwork) -> None:
+    """Over calls with one batch size, chunk by chunk of time."""
+    (name,) = one_neuron.neurons
+    with one_neuron.monitor(keep_counts=True) as monitor:
+        one_neuron(column(1, -1))
+        one_neuron(column(0.5, 1), T=8, readout="all")
+    assert monitor.counts[name].tolist() == [[4 + 4], [0 + 8]]
+
+
 def test_a_neuron_that_fired_once_has_fired() -> None:
     snn = converted(nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU()), torch.eye(2), T=2)
     snn.layers[snn.program.steps[0].target].weight.copy_(torch.eye(2))
