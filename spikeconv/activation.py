@@ -82,8 +82,9 @@ class QCFS(Clip):
         cap = self.cap().to(x.dtype)
         part = (x / cap).clamp(0, 1)
         scaled = part * self.levels.to(x.dtype)
-        rounded = scaled + ((scaled.detach() + 0.5).floor() - scaled.detach())
-        return rounded * (cap / self.levels.to(x.dtype))
+        # The difference is 0, so the value is a whole number exactly; only its gradient counts.
+        whole = (scaled.detach() + 0.5).floor() + (scaled - scaled.detach())
+        return whole * (cap / self.levels.to(x.dtype))
 
     def extra_repr(self) -> str:
         return f"levels={int(self.levels)}, {super().extra_repr()}"
