@@ -43,13 +43,18 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def read(self, indices: Tensor) -> Tensor:
-        """Return the images ``[n, C, H, W]``, float32 and normalised, at int64 indices ``[n]``."""
+    def read(self, indices: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return the images ``[n, C, H, W]``, float32 and normalised, at int64 indices ``[n]``.
+
+        Images held as uint8 are passed through `change`, such as an augmentation, before they are
+        normalised.
+        """
         if not isinstance(self.images, Tensor):
             # Threads are enough: decoding and resizing run outside the interpreter's lock.
             with ThreadPoolExecutor() as pool:
                 return torch.stack(list(pool.map(self.images.__getitem__, indices.tolist())))
-        x = self.images[indices].float() / 255
+        raw = self.images[indices]
+        x = (raw if change is None else change(raw)).float() / 255
         if self.mean is not None:
             x -= torch.tensor(self.mean)[:, None, None]
         if self.std is not None:

@@ -7,11 +7,14 @@ from depth 50 on, blocks are bottlenecks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from spikeconv.activation import make_activation
 
 IMAGENET_STAGES: dict[int, tuple[tuple[int, ...], bool]] = {
     18: ((2, 2, 2, 2), False),
@@ -36,6 +39,8 @@ class ResNetConfig:
             with zero channels, ``"B"`` projects by a 1x1 convolution with batch norm.
         num_classes: width of the head.
         in_channels: channels of the images.
+        activation: ``"relu"``, ``"clip"`` (a trained bound) or ``"qcfs"`` (a trained step).
+        levels: of ``"qcfs"``, 1 or more.
     """
 
     blocks: tuple[int, ...]
@@ -45,6 +50,8 @@ class ResNetConfig:
     shortcut: str = "A"
     num_classes: int = 10
     in_channels: int = 3
+    activation: str = "relu"
+    levels: int = 4
 
     def __post_init__(self) -> None:
         if len(self.blocks) != len(self.widths) or not self.blocks:
@@ -66,6 +73,10 @@ class ResNetConfig:
                 "ResNetConfig: bottlenecks need shortcut 'B', got 'A': their first block "
                 "widens the channels without a stride"
             )
+
+    def make_activation(self) -> nn.Module:
+        """Return a new activation of the configured kind."""
+        return make_activation(self.activation, self.levels)
 
     @property
     def depth(self) -> int:
@@ -183,16 +194,21 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        downsample: nn.Module | None,
+        activation: Callable[[], nn.Module],
     ) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 3, stride)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU(inplace=True)
+        self.relu1 = activation()
         self.conv2 = _conv(width, width, 3)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = downsample
-        self.relu2 = nn.ReLU(inplace=True)
+        self.relu2 = activation()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``[B, C, H, W]`` to ``[B, width, H / stride, W / stride]``."""
@@ -209,19 +225,24 @@ class Bottleneck(nn.Module):
     expansion = 4
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        downsample: nn.Module | None,
+        activation: Callable[[], nn.Module],
     ) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU(inplace=True)
+        self.relu1 = activation()
         self.conv2 = _conv(width, width, 3, stride)
         self.bn2 = nn.BatchNorm2d(width)
-        self.relu2 = nn.ReLU(inplace=True)
+        self.relu2 = activation()
         self.conv3 = _conv(width, width * self.expansion, 1)
         self.bn3 = nn.BatchNorm2d(width * self.expansion)
         self.downsample = downsample
-        self.relu3 = nn.ReLU(inplace=True)
+        self.relu3 = activation()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``[B, C, H, W]`` to ``[B, 4 * width, H / stride, W / stride]``."""
@@ -251,7 +272,7 @@ class ResNet(nn.Module):
         size, stride = (7, 2) if config.stem == "imagenet" else (3, 1)
         self.conv1 = _conv(config.in_channels, config.widths[0], size, stride)
         self.bn1 = nn.BatchNorm2d(config.widths[0])
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = config.make_activation()
         self.maxpool = nn.MaxPool2d(3, 2, padding=1) if config.stem == "imagenet" else None
         channels = config.widths[0]
         for i, (blocks, width) in enumerate(zip(config.blocks, config.widths, strict=True)):
@@ -288,6 +309,10 @@ def _stage(
             downsample = nn.Sequential(
                 _conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels)
             )
-    layers: list[nn.Module] = [block(in_channels, width, stride, downsample)]
-    layers += [block(out_channels, width, 1, None) for _ in range(blocks - 1)]
+    layers: list[nn.Module] = [
+        block(in_channels, width, stride, downsample, config.make_activation)
+    ]
+    layers += [
+        block(out_channels, width, 1, None, config.make_activation) for _ in range(blocks - 1)
+    ]
     return nn.Sequential(*layers), out_channels
