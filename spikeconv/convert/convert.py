@@ -24,6 +24,7 @@ from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
 from spikeconv.convert.program import Program, lower
 from spikeconv.convert.report import Report
+from spikeconv.convert.timing import Timing
 from spikeconv.convert.trace import frozen, trace
 from spikeconv.convert.understand import understand
 from spikeconv.neuron import IFNode
@@ -45,6 +46,9 @@ def convert(
     signed: bool = False,
     *,
     percentile: float = 99.9,
+    delay: int = 0,
+    srp: int = 0,
+    cos: int = 0,
     progress: bool = True,
 ) -> SpikingNetwork:
     """Turn a trained ReLU network into a spiking network that does the same in T time-steps.
@@ -69,6 +73,8 @@ def convert(
         v_init: ``"half"`` of theta (OPI), ``"zero"``, or a number in units of theta.
         signed: neurons that also fire -1, which undoes spikes fired too early.
         percentile: percent, for ``threshold="percentile"``, above 0, at most 100.
+        delay, srp, cos: steps of the T that come before the readout, and what they are for: see
+            `spikeconv.convert.timing.Timing`.
         progress: show a progress bar.
 
     Returns:
@@ -100,6 +106,9 @@ def convert(
         v_init,
         signed,
         percentile=percentile,
+        delay=delay,
+        srp=srp,
+        cos=cos,
         progress=progress,
     )
 
@@ -115,6 +124,9 @@ def convert_as(
     signed: bool = False,
     *,
     percentile: float = 99.9,
+    delay: int = 0,
+    srp: int = 0,
+    cos: int = 0,
     progress: bool = True,
 ) -> Network:
     """`convert`, to a given kind of spiking network."""
@@ -126,6 +138,8 @@ def convert_as(
         raise TypeError(f"convert: signed must be True or False, got {signed!r}")
     check_options(threshold, granularity, percentile)
     start = initial_potential(v_init)
+    timing = Timing(delay, srp, cos)
+    timing.steps_read(T)
 
     with torch.inference_mode(False), torch.no_grad():
         frozen_ann = frozen(ann)
@@ -160,7 +174,8 @@ def convert_as(
             "signed": signed,
             "calibration_images": batches.images,
         }
-        network = kind(program, layers, neurons, weights, T, Report((), T, 0, settings))
+        report = Report((), T, 0, settings)
+        network = kind(program, layers, neurons, weights, T, report, timing)
         network.describe(batches.first[: _report_images(program)], dead)
     return network
 
