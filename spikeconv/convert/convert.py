@@ -142,6 +142,8 @@ def convert_as(
         neurons: dict[str, IFNode] = {}
         dead: dict[str, int] = {}
         for step in program.neurons():
+            rectifier = layers[step.name]
+            assert isinstance(rectifier, Rectifier)
             theta, dead[step.name] = thresholds(
                 histograms[step.name],
                 threshold=threshold,
@@ -149,6 +151,9 @@ def convert_as(
                 T=T,
                 start=start,
                 percent=percentile,
+                cap=rectifier.cap,
+                levels=getattr(rectifier, "levels", None),
+                label=step.label,
             )
             rank = len(step.shape)
             theta = theta.view(-1, *[1] * (rank - 1)) if len(theta) > 1 else theta.view(())
