@@ -12,6 +12,7 @@ from spikeconv.calibrate.histogram import ChannelHistogram
 from spikeconv.calibrate.layer import Layer
 from spikeconv.calibrate.maximum import maximum
 from spikeconv.calibrate.mse import mse
+from spikeconv.calibrate.mse_closed import mse_closed
 from spikeconv.calibrate.percentile import percentile
 
 GRANULARITIES = ("layer", "channel")
@@ -22,6 +23,7 @@ THRESHOLDS: dict[str, Callable[[Layer], Tensor]] = {
     "max": maximum,
     "percentile": percentile,
     "mse": mse,
+    "mse-closed": mse_closed,
 }
 
 
