@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from spikeconv.calibrate.balance import balance
 from spikeconv.calibrate.histogram import ChannelHistogram
 from spikeconv.calibrate.layer import Layer
 from spikeconv.calibrate.maximum import maximum
@@ -24,6 +25,7 @@ THRESHOLDS: dict[str, Callable[[Layer], Tensor]] = {
     "percentile": percentile,
     "mse": mse,
     "mse-closed": mse_closed,
+    "balance": balance,
 }
 
 
