@@ -15,6 +15,8 @@ from spikeconv.calibrate.maximum import maximum
 from spikeconv.calibrate.mse import mse
 from spikeconv.calibrate.mse_closed import mse_closed
 from spikeconv.calibrate.percentile import percentile
+from spikeconv.calibrate.qcfs import qcfs
+from spikeconv.calibrate.tcl import tcl
 
 GRANULARITIES = ("layer", "channel")
 
@@ -26,6 +28,8 @@ THRESHOLDS: dict[str, Callable[[Layer], Tensor]] = {
     "mse": mse,
     "mse-closed": mse_closed,
     "balance": balance,
+    "tcl": tcl,
+    "qcfs": qcfs,
 }
 
 
