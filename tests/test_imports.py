@@ -28,7 +28,7 @@ LAYERS = (
     ),
     ("spikeconv.convert",),
     ("spikeconv.calibrate",),
-    ("spikeconv.neuron",),
+    ("spikeconv.activation", "spikeconv.neuron"),
     ("spikeconv.ops",),
     ("spikeconv.kernels",),
     ("spikeconv.output",),
