@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from spikeconv.calibrate import THRESHOLDS
+from spikeconv.calibrate import INITIAL_POTENTIALS, THRESHOLDS
 from spikeconv.convert import convert
 from spikeconv.data import DATASETS, Dataset, load_dataset
 from spikeconv.demo import demo
@@ -181,15 +181,16 @@ def positive(text: str) -> int:
 
 
 def v_init(text: str) -> str | float:
-    """Parse ``half``, ``zero`` or a finite number in units of theta."""
-    if text in ("half", "zero"):
+    """Parse the name of an initial potential, or a finite number in units of theta."""
+    if text in INITIAL_POTENTIALS:
         return text
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"wanted half, zero or a number, got {text!r}")
+        names = ", ".join(INITIAL_POTENTIALS)
+        raise argparse.ArgumentTypeError(f"wanted {names} or a number, got {text!r}")
     return value
 
 
