@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -210,6 +211,16 @@ class IFNode(nn.Module):
             return rows
         # In 16 bits each of them was rounded once; their sum is not.
         return rows.to(torch.promote_types(rows.dtype, torch.float32)) + self.bias
+
+    def replaced(self, **changes: Any) -> IFNode:
+        """Another population with some arguments of the constructor replaced.
+
+        >>> IFNode(2.0, v_init=1.0).replaced(bias=0.5)
+        IFNode(v_threshold=2, v_init=1, bias=0.5)
+        """
+        names = ("v_threshold", "v_init", "bias", "step_bias", "reset", "v_reset", "signed")
+        kept = {name: getattr(self, name) for name in (*names, "emit", "backend")}
+        return IFNode(**{**kept, **changes})
 
     def extra_repr(self) -> str:
         parts = [

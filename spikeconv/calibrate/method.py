@@ -62,6 +62,9 @@ class Method:
 
     def __str__(self) -> str:
         said = self.settings()
-        parts = [f"threshold {said['threshold']} per {self.granularity}", f"v_init {said['v_init']}"]
+        parts = [
+            f"threshold {said['threshold']} per {self.granularity}",
+            f"v_init {said['v_init']}",
+        ]
         parts += [f"corrections {said['corrections']}"] if self.corrections else []
         return ", ".join(parts + ["signed"] * self.signed)

@@ -1,4 +1,4 @@
-"""What a correction sees of one layer: its currents in the spiking network, the ANN's activation."""
+"""What a correction sees of a layer: its currents as they arrive, and the ANN's activation."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import torch
 from torch import Tensor
 
@@ -40,40 +38,65 @@ def search(node: IFNode, sample: LayerSample) -> IFNode:
     extended from thresholds and ideal neurons to all parameters and the neuron itself.
     """
     shape = (sample.activation.shape[1], *[1] * (sample.activation.dim() - 2))
-    neurons = ChannelSample.of(sample, node.signed)
     theta = _channels(node.v_threshold, shape)
-    start = _channels(node.v_init, shape) / theta
     bias = torch.zeros(sample.T, len(theta), device=theta.device)
     if node.bias is not None:
         bias += _channels(node.bias, shape) / theta
-    best = neurons.error(theta, start, bias)
-
-    def descend(values: Tensor, changed: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
-                candidates: Iterator[Tensor]) -> Tensor:
-        """Of some candidates for one parameter, the best of each channel."""
-        nonlocal best
-        for candidate in candidates:
-            error = neurons.error(*changed(candidate))
-            better = error < best
-            values = torch.where(better, candidate, values)
-            best = torch.where(better, error, best)
-        return values
-
+    if node.step_bias is not None:
+        bias += torch.stack([_channels(step, shape) for step in node.step_bias]) / theta
+    found = _Descent(
+        ChannelSample.of(sample, node.signed), theta, _channels(node.v_init, shape) / theta, bias
+    )
     for pace in (0.5**i for i in range(_ROUNDS)):
         for _ in range(2):
-            factors = (theta * (1 + pace * change) for change in _THETA)
-            theta = descend(theta, lambda c: (c, start, bias), factors)
-        start = descend(start, lambda c: (theta, c, bias), (start + pace * c for c in _START))
+            found.move_theta(pace)
+        found.move_start(pace)
         for steps in spans(sample.T):
-            moved = (_shifted(bias, steps, pace * change) for change in _BIAS)
-            bias = descend(bias, lambda c: (theta, start, c), moved)
-    theta = theta.view(shape)
-    return IFNode(
-        theta,
-        start.view(shape) * theta,
-        step_bias=bias.view(-1, *shape) * theta,
-        signed=node.signed,
+            found.move_bias(pace, steps)
+    theta = found.theta.view(shape)
+    return node.replaced(
+        v_threshold=theta,
+        v_init=found.start.view(shape) * theta,
+        bias=None,
+        step_bias=found.bias.view(-1, *shape) * theta,
     )
+
+
+class _Descent:
+    """The best parameters so far of every channel, and moves of one of them at a time."""
+
+    def __init__(self, neurons: ChannelSample, theta: Tensor, start: Tensor, bias: Tensor) -> None:
+        self.neurons = neurons
+        self.theta = theta
+        self.start = start
+        self.bias = bias
+        self.error = neurons.error(theta, start, bias)
+
+    def move_theta(self, pace: float) -> None:
+        theta = self.theta
+        for change in _THETA:
+            self._try(theta * (1 + pace * change), self.start, self.bias)
+
+    def move_start(self, pace: float) -> None:
+        start = self.start
+        for change in _START:
+            self._try(self.theta, start + pace * change, self.bias)
+
+    def move_bias(self, pace: float, steps: slice) -> None:
+        bias = self.bias
+        for change in _BIAS:
+            moved = bias.clone()
+            moved[steps] += pace * change
+            self._try(self.theta, self.start, moved)
+
+    def _try(self, theta: Tensor, start: Tensor, bias: Tensor) -> None:
+        """Keep these in the channels where they are better."""
+        error = self.neurons.error(theta, start, bias)
+        better = error < self.error
+        self.theta = torch.where(better, theta, self.theta)
+        self.start = torch.where(better, start, self.start)
+        self.bias = torch.where(better, bias, self.bias)
+        self.error = torch.where(better, error, self.error)
 
 
 def spans(T: int) -> list[slice]:
@@ -92,9 +115,3 @@ def _channels(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A parameter of the population as one number a channel ``[C]``: the mean of its neurons'."""
     value = value.expand(torch.broadcast_shapes(value.shape, shape))
     return value.flatten(1).mean(1)
-
-
-def _shifted(bias: Tensor, steps: slice, change: float) -> Tensor:
-    moved = bias.clone()
-    moved[steps] += change
-    return moved

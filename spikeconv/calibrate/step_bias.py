@@ -24,10 +24,11 @@ def step_bias(node: IFNode, sample: LayerSample) -> IFNode:
     activation = sample.activation
     shape = (-1, *[1] * (activation.dim() - 2))
     wanted = activation.movedim(1, 0).flatten(1).mean(1)
-    bias = torch.zeros(sample.T, len(wanted), device=activation.device)
+    bias = torch.zeros(sample.T, *wanted.view(shape).shape, device=activation.device)
+    if node.step_bias is not None:
+        bias = bias + node.step_bias
     for _ in range(_PASSES):
-        trial = node.replaced(step_bias=bias.view(sample.T, *wanted.view(shape).shape))
-        psp, _ = trial.run(sample.current, emit="psp", return_v=None)
+        psp, _ = node.replaced(step_bias=bias).run(sample.current, emit="psp", return_v=None)
         given = psp.movedim(2, 1).flatten(2).mean(2)
-        bias = bias - _PACE * (given - wanted)
-    return node.replaced(step_bias=bias.view(sample.T, *wanted.view(shape).shape))
+        bias = bias - _PACE * (given - wanted).view_as(bias)
+    return node.replaced(step_bias=bias)

@@ -101,7 +101,8 @@ class _Moments:
         ridge = penalty * size.mean(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
         ridge = ridge.expand_as(size).clone()
         ridge[:, -1] *= 1e-3  # the bias is not held back, only kept solvable
-        return torch.linalg.solve(self.inputs + torch.diag_embed(ridge), self.targets)
+        change: Tensor = torch.linalg.solve(self.inputs + torch.diag_embed(ridge), self.targets)
+        return change
 
     def error(self, change: Tensor) -> float:
         """Squared error with a change, less that without: negative where it is better."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from tqdm import tqdm
@@ -14,6 +14,7 @@ from spikeconv.convert.examine import tensors
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.populate import Populations
 from spikeconv.convert.program import Program
+from spikeconv.convert.report import Tried
 
 # What is tried, the simplest first.
 _CORRECTIONS: tuple[tuple[str, ...], ...] = ((), ("bias",), ("weights", "search"))
@@ -30,19 +31,6 @@ _VALUES = 2**27
 def comparison_images(program: Program, T: int) -> int:
     """How many images combinations are compared on, 1 or more."""
     return max(1, min(_IMAGES, _VALUES // max(1, program.widest * T)))
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A combination that was tried.
-
-    Attributes:
-        method: the combination.
-        error: ||snn - ann|| / ||ann|| of the outputs on images that it was not fitted on.
-    """
-
-    method: Method
-    error: float
 
 
 def trained_threshold(rectifiers: Iterable[Rectifier]) -> str | None:
@@ -78,7 +66,7 @@ def choose(
     run: Callable[[Populations], Any],
     wanted: Any,
     progress: bool,
-) -> tuple[Populations, list[Tried]]:
+) -> tuple[Populations, Method, list[Tried]]:
     """The populations of the method whose outputs are nearest to the ANN's, and all that was tried.
 
     Args:
@@ -89,21 +77,21 @@ def choose(
         progress: show a progress bar.
 
     Returns:
-        The populations, and the combinations with their errors, the chosen one first; without a
-        choice no errors.
+        The populations, their method, and all combinations with their errors, the best one first;
+        without a choice no errors.
     """
     if len(methods) == 1:
-        return make(methods[0]), []
-    best: Populations | None = None
+        return make(methods[0]), methods[0], []
+    best: tuple[float, Populations, Method] | None = None
     tried: list[Tried] = []
     for method in tqdm(methods, "choosing", disable=not progress, unit="method"):
         made = make(method)
-        result = Tried(method, relative_error(run(made), wanted))
-        if best is None or result.error < min(t.error for t in tried):
-            best = made
-        tried.append(result)
+        error = relative_error(run(made), wanted)
+        tried.append(Tried(str(method), error))
+        if best is None or error < best[0]:
+            best = error, made, method
     assert best is not None
-    return best, sorted(tried, key=lambda t: t.error)
+    return best[1], best[2], sorted(tried, key=lambda one: one.error)
 
 
 def relative_error(given: Any, wanted: Any) -> float:

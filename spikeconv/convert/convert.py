@@ -178,17 +178,13 @@ def convert_as(
         _check_same(frozen_ann(example.clone()), run_analog(program, layers, weights, example))
         kind.check_program(program)
         fitted, compared = tuning_images(program, read), comparison_images(program, read)
-        histograms, images = observe(
-            program, layers, weights, batches, fitted + compared, progress
-        )
+        histograms, images = observe(program, layers, weights, batches, fitted + compared, progress)
         # Where images are few, a quarter of them is for comparing.
         fitted = min(fitted, max(1, len(images) * 3 // 4))
 
         def make(one: Method) -> Populations:
             made = populate(program, layers, histograms, one, read)
-            return tune(
-                program, layers, made, weights, images[:fitted], read, one.corrections
-            )
+            return tune(program, layers, made, weights, images[:fitted], read, one.corrections)
 
         def run(made: Populations) -> Any:
             changed = {**layers, **made.refitted}
@@ -201,14 +197,17 @@ def convert_as(
             methods = methods[:1]
         held_out = images[fitted:] if len(images) > fitted else images
         wanted = run_analog(program, layers, weights, held_out)
-        populations, tried = choose(methods, make, run, wanted, progress)
-        settings = {
-            **(tried[0].method if tried else methods[0]).settings(),
-            "calibration_images": batches.images,
-        }
+        populations, chosen, tried = choose(methods, make, run, wanted, progress)
+        settings = {**chosen.settings(), "calibration_images": batches.images}
         report = Report((), T, 0, settings, tried=tuple(tried))
         network = kind(
-            program, layers, populations.neurons, weights, T, report, timing,
+            program,
+            layers,
+            populations.neurons,
+            weights,
+            T,
+            report,
+            timing,
             populations.refitted,
         )
         network.describe(batches.first[: _report_images(program)], populations.dead)

@@ -15,6 +15,7 @@ from spikeconv.calibrate.threshold import thresholds
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.program import Program
+from spikeconv.convert.simulation import Layers
 from spikeconv.neuron import IFNode
 
 
@@ -63,7 +64,9 @@ def observe(
             ) from error
 
     for batch in batches.shown(progress):
-        if (missing := keep - sum(map(len, kept))) > 0 and batch.shape[1:] == batches.first.shape[1:]:
+        if (missing := keep - sum(map(len, kept))) > 0 and batch.shape[1:] == batches.first.shape[
+            1:
+        ]:
             kept.append(batch[:missing])
         run_analog(program, layers, weights, batch, update)
     return histograms, torch.cat(kept)
@@ -99,7 +102,7 @@ def populate(
     return Populations(neurons, dead)
 
 
-def rectifier(layers: Mapping[str, nn.Module], name: str) -> Rectifier:
+def rectifier(layers: Layers, name: str) -> Rectifier:
     """The activation that a population stands for."""
     layer = layers[name]
     assert isinstance(layer, Rectifier)
