@@ -163,7 +163,7 @@ def convert_as(
                 start=start,
                 percent=percentile,
                 cap=rectifier.cap,
-                levels=getattr(rectifier, "levels", None),
+                levels=rectifier.levels,
                 label=step.label,
             )
             rank = len(step.shape)
