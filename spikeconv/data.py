@@ -123,6 +123,11 @@ class Dataset:
     train: ImageSet
     test: ImageSet
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of an image as it is read."""
+        return tuple(self.train.read(torch.tensor([0])).shape[1:])
+
 
 def load_dataset(
     name: str,

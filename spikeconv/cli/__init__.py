@@ -1,4 +1,4 @@
-"""The command line, one file a command: spikeconv evaluate, demo and info."""
+"""The command line, one file a command: spikeconv train, evaluate, demo, info."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import io
 import sys
 from collections.abc import Sequence
 
-from spikeconv.cli import demo, evaluate, info
+from spikeconv.cli import demo, evaluate, info, train
 
-COMMANDS = (evaluate, demo, info)
+COMMANDS = (train, evaluate, demo, info)
 """Modules with ``add(commands)``, which adds a parser whose ``run`` takes the arguments."""
 
 # What a user can cause and correct; anything else is a bug and keeps its traceback.

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from spikeconv.calibrate import THRESHOLDS
 from spikeconv.cli.arguments import check_device, numbers, positive, set_threads, v_init
 from spikeconv.convert import convert
@@ -167,7 +165,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _check_fit(args: argparse.Namespace, config: Any, data: Dataset) -> None:
     """Raise ValueError where weights and dataset do not belong together."""
-    channels = data.train.read(torch.tensor([0])).shape[1]
+    channels = data.image_shape[0]
     if (config.num_classes, config.in_channels) != (len(data.classes), channels):
         raise ValueError(
             f"{args.weights}: wanted a network for {args.dataset} ({channels} input channels, "

@@ -58,6 +58,22 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 }
 
 
+def default_names(dataset: str) -> tuple[str, ...]:
+    """The augmentations that a dataset is trained with where none are asked for.
+
+    Digits are no longer themselves when mirrored, and too small to be moved.
+    """
+    return () if dataset == "digits" else ("crop", "flip")
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError for a name that is none of an augmentation's."""
+    for name in names:
+        if name not in AUGMENTATIONS:
+            known = ", ".join(AUGMENTATIONS)
+            raise ValueError(f"augment: names must be among {known}, got {name!r}")
+
+
 def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) -> Tensor:
     """Apply augmentations by name, in the given order.
 
@@ -72,9 +88,7 @@ def augment(images: Tensor, names: Sequence[str], generator: torch.Generator) ->
     Raises:
         ValueError: an unknown name.
     """
+    check_names(names)
     for name in names:
-        if name not in AUGMENTATIONS:
-            known = ", ".join(AUGMENTATIONS)
-            raise ValueError(f"augment: names must be among {known}, got {name!r}")
         images = AUGMENTATIONS[name](images, generator)
     return images
