@@ -17,7 +17,7 @@ from tqdm import tqdm
 from spikeconv.data import ImageSet
 from spikeconv.metrics import correct
 from spikeconv.models.weights import Weights, write_weights
-from spikeconv.train.augment import augment
+from spikeconv.train.augment import augmented
 from spikeconv.train.checkpoint import RunFolder, State
 from spikeconv.train.processes import Processes
 from spikeconv.train.recipe import Recipe
@@ -157,12 +157,15 @@ class Trainer:
             progress: show a progress bar where there is a terminal.
             say: takes the log's line of each epoch.
 
+        The model is left in eval mode.
+
         Raises:
             ValueError: as `resume`, or the loss is no number any more.
         """
         if self.folder is not None and self.processes.first:
             self.folder.path.mkdir(parents=True, exist_ok=True)
-        self.resume()
+        if self.done == 0:
+            self.resume()
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             for epoch in range(self.done, self.recipe.epochs):
@@ -180,7 +183,7 @@ class Trainer:
                 if self.processes.first:
                     self._write()
                     say(self._shown(line))
-        self.model.eval()
+        self.model.eval().to(memory_format=torch.contiguous_format)
 
     def _shown(self, line: dict[str, Any]) -> str:
         """A line of the log for the eye."""
@@ -223,7 +226,7 @@ class Trainer:
     def _step(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         """One step of SGD on the images at these indices; the loss before it."""
         recipe = self.recipe
-        x = self.images.read(indices, lambda raw: augment(raw, recipe.augment, generator))
+        x = augmented(self.images, indices, recipe.augment, generator)
         x = x.to(self.device, memory_format=torch.channels_last)
         labels = self.images.labels[indices].to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
