@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.activation import Clip
-from spikeconv.calibrate.mse import mse
+from spikeconv.calibrate import ChannelHistogram, thresholds
 from spikeconv.models.weights import read_weights, write_weights
 from spikeconv.train.loop import Trainer
 from spikeconv.train.observe import OBSERVED_IMAGES, observe
@@ -31,19 +31,21 @@ def finish(trainer: Trainer) -> None:
     best = read_weights(trainer.folder.best)
     trainer.model.load_state_dict(best.state)
     about = trainer.describe()
-    thresholds: dict[str, Tensor] = {}
+    found: dict[str, Tensor] = {}
     if not any(isinstance(module, Clip) for module in trainer.model.modules()):
         about["thresholds_T"] = list(STEPS)
-        for path, histogram in observe(
-            trainer.model, trainer.images, trainer.train[:OBSERVED_IMAGES]
-        ).items():
-            theta = torch.stack([mse(histogram, T, start=0.5) for T in STEPS]).cpu()
-            thresholds[path] = _above_zero(theta)
-    write_weights(trainer.folder.best, replace(best, about=about, thresholds=thresholds))
+        seen = observe(trainer.model, trainer.images, trainer.train[:OBSERVED_IMAGES])
+        found = {path: _for_every_T(histogram) for path, histogram in seen.items()}
+    write_weights(trainer.folder.best, replace(best, about=about, thresholds=found))
 
 
-def _above_zero(theta: Tensor) -> Tensor:
-    """Give channels that were never active the largest threshold, which mutes what strays there."""
-    largest = theta.amax(1, keepdim=True)
-    fallback = torch.where(largest > 0, largest, 1.0)
-    return torch.where(theta > 0, theta, fallback)
+def _for_every_T(histogram: ChannelHistogram) -> Tensor:
+    """Thresholds ``[len(STEPS), C]``."""
+    return torch.stack(
+        [
+            thresholds(
+                histogram, threshold="mse", granularity="channel", T=T, start=0.5, percent=100
+            )[0]
+            for T in STEPS
+        ]
+    ).cpu()

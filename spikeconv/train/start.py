@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.activation import QCFS, Clip
-from spikeconv.calibrate.mse import mse
-from spikeconv.calibrate.percentile import percentile
+from spikeconv.calibrate import thresholds
 from spikeconv.data import ImageSet
 from spikeconv.models import VGG, ResNet, load_model
 from spikeconv.models.registry import with_options
@@ -70,14 +69,15 @@ def set_bounds(
     """Set the bounds of some activations from training images; say by which method."""
     histograms = observe(model, images, indices)
     for path, module in unset.items():
-        whole = histograms[path].merged()
-        if isinstance(module, QCFS):
-            bound = mse(whole, T=int(module.levels), start=0.5)
-        else:
-            bound = percentile(whole, CLIP_PERCENTILE)
-        # A layer that no image excites keeps the bound that it was made with.
-        if bound.item() > 0:
-            module.bound.fill_(bound.item())
+        bound, _ = thresholds(
+            histograms[path],
+            threshold="mse" if isinstance(module, QCFS) else "percentile",
+            granularity="layer",
+            T=int(module.levels) if isinstance(module, QCFS) else 1,
+            start=0.5,
+            percent=CLIP_PERCENTILE,
+        )
+        module.bound.fill_(bound.item())
     quantised = any(isinstance(module, QCFS) for module in unset.values())
     how = "of least square error" if quantised else f"at the {CLIP_PERCENTILE}th percentile"
     return f"{how} on {len(indices)} training images"
