@@ -7,6 +7,8 @@ import math
 
 import torch
 
+from spikeconv.calibrate import INITIAL_POTENTIALS
+
 
 def positive(text: str) -> int:
     """Parse a whole number of 1 or more."""
@@ -20,15 +22,16 @@ def positive(text: str) -> int:
 
 
 def v_init(text: str) -> str | float:
-    """Parse ``half``, ``zero`` or a finite number in units of theta."""
-    if text in ("half", "zero"):
+    """Parse the name of an initial potential, or a finite number in units of theta."""
+    if text in INITIAL_POTENTIALS:
         return text
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"wanted half, zero or a number, got {text!r}")
+        names = ", ".join(INITIAL_POTENTIALS)
+        raise argparse.ArgumentTypeError(f"wanted {names} or a number, got {text!r}")
     return value
 
 

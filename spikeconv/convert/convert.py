@@ -12,9 +12,11 @@ from spikeconv.calibrate import (
     Batches,
     Calibration,
     ChannelHistogram,
+    draw_potential,
     initial_potential,
     thresholds,
 )
+from spikeconv.calibrate.potential import check_seed, is_random
 from spikeconv.calibrate.threshold import check_options
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.errors import ConversionError, Problem
@@ -24,6 +26,7 @@ from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
 from spikeconv.convert.program import Program, lower
 from spikeconv.convert.report import Report
+from spikeconv.convert.timing import Timing
 from spikeconv.convert.trace import frozen, trace
 from spikeconv.convert.understand import understand
 from spikeconv.neuron import IFNode
@@ -45,7 +48,11 @@ def convert(
     signed: bool = False,
     *,
     percentile: float = 99.9,
+    delay: int = 0,
+    srp: int = 0,
+    cos: int = 0,
     progress: bool = True,
+    seed: int = 0,
 ) -> SpikingNetwork:
     """Turn a trained ReLU network into a spiking network that does the same in T time-steps.
 
@@ -63,13 +70,20 @@ def convert(
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
             (tensor, label), read once. The order of the batches does not matter.
         T: time-steps >= 1 that thresholds are optimised for, and the default of a call.
-        threshold: ``"max"``, ``"percentile"``, or ``"mse"``: least square error of the neuron's T
-            levels against the activation.
+        threshold: ``"max"``, ``"percentile"``, ``"mse"``: least square error of the neuron's T
+            levels against the activation, ``"mse-closed"``: the same for normal currents,
+            ``"balance"``: gradient steps on the clipping error, ``"tcl"`` and ``"qcfs"``: the bound
+            that the network was trained with.
         granularity: a threshold per ``"channel"`` (dimension 1) or per ``"layer"``.
-        v_init: ``"half"`` of theta (OPI), ``"zero"``, or a number in units of theta.
+        v_init: ``"half"`` of theta (OPI), ``"zero"``, a number in units of theta, or drawn for
+            every neuron, which ties the network to the size of its images: ``"uniform"`` from 0 to
+            theta, ``"gaussian"`` with mean theta / 2 and deviation theta / 4.
         signed: neurons that also fire -1, which undoes spikes fired too early.
         percentile: percent, for ``threshold="percentile"``, above 0, at most 100.
+        delay, srp, cos: steps of the T that come before the readout, and what they are for: see
+            `spikeconv.convert.timing.Timing`.
         progress: show a progress bar.
+        seed: draws random initial potentials, 0 or more.
 
     Returns:
         The spiking network, on the device and in the dtype of `ann`.
@@ -100,7 +114,11 @@ def convert(
         v_init,
         signed,
         percentile=percentile,
+        delay=delay,
+        srp=srp,
+        cos=cos,
         progress=progress,
+        seed=seed,
     )
 
 
@@ -115,7 +133,11 @@ def convert_as(
     signed: bool = False,
     *,
     percentile: float = 99.9,
+    delay: int = 0,
+    srp: int = 0,
+    cos: int = 0,
     progress: bool = True,
+    seed: int = 0,
 ) -> Network:
     """`convert`, to a given kind of spiking network."""
     if isinstance(T, bool) or not isinstance(T, int):
@@ -126,6 +148,9 @@ def convert_as(
         raise TypeError(f"convert: signed must be True or False, got {signed!r}")
     check_options(threshold, granularity, percentile)
     start = initial_potential(v_init)
+    timing = Timing(delay, srp, cos)
+    timing.steps_read(T)
+    check_seed(seed)
 
     with torch.inference_mode(False), torch.no_grad():
         frozen_ann = frozen(ann)
@@ -141,7 +166,9 @@ def convert_as(
         histograms = _observe(program, layers, weights, batches, progress)
         neurons: dict[str, IFNode] = {}
         dead: dict[str, int] = {}
-        for step in program.neurons():
+        for index, step in enumerate(program.neurons()):
+            rectifier = layers[step.name]
+            assert isinstance(rectifier, Rectifier)
             theta, dead[step.name] = thresholds(
                 histograms[step.name],
                 threshold=threshold,
@@ -149,18 +176,23 @@ def convert_as(
                 T=T,
                 start=start,
                 percent=percentile,
+                cap=rectifier.cap,
+                levels=getattr(rectifier, "levels", None),
+                label=step.label,
             )
             rank = len(step.shape)
             theta = theta.view(-1, *[1] * (rank - 1)) if len(theta) > 1 else theta.view(())
-            neurons[step.name] = IFNode(theta, start * theta, signed=signed)
+            potential = draw_potential(v_init, step.shape, seed, index).to(theta)
+            neurons[step.name] = IFNode(theta, potential * theta, signed=signed)
         settings = {
             "threshold": f"{threshold} {percentile:g}" if threshold == "percentile" else threshold,
             "granularity": granularity,
-            "v_init": v_init,
+            "v_init": f"{v_init}, seed {seed}" if is_random(v_init) else v_init,
             "signed": signed,
             "calibration_images": batches.images,
         }
-        network = kind(program, layers, neurons, weights, T, Report((), T, 0, settings))
+        report = Report((), T, 0, settings)
+        network = kind(program, layers, neurons, weights, T, report, timing)
         network.describe(batches.first[: _report_images(program)], dead)
     return network
 

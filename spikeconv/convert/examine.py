@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.nn import Parameter
 
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.trace import problem
@@ -54,7 +55,8 @@ def examine(traced: fx.GraphModule, batch: Tensor) -> list[Problem]:
 
     - ``shape``: of the batch's value, where it is a tensor; ``tensors``: it is a tuple of some,
       ``sizes``: of numbers.
-    - ``constant``: it does not depend on the input.
+    - ``dtype`` of the same; ``constant``: it does not depend on the input; ``number``: nor does it
+      vary; ``parameter``: and it is a parameter.
     - ``mixes``: an image's value depends on the other image, or the batch size is fixed.
     - ``overwrites``: the nodes whose value the call overwrites.
 
@@ -77,9 +79,11 @@ def examine(traced: fx.GraphModule, batch: Tensor) -> list[Problem]:
             continue
         value = double.env[node]
         if isinstance(value, Tensor):
-            node.meta["shape"] = double.shapes[node]
+            node.meta.update(shape=double.shapes[node], dtype=value.dtype)
         elif isinstance(value, tuple | list):
             node.meta["tensors" if any(True for _ in tensors(value)) else "sizes"] = True
+        if node.meta["constant"]:
+            node.meta.update(_number(value))
         # What reads a mixed value is mixed too, but not to blame.
         node.meta["mixed"] = any(n.meta["mixed"] for n in inputs)
         signal = not node.meta["constant"] and not node.meta["mixed"]
@@ -87,6 +91,15 @@ def examine(traced: fx.GraphModule, batch: Tensor) -> list[Problem]:
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
     return _note_overwriting(traced, first)
+
+
+def _number(value: Any) -> dict[str, Any]:
+    """Of a constant that is one number, whatever its shape: the number, and if it is trained."""
+    if isinstance(value, Tensor) and value.numel() and not value.is_complex():
+        first = value.flatten()[0]
+        same = bool((value == first).all())
+        return {"number": first.item(), "parameter": isinstance(value, Parameter)} if same else {}
+    return {"number": value} if isinstance(value, int | float) else {}
 
 
 def _note_overwriting(traced: fx.GraphModule, run: _Recorder) -> list[Problem]:

@@ -11,17 +11,39 @@ from torch import Tensor, nn
 
 
 class Rectifier(nn.Module):
-    """min(max(x, 0), cap): every spelling of ReLU, and what a neuron stands for."""
+    """min(max(x, 0), cap): every spelling of ReLU, and what a neuron stands for.
 
-    def __init__(self, cap: float = math.inf) -> None:
+    With levels, cap / levels * floor(min(max(x / cap, 0), 1) * levels + 1/2), bit for bit as QCFS.
+
+    Args:
+        cap: the activation's upper bound; infinity for none.
+        levels: steps between 0 and cap that the activation was trained with, if it was.
+        trained: training chose the cap, so it is a threshold for the network as it is.
+    """
+
+    def __init__(
+        self, cap: float = math.inf, levels: int | None = None, *, trained: bool = False
+    ) -> None:
         super().__init__()
         self.cap = cap
+        self.levels = levels
+        self.trained = trained
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.clamp(min=0) if math.isinf(self.cap) else x.clamp(0, self.cap)
+        if self.levels is None:
+            return x.clamp(min=0) if math.isinf(self.cap) else x.clamp(0, self.cap)
+        # Divided by tensors: by a number, some devices would multiply with its reciprocal.
+        cap = torch.full((), self.cap, dtype=x.dtype, device=x.device)
+        levels = torch.full((), self.levels, dtype=x.dtype, device=x.device)
+        return ((x / cap).clamp(0, 1) * levels + 0.5).floor() * (cap / levels)
+
+    def like(self) -> Rectifier:
+        """Another of the same kind, for another call site."""
+        return Rectifier(self.cap, self.levels, trained=self.trained)
 
     def extra_repr(self) -> str:
-        return "" if math.isinf(self.cap) else f"cap={self.cap:g}"
+        said = [] if math.isinf(self.cap) else [f"cap={self.cap:g}"]
+        return ", ".join(said if self.levels is None else [*said, f"levels={self.levels}"])
 
 
 @dataclass
@@ -30,6 +52,11 @@ class PoolState:
 
     total: Tensor | None = None
     pooled: Tensor | None = None
+
+    def keep(self, images: Tensor) -> None:
+        """Forget all images of the batch but these."""
+        self.total = None if self.total is None else self.total[images]
+        self.pooled = None if self.pooled is None else self.pooled[images]
 
 
 def temporal_max_pool(pool: nn.Module, x: Tensor, state: PoolState) -> Tensor:

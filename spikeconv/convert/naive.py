@@ -49,6 +49,8 @@ class TorchIF(nn.Module):
 class NaiveSimulation(nn.Module):
     """A `SpikingNetwork` without any of its savings, and with other neurons where wanted.
 
+    It reads every step, as others do, so the network must have no step before its readout.
+
     Args:
         network: the network to simulate; its layers and thresholds are shared, not copied.
         make_neuron: from an `IFNode`, a stateful module that maps currents to postsynaptic
@@ -64,6 +66,11 @@ class NaiveSimulation(nn.Module):
         multi_step: bool = False,
     ) -> None:
         super().__init__()
+        if network.timing.before:
+            raise ValueError(
+                "NaiveSimulation: network must be read at every step, "
+                f"got one with {network.timing}"
+            )
         self.network = network
         self.neurons = nn.ModuleDict(
             {name: make_neuron(node) for name, node in network.populations().items()}

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.convert.analog import Observer, run_analog
+from spikeconv.convert.confident import run_until_confident
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Program, map_tensors
 from spikeconv.convert.report import Report, layer_report
 from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.timing import Timing, check_steps
+from spikeconv.early_exit import Exit, check_confidence
 from spikeconv.neuron import IFNode
 
 READOUTS = ("mean", "all")
@@ -39,7 +42,8 @@ class SpikingNetwork(nn.Module):
     `convert` and `SpikingResNet.from_ann` make one.
 
     Attributes:
-        T: time-steps of a call that does not say.
+        T: time-steps of a call that does not say, those before the readout included.
+        timing: which of them are read, and what the others are for.
         neurons: the `IFNode` of every call site of an activation, by name.
     """
 
@@ -51,6 +55,7 @@ class SpikingNetwork(nn.Module):
         constants: dict[str, Tensor],
         T: int,
         report: Report,
+        timing: Timing | None = None,
     ) -> None:
         super().__init__()
         self.check_program(program)
@@ -60,7 +65,9 @@ class SpikingNetwork(nn.Module):
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
         self.T = T
+        self.timing = Timing() if timing is None else timing
         self._report = report
+        self._settings = report.settings
         self._monitor: Monitor | None = None
         self.eval()
 
@@ -79,14 +86,16 @@ class SpikingNetwork(nn.Module):
             x: images ``[B, *]``, as the ANN takes them. An image with NaN or infinity in it gives
                 NaN logits.
             T: time-steps >= 1, default ``self.T``.
-            readout: ``"mean"`` for the output on the mean over all steps, ``"all"`` for the output
-                on the mean of the steps so far, after every step.
+            readout: ``"mean"`` for the output on the mean over the steps that `timing` reads,
+                ``"all"`` for what would be answered after every step: the output on the mean of
+                the steps read so far; before the first of them, on that of all steps so far since
+                the neurons last started anew. COS's steps show the network without COS.
 
         Returns:
             The ANN's output structure, with tensors ``[B, *]``, or ``[T, B, *]`` for ``"all"``.
 
         Raises:
-            TypeError, ValueError: naming the argument.
+            TypeError, ValueError: naming the argument; T leaves no step to read.
         """
         self._check_input(x)
         steps = self._check_steps(T)
@@ -101,17 +110,62 @@ class SpikingNetwork(nn.Module):
         return map_tensors(lambda *ys: torch.cat(ys, 0 if readout == "mean" else 1), *outputs)
 
     def _mean(self, x: Tensor, T: int) -> Any:
-        output = self._simulation(x).mean_output(T, self.steps_at_once(x))
-        return map_tensors(lambda y: y + _nan_where_bad(x, y), output)
+        return self._simulation(x).mean_output(T, self.steps_at_once(x))
 
     def _running_means(self, x: Tensor, T: int) -> Any:
         chunks = list(self._simulation(x).running_outputs(T, self.steps_at_once(x)))
-        return map_tensors(lambda *ys: torch.cat(ys) + _nan_where_bad(x, ys[0][0]), *chunks)
+        return map_tensors(lambda *ys: torch.cat(ys), *chunks)
 
     def _simulation(self, x: Tensor) -> Simulation:
         return Simulation(
-            self.program, self.layers, self.populations(), self.weights(), x, self._monitor
+            self.program,
+            self.layers,
+            self.populations(),
+            self.weights(),
+            x,
+            self.timing,
+            self._monitor,
         )
+
+    def exit_early(
+        self, x: Tensor, confidence: float, T: int | None = None, chunk: int = 1
+    ) -> Exit:
+        """Run each image until the network is sure of it, and no further.
+
+        What `spikeconv.early_exit` reads from ``readout="all"``, without running what it does not
+        read. The bits are the same where a layer gives an image the same bits in a smaller batch.
+
+        Args:
+            x: images ``[B, *]``.
+            confidence: largest softmax value of the logits so far at which an image is answered,
+                above 0, at most 1. It may be reached before the readout begins.
+            T: time-steps >= 1 after which every image is answered, default ``self.T``.
+            chunk: steps >= 1 between two looks; an image is answered as of the step at which it
+                was sure, but takes part in its chunk to the end. COS looks at its steps at once.
+
+        Returns:
+            ``(logits, steps)``: ``[B, C]``, and int64 ``[B]``, those before the readout included.
+
+        Raises:
+            TypeError, ValueError: naming the argument; the output is not logits ``[B, C]``.
+        """
+        self._check_input(x)
+        steps = self._check_steps(T)
+        check_confidence("SpikingNetwork.exit_early", confidence)
+        check_steps("SpikingNetwork.exit_early", "chunk", chunk)
+        if self._monitor is not None and self._monitor.keep_counts:
+            raise ValueError(
+                "SpikingNetwork.exit_early: keep_counts must be False of a monitor around it, "
+                "because images leave before the counts are whole; got True"
+            )
+        parts = x.split(self.images_at_once(x, min(chunk, steps))) if len(x) else (x,)
+        exits = (
+            run_until_confident(
+                self._simulation(part), steps, min(chunk, self.steps_at_once(part)), confidence
+            )
+            for part in parts
+        )
+        return Exit(*map(torch.cat, zip(*exits, strict=True)))
 
     def analog(self, x: Tensor, observe: Observer | None = None) -> Any:
         """The same network as an ANN: every neuron is the rectifier that it stands for.
@@ -124,12 +178,18 @@ class SpikingNetwork(nn.Module):
         return run_analog(self.program, self.layers, self.weights(), x, observe)
 
     def images_at_once(self, x: Tensor, T: int) -> int:
-        """Images that run together: on a CPU so many that all their steps stay in its cache."""
+        """Images that run together: on a CPU so many that all their steps stay in its cache.
+
+        Elsewhere all, or so many that COS's steps, which cannot be run in chunks, fit in memory.
+        """
         whole = self._monitor is not None and self._monitor.keep_counts
-        if x.device.type != "cpu" or whole or torch.compiler.is_compiling():
-            return len(x)
-        values = _VALUES_IN_CACHE * torch.get_num_threads()
-        return max(1, int(values / (self._widest(x) * T)))
+        if whole or torch.compiler.is_compiling():
+            return max(1, len(x))
+        if x.device.type == "cpu":
+            values = _VALUES_IN_CACHE * torch.get_num_threads()
+            return max(1, int(values / (self._widest(x) * T)))
+        cos = max(1, self.timing.cos)
+        return max(1, min(len(x), int(_VALUES_AT_ONCE / (self._widest(x) * cos))))
 
     def steps_at_once(self, x: Tensor) -> int:
         """Time-steps that run together for such a batch; more are run in chunks, v handed over."""
@@ -174,22 +234,21 @@ class SpikingNetwork(nn.Module):
             self.analog(x, lambda name, before, after: activations.update({name: after}))
             with self.monitor(keep_counts=True) as monitor:
                 self(x)
-        rates, never = monitor.firing_rates(), monitor.never_fired()
+        read = self.timing.steps_read(self.T)
         rows = [
             layer_report(
-                name=step.name,
-                layer=step.label,
-                node=self.populations()[step.name],
-                activation=activations[step.name],
-                count=monitor.counts[step.name],
-                T=self.T,
-                firing_rate=rates[step.name],
-                never_fired=never[step.name],
-                dead_channels=dead_channels[step.name],
+                step.name,
+                step.label,
+                self.populations()[step.name],
+                activations[step.name],
+                monitor,
+                read,
+                dead_channels[step.name],
             )
             for step in self.program.neurons()
         ]
-        return Report(tuple(rows), self.T, len(x), self._report.settings)
+        settings = {**self._settings, **self.timing.settings()}
+        return Report(tuple(rows), self.T, len(x), settings)
 
     def populations(self) -> Mapping[str, IFNode]:
         """`neurons`, as what they are."""
@@ -205,13 +264,9 @@ class SpikingNetwork(nn.Module):
         }
 
     def _check_steps(self, T: int | None) -> int:
-        if T is None:
-            return self.T
-        if isinstance(T, bool) or not isinstance(T, int):
-            raise TypeError(f"SpikingNetwork: T must be an integer, got {type(T).__name__}")
-        if T < 1:
-            raise ValueError(f"SpikingNetwork: T must be at least 1, got {T}")
-        return T
+        steps = self.T if T is None else check_steps("SpikingNetwork", "T", T)
+        self.timing.steps_read(steps)
+        return steps
 
     def _check_input(self, x: Tensor) -> None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
@@ -234,12 +289,4 @@ class SpikingNetwork(nn.Module):
             )
 
     def extra_repr(self) -> str:
-        return f"T={self.T}"
-
-
-def _nan_where_bad(x: Tensor, like: Tensor) -> Tensor:
-    """0 per image, NaN where it holds NaN or infinity, to be added to an output ``[B, *]``.
-
-    A neuron swallows NaN (it just does not fire), so without this a broken image would look fine.
-    """
-    return (x.flatten(1) * 0).sum(1).view(-1, *[1] * (like.dim() - 1)).to(like.dtype)
+        return ", ".join(filter(None, (f"T={self.T}", str(self.timing))))

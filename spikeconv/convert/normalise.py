@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from spikeconv.convert import vocabulary
 from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples
+from spikeconv.convert.rectifiers import as_rectifier
 from spikeconv.convert.trace import called, spelling
 
 _POOL_SPELLINGS: dict[Callable[..., Any], tuple[type[nn.Module], tuple[str, ...]]] = {}
@@ -82,13 +83,16 @@ def unify_spellings(traced: fx.GraphModule) -> None:
     """One rectifier, one max pool, one batch norm, one reshape, whatever the user wrote."""
     modules = _modules(traced)
     for node in traced.graph.nodes:
-        if not node.op.startswith("call") or not isinstance(_first(node), fx.Node):
+        if not node.op.startswith("call"):
             continue
-        cap = vocabulary.rectifier_cap(node, modules)
-        if cap is not None:
+        found = as_rectifier(node, modules)
+        if found is not None:
             if node.op != "call_module":
                 _name_call_site(node, modules)
-            _call_new_module(traced, node, _first(node), Rectifier(cap))
+            _call_new_module(traced, node, *found)
+            modules = _modules(traced)
+        elif not isinstance(_first(node), fx.Node):
+            continue
         elif node.target in _POOL_SPELLINGS and not vocabulary.returns_indices(node, modules):
             pool, names = _POOL_SPELLINGS[node.target]
             given = {
@@ -201,7 +205,7 @@ def _swap(traced: fx.GraphModule, neuron: fx.Node, pool: fx.Node, rectifier: Rec
         pooled = traced.graph.call_module(str(pool.target), (neuron.args[0],))
         pooled.meta.update(pool.meta)
     path, line = neuron.meta["path"], neuron.meta["line"]
-    _call_new_module(traced, pool, pooled, Rectifier(rectifier.cap))
+    _call_new_module(traced, pool, pooled, rectifier.like())
     pool.meta.update(path=path, line=line)
     if not neuron.users:
         traced.graph.erase_node(neuron)

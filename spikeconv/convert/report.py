@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from spikeconv.convert.monitor import Monitor
 from spikeconv.neuron import IFNode
 
 
@@ -22,7 +23,8 @@ class LayerReport:
         v_init: (least, mean, largest) initial potential, in units of the threshold.
         firing_rate: spikes of either sign per neuron and time-step, 0 to 1.
         never_fired: share of neurons that fired for no image, 0 to 1.
-        error: ||theta * count / T - a|| / ||a|| over all images, a the ANN's activation.
+        error: ||theta * count / T - a|| / ||a|| over all images, a the ANN's activation; count and
+            T of the steps that are read.
         dead_channels: channels that were never active in calibration; their threshold is a guess.
     """
 
@@ -89,15 +91,13 @@ def layer_report(
     layer: str,
     node: IFNode,
     activation: Tensor,
-    count: Tensor,
-    T: int,
-    firing_rate: float,
-    never_fired: float,
+    monitor: Monitor,
+    steps_read: int,
     dead_channels: int,
 ) -> LayerReport:
-    """The row of one layer, from the ANN's activation and the net count ``[B, *]`` of T steps."""
+    """The row of one layer, from the ANN's activation ``[B, *]`` and what a monitor counted."""
     wanted = activation.double()
-    got = count.double() * node.v_threshold.double() / T
+    got = monitor.counts[name].double() * node.v_threshold.double() / steps_read
     size = wanted.norm().item()
     difference = (got - wanted).norm().item()
     return LayerReport(
@@ -106,8 +106,8 @@ def layer_report(
         shape=tuple(activation.shape[1:]),
         v_threshold=_spread(node.v_threshold),
         v_init=_spread(node.v_init / node.v_threshold),
-        firing_rate=firing_rate,
-        never_fired=never_fired,
+        firing_rate=monitor.firing_rates()[name],
+        never_fired=monitor.never_fired()[name],
         error=difference / size if size else float(difference > 0),
         dead_channels=dead_channels,
     )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
+from spikeconv.activation import QCFS, Clip
 from spikeconv.convert.errors import ConversionError, Problem
 
 # What a subclass may define and still compute what its base does.
@@ -56,6 +57,8 @@ class _Tracer(fx.Tracer):
             return False  # what was added to a layer from outside is seen only by tracing through
         if super().is_leaf_module(m, module_qualified_name):
             return True
+        if computes_as(m, Clip, QCFS):
+            return True
         return _only_renames(type(m)) and not isinstance(m, nn.Sequential)
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
@@ -77,6 +80,11 @@ def _only_renames(kind: type[nn.Module]) -> bool:
     """Whether a class is a layer of torch.nn that was given another name or other defaults."""
     own = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.", "builtins"))]
     return bool(own) and all(set(vars(base)) <= _RENAMING for base in own)
+
+
+def computes_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether a layer computes what one of these does: a subclass with its own forward may not."""
+    return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
 
 
 def frozen(ann: nn.Module) -> nn.Module:

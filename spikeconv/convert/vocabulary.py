@@ -1,8 +1,7 @@
-"""What conversion understands: every spelling of a rectifier, and what is linear in its signal."""
+"""What conversion understands besides rectifiers: what is linear in its signal, and max pools."""
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from spikeconv.convert.trace import called
+from spikeconv.convert.trace import called, computes_as
 
 # Layers that do nothing at inference.
 DROPPED_MODULES = (
@@ -27,6 +26,8 @@ DROPPED_FUNCTIONS = frozenset(
     {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
 )
 DROPPED_METHODS = frozenset({"contiguous", "detach", "clone"})
+# Linear, and nothing at all where they give the dtype that they are given.
+CASTS = frozenset({"to", "type", "type_as", "float", "double", "half", "bfloat16"})
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -169,6 +170,11 @@ IN_PLACE: dict[Callable[..., Any] | str, Callable[..., Any] | str] = {
     "sub_": "sub",
     "mul_": "mul",
     "div_": "div",
+    F.leaky_relu_: F.leaky_relu,
+    torch.clamp_max_: torch.clamp_max,
+    "leaky_relu_": "leaky_relu",
+    "clamp_max_": "clamp_max",
+    "masked_fill_": "masked_fill",
     "squeeze_": "squeeze",
     "unsqueeze_": "unsqueeze",
 }
@@ -181,37 +187,6 @@ def argument(node: fx.Node, position: int, name: str, default: Any = None) -> An
     return node.kwargs.get(name, default)
 
 
-def rectifier_cap(node: fx.Node, modules: dict[str, nn.Module]) -> float | None:
-    """The upper bound of a rectifier max(x, 0) or min(max(x, 0), cap); infinity for ReLU.
-
-    None where the call is not a rectifier.
-    """
-    target = called(node, modules)
-    if isinstance(target, nn.ReLU) or target in (F.relu, torch.relu, "relu"):
-        return math.inf
-    if target is F.relu6:
-        return 6.0
-    if isinstance(target, nn.Hardtanh):  # ReLU6 is one
-        low, high = target.min_val, target.max_val
-    elif isinstance(target, nn.Threshold):
-        return math.inf if target.threshold == 0 and target.value == 0 else None
-    elif target in (F.threshold, torch.threshold):
-        ends = (argument(node, 1, "threshold"), argument(node, 2, "value"))
-        return math.inf if ends == (0, 0) else None
-    elif target is F.hardtanh:
-        low, high = argument(node, 1, "min_val", -1.0), argument(node, 2, "max_val", 1.0)
-    elif target in (torch.clamp, torch.clip, "clamp", "clip"):
-        low, high = argument(node, 1, "min"), argument(node, 2, "max")
-    elif target in (torch.clamp_min, "clamp_min"):
-        low, high = argument(node, 1, "min"), None
-    else:
-        return None
-    high = math.inf if high is None else high
-    if isinstance(low, int | float) and isinstance(high, int | float) and low == 0 < high:
-        return float(high)
-    return None
-
-
 def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether the call does nothing at inference."""
     target = called(node, modules)
@@ -219,7 +194,14 @@ def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         return isinstance(target, DROPPED_MODULES)
     if target in DROPPED_FUNCTIONS:
         return not argument(node, 2, "training", True)
-    return target in DROPPED_METHODS if node.op == "call_method" else False
+    if node.op != "call_method":
+        return False
+    return target in DROPPED_METHODS or (target in CASTS and not _changes_dtype(node))
+
+
+def _changes_dtype(node: fx.Node) -> bool:
+    source = node.args[0]
+    return not isinstance(source, fx.Node) or source.meta.get("dtype") != node.meta.get("dtype")
 
 
 def is_max_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
@@ -275,12 +257,12 @@ def is_linear(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         if isinstance(target, BATCH_NORMS) and target.running_mean is None:
             return False
         # Of a subclass only that which computes the same, not a convolution with a ReLU inside.
-        return any(
-            isinstance(target, layer) and type(target).forward is layer.forward
-            for layer in LINEAR_MODULES
-        )
+        return computes_as(target, *LINEAR_MODULES)
     if target is F.batch_norm:
         return not argument(node, 5, "training", False)
     if node.op == "call_method":
-        return target in LINEAR_METHODS
+        dtype = node.meta.get("dtype")
+        return target in LINEAR_METHODS or (
+            target in CASTS and dtype is not None and dtype.is_floating_point
+        )
     return target in LINEAR_FUNCTIONS

@@ -192,7 +192,7 @@ def test_a_missing_package_is_named(
     [
         (["--T", "0"], "wanted a whole number of 1 or more, got '0'"),
         (["--T", "many"], "wanted a whole number of 1 or more, got 'many'"),
-        (["--v-init", "nan"], "wanted half, zero or a number, got 'nan'"),
+        (["--v-init", "nan"], "wanted zero, half, uniform, gaussian or a number, got 'nan'"),
         (["--std", "1,b"], "wanted numbers with commas between them, got '1,b'"),
         (["--threshold", "median"], "invalid choice: 'median'"),
     ],
