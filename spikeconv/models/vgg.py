@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from spikeconv.activation import make_activation
+from spikeconv.activation import describe, make_activation
 
 VGG_STAGES: dict[int, tuple[int, ...]] = {
     11: (1, 1, 2, 2, 2),
@@ -77,12 +77,12 @@ class VGGConfig:
         form = "CIFAR" if self.form == "cifar" else "ImageNet"
         return (
             f"{self.name} ({form} head, {self.in_channels} input channels, "
-            f"{self.num_classes} classes)"
+            f"{self.num_classes} classes{describe(self.activation, self.levels)})"
         )
 
 
 class VGG(nn.Module):
-    """A VGG network with ReLU, built from its configuration.
+    """A VGG network, built from its configuration.
 
     Args:
         config: the shape.

@@ -1,7 +1,7 @@
 """Training of ANNs made to be converted."""
 
-from spikeconv.train.classifier import train_classifier
+from spikeconv.train.job import Job
 from spikeconv.train.loop import Trainer
-from spikeconv.train.recipe import Recipe
+from spikeconv.train.recipe import SCHEDULES, Recipe
 
-__all__ = ["Recipe", "Trainer", "train_classifier"]
+__all__ = ["SCHEDULES", "Job", "Recipe", "Trainer"]

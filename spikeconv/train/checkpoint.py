@@ -1,55 +1,52 @@
-"""Checkpoints of a training run: written whole or not at all, opened without running code."""
+"""The folder of a training run: what is written there, whole or not at all, and read again.
+
+``last.pt`` holds all that the rest of the run depends on, ``best.safetensors`` the weights that did
+best on the held-out images, ``log.jsonl`` a line for each epoch.
+"""
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from spikeconv.train.loop import Trainer
+from spikeconv.output import replacing
+
+State = dict[str, Any]
 
 
-def save_checkpoint(trainer: Trainer) -> None:
-    """Write ``last.pt``, from which the run can go on."""
-    path = trainer.folder / "last.pt"
-    partial = path.with_suffix(".partial")
-    torch.save(trainer.state(), partial)
-    os.replace(partial, path)
+class RunFolder:
+    """Where a run lives; the folder is made when something is written.
 
-
-def save_weights(trainer: Trainer) -> None:
-    """Write ``best.safetensors``, the weights alone."""
-    from safetensors.torch import save_file
-
-    path = trainer.folder / "best.safetensors"
-    partial = path.with_suffix(".partial")
-    weights = {name: t.contiguous() for name, t in trainer.model.state_dict().items()}
-    save_file(weights, partial)
-    os.replace(partial, path)
-
-
-def load_checkpoint(trainer: Trainer) -> None:
-    """Go on from ``last.pt``, if it is there.
-
-    Raises:
-        ValueError: it belongs to another recipe.
+    Args:
+        path: the folder.
     """
-    path: Path = trainer.folder / "last.pt"
-    if not path.exists():
-        return
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    recipe = asdict(trainer.recipe)
-    differing = [key for key in recipe if state["recipe"].get(key) != recipe[key]]
-    if differing:
-        raise ValueError(
-            f"{path}: the run there has another {', '.join(differing)}; choose another folder, "
-            "or the same recipe to go on with it"
-        )
-    trainer.model.load_state_dict(state["model"])
-    trainer.optimiser.load_state_dict(state["optimiser"])
-    trainer.schedule.load_state_dict(state["schedule"])
-    trainer.done, trainer.best = state["epoch"], state["best"]
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last = path / "last.pt"
+        self.best = path / "best.safetensors"
+        self.log = path / "log.jsonl"
+
+    def save(self, state: State) -> None:
+        """Write the checkpoint, then the log that it holds, so that the two never differ."""
+        with replacing(self.last) as partial:
+            torch.save(state, partial)
+        self.write_log(state["log"])
+
+    def write_log(self, lines: list[dict[str, Any]]) -> None:
+        """Write ``log.jsonl`` anew."""
+        with replacing(self.log) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def load(self) -> State | None:
+        """The checkpoint, opened without running code; None where there is none."""
+        if not self.last.exists():
+            return None
+        state: State = torch.load(self.last, map_location="cpu", weights_only=True)
+        if "log" not in state:
+            text = self.log.read_text() if self.log.exists() else ""
+            state["log"] = [json.loads(line) for line in text.splitlines()][: state["epoch"]]
+        return state
