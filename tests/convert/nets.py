@@ -66,9 +66,10 @@ def settled(net: nn.Module) -> nn.Module:
 
 
 def converted(net: nn.Module, x: Tensor | None = None, **options: Any) -> SpikingNetwork:
-    """`spikeconv.convert` on 32 images, or x, quietly."""
+    """`spikeconv.convert` on 32 images, or x, quietly and without corrections."""
     x = images(32) if x is None else x
-    return spikeconv.convert(net, x, **{"progress": False, "threshold": "max", **options})
+    given = {"progress": False, "threshold": "max", "method": "opi", **options}
+    return spikeconv.convert(net, x, **given)
 
 
 def relative_error(actual: Any, wanted: Any) -> float:
