@@ -56,6 +56,21 @@ def per_channel(values: Tensor, like: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Passed:
+    """Where the neurons of a `ChannelSample` stand after so many steps.
+
+    Args:
+        steps: 1 or more, less than T.
+        count: net spikes so far, int32 ``[C, N]``.
+        v: potential, float32 ``[C, N]``.
+    """
+
+    steps: int
+    count: Tensor
+    v: Tensor
+
+
+@dataclass(frozen=True)
 class ChannelSample:
     """Neurons drawn from a layer, sorted by channel, and the error of any parameters on them.
 
@@ -81,27 +96,56 @@ class ChannelSample:
         steps = torch.stack([_take(step, chosen) for step in current])
         return ChannelSample(steps.expand(T, -1, -1), _take(sample.activation, chosen), signed)
 
-    def error(self, theta: Tensor, start: Tensor, bias: Tensor) -> Tensor:
+    def error(
+        self, theta: Tensor, start: Tensor, bias: Tensor, since: Passed | None = None
+    ) -> Tensor:
         """sum_n (theta * count / T - a)^2 per channel, float32 ``[C]``.
 
         Args:
             theta: thresholds ``[C]``.
             start: initial potentials in units of theta ``[C]``.
             bias: currents added at each step, in units of theta ``[T, C]``.
+            since: where the neurons stand once the first steps are done with such parameters;
+                these steps are not run again.
         """
+        count, _ = self._run(theta, start, bias, since, len(self.current), None)
         theta = theta.unsqueeze(1)
-        count, _ = if_multistep(
-            self.current,
-            theta,
-            start.unsqueeze(1) * theta,
-            bias.unsqueeze(2) * theta if bool(bias.any()) else None,
-            signed=self.signed,
-            emit="count",
-            return_v=None,
-        )
         difference = count.to(theta.dtype).mul_(theta / len(self.current)).sub_(self.activation)
         # torch sums pairwise: a million terms cost a digit or two, float64 half as much time again.
         return difference.square_().sum(1)
+
+    def passed(
+        self, theta: Tensor, start: Tensor, bias: Tensor, since: Passed | None, steps: int
+    ) -> Passed:
+        """Where the neurons stand after the first so many steps; else as `error`."""
+        count, v = self._run(theta, start, bias, since, steps, "last")
+        assert v is not None
+        return Passed(steps, count, v)
+
+    def _run(
+        self,
+        theta: Tensor,
+        start: Tensor,
+        bias: Tensor,
+        since: Passed | None,
+        end: int,
+        return_v: str | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Net count of all steps before `end`, and the potential."""
+        theta = theta.unsqueeze(1)
+        steps = slice(since.steps if since else 0, end)
+        bias = bias[steps].unsqueeze(2)
+        count, v = if_multistep(
+            self.current[steps],
+            theta,
+            since.v if since else start.unsqueeze(1) * theta,
+            bias * theta if bool(bias.any()) else None,
+            signed=self.signed,
+            emit="count",
+            return_v=return_v,
+            count_init=since.count if since and self.signed else None,
+        )
+        return (count.add_(since.count) if since else count), v
 
 
 def _take(values: Tensor, chosen: Tensor) -> Tensor:

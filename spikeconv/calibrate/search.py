@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spikeconv.calibrate.sample import ChannelSample, LayerSample
+from spikeconv.calibrate.sample import ChannelSample, LayerSample, Passed
 from spikeconv.neuron import IFNode
 
 # Changes that are tried, in units of theta (of the threshold: relative); in the second round half.
@@ -51,8 +51,7 @@ def search(node: IFNode, sample: LayerSample) -> IFNode:
         for _ in range(2):
             found.move_theta(pace)
         found.move_start(pace)
-        for steps in spans(sample.T):
-            found.move_bias(pace, steps)
+        found.move_biases(pace)
     theta = found.theta.view(shape)
     return node.replaced(
         v_threshold=theta,
@@ -82,16 +81,21 @@ class _Descent:
         for change in _START:
             self._try(self.theta, start + pace * change, self.bias)
 
-    def move_bias(self, pace: float, steps: slice) -> None:
-        bias = self.bias
-        for change in _BIAS:
-            moved = bias.clone()
-            moved[steps] += pace * change
-            self._try(self.theta, self.start, moved)
+    def move_biases(self, pace: float) -> None:
+        before: Passed | None = None  # no bias changes what was before its step
+        for steps in spans(len(self.bias)):
+            bias = self.bias
+            for change in _BIAS:
+                moved = bias.clone()
+                moved[steps] += pace * change
+                self._try(self.theta, self.start, moved, before)
+            if steps.stop < len(bias):
+                here = self.theta, self.start, self.bias
+                before = self.neurons.passed(*here, before, steps.stop)
 
-    def _try(self, theta: Tensor, start: Tensor, bias: Tensor) -> None:
+    def _try(self, theta: Tensor, start: Tensor, bias: Tensor, since: Passed | None = None) -> None:
         """Keep these in the channels where they are better."""
-        error = self.neurons.error(theta, start, bias)
+        error = self.neurons.error(theta, start, bias, since)
         better = error < self.error
         self.theta = torch.where(better, theta, self.theta)
         self.start = torch.where(better, start, self.start)
