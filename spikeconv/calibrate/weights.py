@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,9 @@ _PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _HELD_OUT = 4
 # Rows of the regression: more neurons are thinned out evenly.
 _ROWS = 2**16
+# So many images, or values that their neurons read, are laid out at once.
+_IMAGES_AT_ONCE = 8
+_VALUES_AT_ONCE = 2**25
 
 Refittable = nn.Conv1d | nn.Conv2d | nn.Linear
 
@@ -44,9 +48,10 @@ def refit(layer: Refittable, x: Tensor, missing: Tensor) -> Refittable:
     no change, the layer stays as it is.
 
     Args:
-        layer: convolution (1 or 2 dimensions, any groups) or linear layer.
-        x: float32 ``[B, *]``, its mean input over time.
-        missing: float32 ``[B, C, *]`` (of a linear layer ``[B, *, C]``), what its output lacks.
+        layer: convolution (1 or 2 dimensions, any groups) or linear layer, in any dtype.
+        x: ``[B, *]``, its mean input over time; of fewer than four images none are held out, and
+            nothing is fitted.
+        missing: ``[B, C, *]`` (of a linear layer ``[B, *, C]``), what its output lacks.
 
     Returns:
         A copy with other weights and a bias, or the layer itself.
@@ -82,14 +87,15 @@ class _Moments:
         groups = 1 if isinstance(layer, nn.Linear) else layer.groups
         inputs = torch.zeros((), dtype=torch.float64, device=x.device)
         targets = inputs.clone()
-        for part, wanted in zip(x.split(8), missing.split(8), strict=True):
-            rows = _rows(layer, part).unflatten(1, (groups, -1))
-            rows = torch.cat([rows, torch.ones_like(rows[:, :, :1])], 2)
-            wanted = _flat(layer, wanted).unflatten(1, (groups, -1))
-            thin = -(-rows.shape[3] * len(x) // _ROWS)
-            rows, wanted = rows[..., ::thin], wanted[..., ::thin]
-            inputs = inputs + torch.einsum("bgkl,bgml->gkm", rows, rows).double()
-            targets = targets + torch.einsum("bgkl,bgcl->gkc", rows, wanted).double()
+        at_once = _images_at_once(layer, missing)
+        for part, wanted in zip(x.split(at_once), missing.split(at_once), strict=True):
+            rows = _rows(layer, part.float())
+            thin = _thinning(rows.shape[2], len(x))
+            rows = _by_group(rows[:, :, ::thin], groups)
+            rows = torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
+            wanted = _by_group(_flat(layer, wanted.float())[:, :, ::thin], groups)
+            inputs = inputs + (rows @ rows.mT).double()
+            targets = targets + (rows @ wanted.mT).double()
         return _Moments(inputs, targets)
 
     def __add__(self, other: _Moments) -> _Moments:
@@ -98,16 +104,40 @@ class _Moments:
     def solve(self, penalty: float) -> Tensor:
         """The change of weights and bias ``[G, K, C/G]``."""
         size = self.inputs.diagonal(dim1=1, dim2=2)
-        ridge = penalty * size.mean(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        ridge = ridge.expand_as(size).clone()
-        ridge[:, -1] *= 1e-3  # the bias is not held back, only kept solvable
-        change: Tensor = torch.linalg.solve(self.inputs + torch.diag_embed(ridge), self.targets)
-        return change
+        # Where all inputs are 0 there is nothing to learn of them, but an equation to solve.
+        least = torch.finfo(torch.float32).tiny
+        ridge = penalty * size[:, :-1].mean(1, keepdim=True).clamp(min=least).expand_as(size)
+        # The bias is not held back, only kept solvable.
+        ridge = torch.cat([ridge[:, :-1], 1e-6 * size[:, -1:]], 1)
+        factor, _ = torch.linalg.cholesky_ex(self.inputs + torch.diag_embed(ridge))
+        return torch.cholesky_solve(self.targets, factor)
 
     def error(self, change: Tensor) -> float:
         """Squared error with a change, less that without: negative where it is better."""
         quadratic = (change * (self.inputs @ change)).sum()
         return float(quadratic - 2 * (change * self.targets).sum())
+
+
+def _images_at_once(layer: Refittable, missing: Tensor) -> int:
+    """Images whose inputs, laid out for every neuron, fit in memory; 1 or more."""
+    weights = layer.weight[0].numel() * (1 if isinstance(layer, nn.Linear) else layer.groups)
+    neurons = missing[0].numel() // len(layer.weight)
+    return max(1, min(_IMAGES_AT_ONCE, _VALUES_AT_ONCE // max(1, weights * neurons)))
+
+
+def _thinning(places: int, images: int) -> int:
+    """Every so-manieth place is kept; no factor of the width, so that all columns are met."""
+    thin = -(-places * images // _ROWS)
+    while math.gcd(thin, places) > 1:
+        thin += 1
+    return thin
+
+
+def _by_group(values: Tensor, groups: int) -> Tensor:
+    """``[B, G x K, L]`` as ``[G, K, B x L]``."""
+    images, size, places = values.shape
+    values = values.view(images, groups, size // groups, places)
+    return values.permute(1, 2, 0, 3).flatten(2)
 
 
 def _rows(layer: Refittable, x: Tensor) -> Tensor:
@@ -141,9 +171,10 @@ def _mode(layer: nn.Conv1d | nn.Conv2d) -> str:
 def _changed(layer: Refittable, change: Tensor) -> Refittable:
     """A copy of the layer with ``[G, K, C/G]`` added to its weights and bias."""
     other = copy.deepcopy(layer)
-    weight = change[:, :-1].transpose(1, 2).reshape(layer.weight.shape).to(layer.weight)
-    bias = change[:, -1].flatten().to(layer.weight)
-    other.weight = nn.Parameter(layer.weight + weight, requires_grad=False)
-    before = 0 if layer.bias is None else layer.bias
-    other.bias = nn.Parameter(bias + before, requires_grad=False)
+    weight = change[:, :-1].transpose(1, 2).reshape(layer.weight.shape)
+    bias = change[:, -1].flatten()
+    # Added before it is rounded, or half precision would lose what is small beside the weight.
+    bias = bias if layer.bias is None else layer.bias.double() + bias
+    other.weight = nn.Parameter((layer.weight.double() + weight).to(layer.weight), False)
+    other.bias = nn.Parameter(bias.to(layer.weight), False)
     return other

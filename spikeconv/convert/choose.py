@@ -16,8 +16,12 @@ from spikeconv.convert.populate import Populations
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Tried
 
-# What is tried, the simplest first.
-_CORRECTIONS: tuple[tuple[str, ...], ...] = ((), ("bias",), ("weights", "search"))
+# What is tried, the simplest first; the search gives every channel a threshold of its own, so it is
+# not for those who want one a layer.
+_CORRECTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "channel": ((), ("bias",), ("weights", "search")),
+    "layer": ((), ("bias",), ("weights", "bias")),
+}
 
 # With more steps than these a spike is worth so little that there is nothing left to correct.
 _LARGEST_T = 64
@@ -36,7 +40,7 @@ def comparison_images(program: Program, T: int) -> int:
 def trained_threshold(rectifiers: Iterable[Rectifier]) -> str | None:
     """The method that takes the bounds a network was trained with; None where it has none."""
     found = list(rectifiers)
-    if not all(rectifier.trained for rectifier in found):
+    if not found or not all(rectifier.trained for rectifier in found):
         return None
     return "qcfs" if all(rectifier.levels for rectifier in found) else "tcl"
 
@@ -56,7 +60,9 @@ def candidates(
     thresholds = [given.threshold]
     if any_threshold and trained is not None:
         thresholds = [trained, given.threshold]
-    corrections = list(_CORRECTIONS) if any_correction and T <= _LARGEST_T else [given.corrections]
+    corrections: Sequence[tuple[str, ...]] = [given.corrections]
+    if any_correction and T <= _LARGEST_T:
+        corrections = _CORRECTIONS[given.granularity]
     return [replace(given, threshold=t, corrections=c) for t in thresholds for c in corrections]
 
 
@@ -95,8 +101,13 @@ def choose(
 
 
 def relative_error(given: Any, wanted: Any) -> float:
-    """||given - wanted|| / ||wanted|| over all tensors of two outputs of one structure."""
+    """||given - wanted|| / ||wanted|| over all tensors of two outputs of one structure.
+
+    Infinity where an output is broken: such a combination is never the best.
+    """
     pairs = [(a.double(), b.double()) for a, b in zip(tensors(given), tensors(wanted), strict=True)]
     distance = sum(float((a - b).square().sum()) for a, b in pairs)
     size = sum(float(b.square().sum()) for _, b in pairs)
+    if not math.isfinite(distance):
+        return math.inf
     return math.sqrt(distance / size) if size else float(distance > 0)

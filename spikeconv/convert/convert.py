@@ -31,6 +31,9 @@ Network = TypeVar("Network", bound=SpikingNetwork)
 _REPORT_IMAGES = 32
 _REPORT_VALUES = 2**25
 
+# Steps of a comparison that run together.
+_STEPS_AT_ONCE = 64
+
 
 def convert(
     ann: nn.Module,
@@ -189,7 +192,7 @@ def convert_as(
         def run(made: Populations) -> Any:
             changed = {**layers, **made.refitted}
             simulation = Simulation(program, changed, made.neurons, weights, held_out, timing)
-            return simulation.mean_output(T, T)
+            return simulation.mean_output(T, _STEPS_AT_ONCE)
 
         trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())
         methods = candidates(given, threshold is None, corrections is None, trained, read)

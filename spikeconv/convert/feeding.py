@@ -18,24 +18,24 @@ _ADDITIONS = (operator.add, torch.add, "add")
 def feeding_layers(program: Program, layers: Mapping[str, nn.Module]) -> dict[str, Step]:
     """For every population, the call of the layer that feeds it alone, in units of its current.
 
-    Between the two stand additions only, none of them scaled, and nothing else reads what the
-    layer and the additions give; the layer is called once, on a signal that has spikes in it. A
-    population without such a layer is left out; of several layers the first is taken.
+    Between the two stand additions only, none of them scaled or spreading the layer's output over
+    more neurons, and nothing else reads what the layer and the additions give; the layer is called
+    on a signal that has spikes in it. A population without such a layer is left out; of several
+    layers the first is taken. A layer that is called twice stands for two: each has its own copy.
     """
     steps = {step.name: step for step in program.steps}
     readers = Counter(
         ref.name for step in program.steps for ref in refs((step.args, step.kwargs))
     ) + Counter(ref.name for ref in refs(program.output))
-    calls = Counter(step.target for step in program.steps if step.kind == "module")
 
     def layer_of(step: Step) -> Step | None:
         if readers[step.name] != 1 or step.phase is not Phase.TEMPORAL:
             return None
         if step.kind == "module":
-            fits = type(layers[step.target]) in REFITTABLE and calls[step.target] == 1
-            return step if fits and isinstance(step.args[0], Ref) else None
+            return step if _fits(step, layers) else None
         if step.target in _ADDITIONS and not step.kwargs and len(step.args) == 2:
-            found = (layer_of(steps[ref.name]) for ref in refs(step.args) if ref.name in steps)
+            parts = (steps[ref.name] for ref in refs(step.args) if ref.name in steps)
+            found = (layer_of(part) for part in parts if part.shape == step.shape)
             return next((layer for layer in found if layer is not None), None)
         return None
 
@@ -50,8 +50,14 @@ def feeding_layers(program: Program, layers: Mapping[str, nn.Module]) -> dict[st
 
 def head(program: Program, layers: Mapping[str, nn.Module]) -> Step | None:
     """The call of the layer whose output is the network's, behind the last neuron."""
-    step = program.steps[-1]
-    alone = program.output == Ref(step.name) and step.phase is Phase.READOUT
-    calls = sum(s.kind == "module" and s.target == step.target for s in program.steps)
-    fits = step.kind == "module" and type(layers[step.target]) in REFITTABLE and calls == 1
-    return step if alone and fits else None
+    for step in program.steps[-1:]:
+        alone = program.output == Ref(step.name) and step.phase is Phase.READOUT
+        if alone and step.kind == "module" and _fits(step, layers):
+            return step
+    return None
+
+
+def _fits(step: Step, layers: Mapping[str, nn.Module]) -> bool:
+    """Whether a module's call is that of a layer which can be refitted, on one value."""
+    plain = len(step.args) == 1 and isinstance(step.args[0], Ref) and not step.kwargs
+    return plain and type(layers[step.target]) in REFITTABLE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.correct import CORRECTIONS, WEIGHTS
@@ -18,15 +20,16 @@ from spikeconv.convert.program import Program, Step, fill
 from spikeconv.convert.simulation import Simulation, Values
 from spikeconv.convert.timing import Timing
 
-# Corrections are fitted on so many images, fewer if all steps of their widest layer hold more
-# values, and then on as many as fit.
+# Corrections are fitted on so many images, fewer if all steps of their widest layer, or one of all
+# layers, hold more values, and then on as many as fit.
 IMAGES = 128
-_VALUES = 2**28
+_VALUES = 2**27
 
 
 def tuning_images(program: Program, T: int) -> int:
     """How many images corrections are fitted on, 1 or more."""
-    return max(1, min(IMAGES, _VALUES // max(1, program.widest * T)))
+    neurons = sum(math.prod(step.shape) for step in program.neurons())
+    return max(1, min(IMAGES, _VALUES // max(1, program.widest * T, neurons)))
 
 
 def tune(
@@ -128,18 +131,22 @@ class _Tuning(Simulation):
         given = self.given.pop(feeding.name)
         source = step.args[0].name
         missing = missing_current(
-            unfold(values[source], n, self.batch).float().mean(0),
+            unfold(values[source], n, self.batch).mean(0, dtype=torch.float32),
             self.wanted[step.name].float(),
             rectifier(self.layers, step.name).cap,
         )
         old = self.layers[feeding.target]
-        new = self._refit(feeding, unfold(given, n, self.batch).mean(0), missing)
-        if new is not old:
+        new = self._refit(
+            feeding, unfold(given, n, self.batch).mean(0, dtype=torch.float32), missing
+        )
+        if new is not old and feeding.name == source:
+            values[source] = new(given)
+        elif new is not old:
             values[source] = values[source] + (new(given) - old(given))
 
     def _refit(self, step: Step, x: Tensor, missing: Tensor) -> nn.Module:
         layer = cast(Refittable, self.layers[step.target])
-        new = refit(layer, x.float(), missing.float())
+        new = refit(layer, x, missing)
         if new is not layer:
             cast(dict[str, nn.Module], self.layers)[step.target] = new
             self.refitted[step.target] = new
