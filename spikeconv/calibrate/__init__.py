@@ -2,6 +2,7 @@
 
 from spikeconv.calibrate.batches import Batches, Calibration
 from spikeconv.calibrate.histogram import ChannelHistogram
+from spikeconv.calibrate.inputs import Inputs
 from spikeconv.calibrate.potential import initial_potential
 from spikeconv.calibrate.threshold import THRESHOLDS, thresholds
 
@@ -10,6 +11,7 @@ __all__ = [
     "Batches",
     "Calibration",
     "ChannelHistogram",
+    "Inputs",
     "initial_potential",
     "thresholds",
 ]

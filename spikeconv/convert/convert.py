@@ -18,13 +18,14 @@ from spikeconv.calibrate import (
 from spikeconv.calibrate.threshold import check_options
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.errors import ConversionError, Problem
-from spikeconv.convert.examine import examine, is_close, tensors, two_images
+from spikeconv.convert.examine import copies, examine, is_close, tensors, two_images
 from spikeconv.convert.layers import Rectifier
+from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
-from spikeconv.convert.program import Program, lower
+from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
-from spikeconv.convert.trace import frozen, trace
+from spikeconv.convert.trace import arguments, call, frozen, trace
 from spikeconv.convert.understand import understand
 from spikeconv.neuron import IFNode
 
@@ -58,10 +59,12 @@ def convert(
     Args:
         ann: made of convolution, linear, batch norm, ReLU (any spelling; ReLU6 and other caps
             bound the threshold), pooling, addition, concatenation, reshaping, padding, dropout and
-            multiplication by constants; traceable by torch.fx; one input ``[B, *]``, of further
-            arguments the defaults.
+            multiplication by constants; traceable by torch.fx. Its inputs ``[B, *]`` are forward's
+            arguments without a default, and those that a dict of calibration data names.
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
-            (tensor, label), read once. The order of the batches does not matter.
+            (tensor, label), read once. The order of the batches does not matter. For n inputs, a
+            batch is a tuple of n tensors, of these and a label, a pair (such a tuple, label), or a
+            dict of tensors by the names of forward's arguments.
         T: time-steps >= 1 that thresholds are optimised for, and the default of a call.
         threshold: ``"max"``, ``"percentile"``, or ``"mse"``: least square error of the neuron's T
             levels against the activation.
@@ -129,14 +132,15 @@ def convert_as(
 
     with torch.inference_mode(False), torch.no_grad():
         frozen_ann = frozen(ann)
-        traced = trace(frozen_ann)
-        batches = Batches(calibration, _device_and_dtype(traced))
+        batches = Batches(calibration, _device_and_dtype(frozen_ann), arguments(frozen_ann))
+        traced = trace(frozen_ann, batches.names)
         example = two_images(batches.first[:1])
         problems = examine(traced, example)
         normalise(traced)
         understand(traced, problems)
         program, layers, weights = lower(traced)
-        _check_same(frozen_ann(example.clone()), run_analog(program, layers, weights, example))
+        inputs = dict(zip(batches.names, copies(example), strict=True))
+        _check_same(call(frozen_ann, inputs), run_analog(program, layers, weights, example))
         kind.check_program(program)
         histograms = _observe(program, layers, weights, batches, progress)
         neurons: dict[str, IFNode] = {}

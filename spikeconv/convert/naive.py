@@ -11,9 +11,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from spikeconv.calibrate.inputs import Batch, batch_of
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.network import READOUTS, SpikingNetwork
-from spikeconv.convert.program import INPUT, Phase, fill, map_tensors
+from spikeconv.convert.program import Phase, fill, map_tensors
 from spikeconv.convert.simulation import run_step
 from spikeconv.neuron import IFNode
 
@@ -70,16 +71,19 @@ class NaiveSimulation(nn.Module):
         )
         self.multi_step = multi_step
 
-    def forward(self, x: Tensor, T: int | None = None, readout: str = "mean") -> Any:
+    def forward(self, *inputs: Tensor, T: int | None = None, readout: str = "mean") -> Any:
         """As `SpikingNetwork.forward`."""
         if readout not in READOUTS:
             raise ValueError(f"NaiveSimulation: readout must be one of {READOUTS}, got {readout!r}")
+        x = batch_of(inputs)
         steps = self.network.T if T is None else T
         for neuron in self.neurons.values():
             cast(Callable[[], None], neuron.reset)()
         pools: dict[str, PoolState] = {}
         if self.multi_step:
-            repeated = x.expand(steps, *x.shape).flatten(0, 1)
+            repeated = batch_of(
+                tensor.expand(steps, *tensor.shape).flatten(0, 1) for tensor in inputs
+            )
             folded = self._run(repeated, steps, pools)
             outputs = map_tensors(lambda y: y.unflatten(0, (steps, len(x))), folded)
         else:
@@ -89,9 +93,9 @@ class NaiveSimulation(nn.Module):
             return map_tensors(lambda y: y.mean(0), outputs)
         return map_tensors(_running_mean, outputs)
 
-    def _run(self, x: Tensor, n: int, pools: dict[str, PoolState]) -> Any:
+    def _run(self, x: Batch, n: int, pools: dict[str, PoolState]) -> Any:
         """Output ``[n * B, *]`` of n time-steps; one step where the neurons are single-step."""
-        values: dict[str, Any] = {INPUT: x}
+        values = self.network.program.bind(x)
         weights = self.network.weights()
         for step in self.network.program.steps:
             if step.kind == "constant":

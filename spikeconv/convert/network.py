@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
+from spikeconv.calibrate.inputs import Batch, Inputs, tensors_of
 from spikeconv.convert.analog import Observer, run_analog
+from spikeconv.convert.given import given, nan_where_bad
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Program, map_tensors
 from spikeconv.convert.report import Report, layer_report
@@ -18,6 +20,9 @@ from spikeconv.convert.simulation import Simulation
 from spikeconv.neuron import IFNode
 
 READOUTS = ("mean", "all")
+
+# Images as a user gives them where one argument stands for all inputs.
+Images: TypeAlias = Tensor | Inputs | Sequence[Tensor] | Mapping[str, Tensor]
 
 # Steps that run at once hold about so many values of the widest layer: a gigabyte in float32
 # together with its input and output, however large T is.
@@ -72,15 +77,19 @@ class SpikingNetwork(nn.Module):
         """Stay in evaluation mode: batch norm that could not be folded must keep its statistics."""
         return super().train(False)
 
-    def forward(self, x: Tensor, T: int | None = None, readout: str = "mean") -> Any:
+    def forward(
+        self, *inputs: Tensor, T: int | None = None, readout: str = "mean", **named: Tensor
+    ) -> Any:
         """Run the network.
 
         Args:
-            x: images ``[B, *]``, as the ANN takes them. An image with NaN or infinity in it gives
-                NaN logits.
+            inputs: images ``[B, *]``, as the ANN takes them: what it was calibrated with, in the
+                order of its forward's arguments, each the same at every step. An image with NaN or
+                infinity in it gives NaN logits.
             T: time-steps >= 1, default ``self.T``.
             readout: ``"mean"`` for the output on the mean over all steps, ``"all"`` for the output
                 on the mean of the steps so far, after every step.
+            named: inputs by the names of the ANN's arguments.
 
         Returns:
             The ANN's output structure, with tensors ``[B, *]``, or ``[T, B, *]`` for ``"all"``.
@@ -88,7 +97,7 @@ class SpikingNetwork(nn.Module):
         Raises:
             TypeError, ValueError: naming the argument.
         """
-        self._check_input(x)
+        x = self._given(inputs, named)
         steps = self._check_steps(T)
         if readout not in READOUTS:
             raise ValueError(
@@ -100,44 +109,51 @@ class SpikingNetwork(nn.Module):
         outputs = [run(part, steps) for part in parts]
         return map_tensors(lambda *ys: torch.cat(ys, 0 if readout == "mean" else 1), *outputs)
 
-    def _mean(self, x: Tensor, T: int) -> Any:
+    def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Batch:
+        weight = next(self.layers.parameters(), None)
+        return given(self.program, inputs, named, weight)
+
+    def _mean(self, x: Batch, T: int) -> Any:
         output = self._simulation(x).mean_output(T, self.steps_at_once(x))
-        return map_tensors(lambda y: y + _nan_where_bad(x, y), output)
+        return map_tensors(lambda y: y + nan_where_bad(x, y), output)
 
-    def _running_means(self, x: Tensor, T: int) -> Any:
+    def _running_means(self, x: Batch, T: int) -> Any:
         chunks = list(self._simulation(x).running_outputs(T, self.steps_at_once(x)))
-        return map_tensors(lambda *ys: torch.cat(ys) + _nan_where_bad(x, ys[0][0]), *chunks)
+        return map_tensors(lambda *ys: torch.cat(ys) + nan_where_bad(x, ys[0][0]), *chunks)
 
-    def _simulation(self, x: Tensor) -> Simulation:
+    def _simulation(self, x: Batch) -> Simulation:
         return Simulation(
             self.program, self.layers, self.populations(), self.weights(), x, self._monitor
         )
 
-    def analog(self, x: Tensor, observe: Observer | None = None) -> Any:
+    def analog(self, x: Images, observe: Observer | None = None) -> Any:
         """The same network as an ANN: every neuron is the rectifier that it stands for.
 
         Args:
-            x: images ``[B, *]``.
+            x: images ``[B, *]``; of several inputs a tuple, or a dict by the arguments' names.
             observe: called with every neuron's name, pre-activation and activation ``[B, *]``.
         """
-        self._check_input(x)
-        return run_analog(self.program, self.layers, self.weights(), x, observe)
+        batch = self._given((x,), {})
+        return run_analog(self.program, self.layers, self.weights(), batch, observe)
 
-    def images_at_once(self, x: Tensor, T: int) -> int:
+    def images_at_once(self, x: Batch, T: int) -> int:
         """Images that run together: on a CPU so many that all their steps stay in its cache."""
         whole = self._monitor is not None and self._monitor.keep_counts
-        if x.device.type != "cpu" or whole or torch.compiler.is_compiling():
+        if tensors_of(x)[0].device.type != "cpu" or whole or torch.compiler.is_compiling():
             return len(x)
         values = _VALUES_IN_CACHE * torch.get_num_threads()
         return max(1, int(values / (self._widest(x) * T)))
 
-    def steps_at_once(self, x: Tensor) -> int:
+    def steps_at_once(self, x: Batch) -> int:
         """Time-steps that run together for such a batch; more are run in chunks, v handed over."""
         return max(1, int(_VALUES_AT_ONCE / (self._widest(x) * max(1, len(x)))))
 
-    def _widest(self, x: Tensor) -> float:
+    def _widest(self, x: Batch) -> float:
         """Values of one image of x in the widest layer."""
-        scale = math.prod(x.shape[1:]) / max(1, math.prod(self.program.input_shape))
+        scale = max(
+            math.prod(tensor.shape[1:]) / max(1, math.prod(item.shape))
+            for tensor, item in zip(tensors_of(x), self.program.inputs, strict=True)
+        )
         return max(1.0, self.program.widest * scale)
 
     @contextmanager
@@ -153,7 +169,7 @@ class SpikingNetwork(nn.Module):
         finally:
             self._monitor = outer
 
-    def report(self, x: Tensor | None = None) -> Report:
+    def report(self, x: Images | None = None) -> Report:
         """What conversion did, layer by layer: thresholds, firing, and the error against the ANN.
 
         Args:
@@ -164,11 +180,12 @@ class SpikingNetwork(nn.Module):
             return self._report
         return self._measure(x, {row.name: row.dead_channels for row in self._report.rows})
 
-    def describe(self, x: Tensor, dead_channels: dict[str, int]) -> None:
+    def describe(self, x: Images, dead_channels: dict[str, int]) -> None:
         """Set what `report()` says from a measurement on images x."""
         self._report = self._measure(x, dead_channels)
 
-    def _measure(self, x: Tensor, dead_channels: dict[str, int]) -> Report:
+    def _measure(self, x: Images, dead_channels: dict[str, int]) -> Report:
+        x = self._given((x,), {})
         activations: dict[str, Tensor] = {}
         with torch.no_grad():
             self.analog(x, lambda name, before, after: activations.update({name: after}))
@@ -213,33 +230,5 @@ class SpikingNetwork(nn.Module):
             raise ValueError(f"SpikingNetwork: T must be at least 1, got {T}")
         return T
 
-    def _check_input(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            given = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"SpikingNetwork: x must be a floating-point tensor, got {given}")
-        wanted = self.program.input_shape
-        if x.dim() != len(wanted) + 1 or (x.dim() > 1 and x.shape[1] != wanted[0]):
-            shape = ", ".join(["B", *map(str, wanted)])
-            raise ValueError(
-                f"SpikingNetwork: x must be a batch like [{shape}], got shape {list(x.shape)}"
-            )
-        weight = next(self.layers.parameters(), x)
-        if x.device != weight.device:
-            raise ValueError(
-                f"SpikingNetwork: x must be on {weight.device} as the network is, got {x.device}"
-            )
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise TypeError(
-                f"SpikingNetwork: x must be {weight.dtype} as the network is, got {x.dtype}"
-            )
-
     def extra_repr(self) -> str:
         return f"T={self.T}"
-
-
-def _nan_where_bad(x: Tensor, like: Tensor) -> Tensor:
-    """0 per image, NaN where it holds NaN or infinity, to be added to an output ``[B, *]``.
-
-    A neuron swallows NaN (it just does not fire), so without this a broken image would look fine.
-    """
-    return (x.flatten(1) * 0).sum(1).view(-1, *[1] * (like.dim() - 1)).to(like.dtype)

@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from spikeconv.calibrate.inputs import Batch, tensors_of
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
-from spikeconv.convert.program import INPUT, Phase, Program, Step, fill, map_tensors
+from spikeconv.convert.program import Phase, Program, Step, fill, map_tensors
 from spikeconv.neuron import IFNode
 
 Values = dict[str, Any]
@@ -38,7 +39,7 @@ def unfold(value: Any, n: int, batch: int) -> Any:
 
 
 class Simulation:
-    """State and values of one run of a program on a batch x ``[B, *]``.
+    """State and values of one run of a program on a batch x of B images.
 
     Values of the temporal phase are ``[n * B, *]`` for the n steps of the chunk, time outermost.
     """
@@ -49,7 +50,7 @@ class Simulation:
         layers: Layers,
         neurons: Mapping[str, IFNode],
         weights: Mapping[str, Tensor],
-        x: Tensor,
+        x: Batch,
         monitor: Monitor | None = None,
     ) -> None:
         self.program = program
@@ -57,12 +58,13 @@ class Simulation:
         self.neurons = neurons
         self.weights = weights
         self.monitor = monitor
-        self.batch = x.shape[0]
+        self.batch = len(x)
+        self.like = next(tensor for tensor in tensors_of(x) if tensor.is_floating_point())
         self.v: dict[str, Tensor] = {}
         self.net_count: dict[str, Tensor] = {}
         self.pools: dict[str, PoolState] = {}
         self.sums: dict[str, Tensor] = {}
-        self.fixed: Values = {INPUT: x}
+        self.fixed: Values = program.bind(x)
         self.constants: Values = {}
         for step in program.steps:
             if step.phase is Phase.CONSTANT:
@@ -93,7 +95,7 @@ class Simulation:
         done = 0
         for steps, last in _chunks(T, at_once):
             sums = self._advance(steps, last=last, trains=True)
-            t = torch.arange(done + 1, done + steps + 1, device=self.fixed[INPUT].device)
+            t = torch.arange(done + 1, done + steps + 1, device=self.like.device)
             rates = {
                 name: fold(self._rate(name, s, t.view(-1, *[1] * (s.dim() - 1))))
                 for name, s in sums.items()
@@ -194,7 +196,7 @@ class Simulation:
         is_neuron = name in self.neurons
         total = total.to(torch.float32)
         scaled = total * self.neurons[name].v_threshold if is_neuron else total
-        return (scaled / steps).to(self.fixed[INPUT].dtype)
+        return (scaled / steps).to(self.like.dtype)
 
     def _read_out(self, rates: Mapping[str, Tensor], n: int) -> Any:
         """The output, from means ``[n * B, *]``."""

@@ -8,7 +8,8 @@ import operator
 import os
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from spikeconv.activation import QCFS, Clip
+from spikeconv.calibrate.inputs import Arguments
 from spikeconv.convert.errors import ConversionError, Problem
 
 # What a subclass may define and still compute what its base does.
@@ -49,6 +51,10 @@ class _Tracer(fx.Tracer):
 
     record_stack_traces = True
 
+    def __init__(self, inputs: Sequence[str]) -> None:
+        super().__init__()
+        self.inputs = inputs
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
 
@@ -62,18 +68,9 @@ class _Tracer(fx.Tracer):
         return _only_renames(type(m)) and not isinstance(m, nn.Sequential)
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
-        """One input, where every further argument of forward has a default."""
-        _, *inputs = inspect.signature(root_fn).parameters.values()
-        optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        required = [p for p in inputs if p.default is p.empty and p.kind not in optional]
-
-        def one_input(self: nn.Module, x: Any) -> Any:
-            return root_fn(self, x)
-
-        function = one_input if inputs and inputs[:1] == required else root_fn
-        return super().create_args_for_root(  # type: ignore[no-untyped-call]
-            function, is_module, concrete_args
-        )
+        """The inputs by their names; every further argument of forward keeps its default."""
+        proxies = {name: self.create_proxy("placeholder", name, (), {}) for name in self.inputs}
+        return (lambda root: call(partial(root_fn, root), proxies)), [self.root]
 
 
 def _only_renames(kind: type[nn.Module]) -> bool:
@@ -118,13 +115,37 @@ def _own_class(module: nn.Module) -> None:
     module.__class__ = type(kind.__name__, kind.__bases__, body)
 
 
-def trace(network: nn.Module) -> fx.GraphModule:
-    """The calls of one forward pass, with the network's own layers.
+def arguments(network: nn.Module) -> Arguments:
+    """What forward takes: tensors where there is no default, else the first argument.
 
     Raises:
-        ConversionError: torch.fx cannot trace it, or it takes not one input.
+        ConversionError: it takes nothing.
     """
-    tracer = _Tracer()
+    _, *inputs = inspect.signature(type(network).forward).parameters.values()
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [p for p in inputs if p.kind not in several]
+    required = [p.name for p in named if p.default is p.empty] or [p.name for p in named[:1]]
+    if not required:
+        reason = "forward takes no input by name; give it an argument for each tensor that it reads"
+        raise ConversionError([Problem("", "forward", "", reason)])
+    return Arguments(tuple(required), tuple(p.name for p in named if p.name not in required))
+
+
+def call(function: Callable[..., Any], inputs: Mapping[str, Any]) -> Any:
+    """A call with arguments by their names, though some may be taken by position only."""
+    kinds = {name: p.kind for name, p in inspect.signature(function).parameters.items()}
+    first = [n for n in inputs if kinds.get(n) is inspect.Parameter.POSITIONAL_ONLY]
+    others = {name: value for name, value in inputs.items() if name not in first}
+    return function(*(inputs[name] for name in first), **others)
+
+
+def trace(network: nn.Module, inputs: Sequence[str]) -> fx.GraphModule:
+    """The calls of one forward pass on inputs of these names, with the network's own layers.
+
+    Raises:
+        ConversionError: torch.fx cannot trace it.
+    """
+    tracer = _Tracer(inputs)
     try:
         graph = tracer.trace(network)
     except _FAILURES as error:
@@ -135,10 +156,6 @@ def trace(network: nn.Module) -> fx.GraphModule:
         frames = traceback.extract_tb(error.__traceback__)
         line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
         raise ConversionError([Problem("", type(network).__name__, line, reason)]) from error
-    inputs = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        reason = f"one input is wanted, forward takes {', '.join(inputs) or 'none'}"
-        raise ConversionError([Problem("", "forward", "", reason)])
     traced = fx.GraphModule(tracer.root, graph, type(network).__name__)
     for node in graph.nodes:
         node.meta["path"] = _path(node)

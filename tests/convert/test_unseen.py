@@ -67,21 +67,6 @@ def test_flow_that_depends_on_values(body: Any) -> None:
     assert problem.line.startswith(__file__)
 
 
-def test_two_inputs_and_none() -> None:
-    class Two(nn.Module):
-        def forward(self, x: Tensor, other: Tensor) -> Tensor:
-            return F.relu(x + other)
-
-    class Without(nn.Module):
-        def forward(self) -> Tensor:
-            return F.relu(torch.zeros(1, 2))
-
-    (problem,) = refusal(Two())
-    assert problem.reason == "one input is wanted, forward takes x, other"
-    (problem,) = refusal(Without())
-    assert problem.reason == "one input is wanted, forward takes none"
-
-
 def test_images_of_a_wrong_shape() -> None:
     """The call that fails on them is named."""
     (problem,) = refusal(Net(lambda s, x: s.head(F.relu(s.c1(x)))), images(4, 3, 8, 8))
