@@ -26,7 +26,7 @@ from spikeconv.convert.normalise import normalise
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
 from spikeconv.convert.trace import arguments, call, frozen, trace
-from spikeconv.convert.understand import understand
+from spikeconv.convert.understand import Analog, check_analog, understand
 from spikeconv.neuron import IFNode
 
 Network = TypeVar("Network", bound=SpikingNetwork)
@@ -46,6 +46,7 @@ def convert(
     signed: bool = False,
     *,
     percentile: float = 99.9,
+    analog: Analog = False,
     progress: bool = True,
 ) -> SpikingNetwork:
     """Turn a trained ReLU network into a spiking network that does the same in T time-steps.
@@ -72,6 +73,10 @@ def convert(
         v_init: ``"half"`` of theta (OPI), ``"zero"``, or a number in units of theta.
         signed: neurons that also fire -1, which undoes spikes fired too early.
         percentile: percent, for ``threshold="percentile"``, above 0, at most 100.
+        analog: operations without a spiking form, such as softmax or SiLU, that are kept as they
+            are, where no spikes pass through them: before the first neuron they are computed once,
+            after the last on the mean over time. True for all of them, or a collection of module
+            paths and operations as the error names them. `report()` says what was kept.
         progress: show a progress bar.
 
     Returns:
@@ -79,7 +84,8 @@ def convert(
 
     Raises:
         ConversionError: with everything in the network that cannot be converted.
-        ValueError: an unknown option; empty calibration data, or NaN or infinity in it.
+        ValueError: an unknown option, or name in analog; empty calibration data, or NaN or
+            infinity in it.
         TypeError: an argument of a wrong type.
 
     Source: Bu et al., "Optimized Potential Initialization for Low-latency Spiking Neural Networks",
@@ -103,6 +109,7 @@ def convert(
         v_init,
         signed,
         percentile=percentile,
+        analog=analog,
         progress=progress,
     )
 
@@ -118,6 +125,7 @@ def convert_as(
     signed: bool = False,
     *,
     percentile: float = 99.9,
+    analog: Analog = False,
     progress: bool = True,
 ) -> Network:
     """`convert`, to a given kind of spiking network."""
@@ -128,6 +136,7 @@ def convert_as(
     if not isinstance(signed, bool):
         raise TypeError(f"convert: signed must be True or False, got {signed!r}")
     check_options(threshold, granularity, percentile)
+    check_analog(analog)
     start = initial_potential(v_init)
 
     with torch.inference_mode(False), torch.no_grad():
@@ -137,7 +146,7 @@ def convert_as(
         example = two_images(batches.first[:1])
         problems = examine(traced, example)
         normalise(traced)
-        understand(traced, problems)
+        understand(traced, problems, analog)
         program, layers, weights = lower(traced)
         inputs = dict(zip(batches.names, copies(example), strict=True))
         _check_same(call(frozen_ann, inputs), run_analog(program, layers, weights, example))

@@ -56,6 +56,10 @@ class NaiveSimulation(nn.Module):
             potentials theta * spike, with a method ``reset()``.
         multi_step: call each neuron once with all time-steps ``[T, B, *]``, and each layer once on
             ``[T * B, *]``; otherwise run the whole network step by step on ``[B, *]``.
+
+    Raises:
+        ValueError: the network has an analog operation after its last neuron, which is defined on
+            the mean over time only.
     """
 
     def __init__(
@@ -65,6 +69,12 @@ class NaiveSimulation(nn.Module):
         multi_step: bool = False,
     ) -> None:
         super().__init__()
+        after = [s for s in network.program.phase(Phase.READOUT) if s.analog]
+        if after:
+            raise ValueError(
+                f"NaiveSimulation: network must be linear after its last neuron, got "
+                f"{after[0].analog} at {after[0].label}"
+            )
         self.network = network
         self.neurons = nn.ModuleDict(
             {name: make_neuron(node) for name, node in network.populations().items()}

@@ -15,7 +15,7 @@ from spikeconv.convert.analog import Observer, run_analog
 from spikeconv.convert.given import given, nan_where_bad
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Program, map_tensors
-from spikeconv.convert.report import Report, layer_report
+from spikeconv.convert.report import KeptAnalog, Report, layer_report
 from spikeconv.convert.simulation import Simulation
 from spikeconv.neuron import IFNode
 
@@ -206,7 +206,14 @@ class SpikingNetwork(nn.Module):
             )
             for step in self.program.neurons()
         ]
-        return Report(tuple(rows), self.T, len(x), self._report.settings)
+        return Report(tuple(rows), self.T, len(x), self._report.settings, self._kept_analog())
+
+    def _kept_analog(self) -> tuple[KeptAnalog, ...]:
+        return tuple(
+            KeptAnalog(step.analog, step.label, step.phase.value)
+            for step in self.program.steps
+            if step.analog
+        )
 
     def populations(self) -> Mapping[str, IFNode]:
         """`neurons`, as what they are."""

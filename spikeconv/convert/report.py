@@ -9,6 +9,11 @@ from torch import Tensor
 
 from spikeconv.neuron import IFNode
 
+_WHEN = {
+    "static": "before the first neuron, computed once",
+    "readout": "after the last neuron, on the mean over time",
+}
+
 
 @dataclass(frozen=True)
 class LayerReport:
@@ -38,13 +43,29 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class KeptAnalog:
+    """An operation without a spiking form that was kept as it is, on request.
+
+    Attributes:
+        operation: as a user would write it.
+        layer: where it stands in the network that was converted.
+        phase: ``"static"``, computed once per image, or ``"readout"``, on the mean over time.
+    """
+
+    operation: str
+    layer: str
+    phase: str
+
+
+@dataclass(frozen=True)
 class Report:
-    """All neuron layers of a network, in order, and what they were measured on."""
+    """All neuron layers of a network, in order, what they were measured on, and what is analog."""
 
     rows: tuple[LayerReport, ...]
     T: int
     images: int
     settings: dict[str, Any]
+    analog: tuple[KeptAnalog, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
@@ -71,6 +92,10 @@ class Report:
         dead = sum(row.dead_channels for row in self.rows)
         channels = "1 channel was" if dead == 1 else f"{dead} channels were"
         notes = [f"{channels} never active in calibration"] if dead else []
+        notes += [
+            f"kept analog: {kept.operation} at {kept.layer}, {_WHEN[kept.phase]}"
+            for kept in self.analog
+        ]
         return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])
 
 
