@@ -223,4 +223,5 @@ def one_reader_each(traced: fx.GraphModule) -> None:
         for user in list(node.users)[1:]:
             with traced.graph.inserting_before(node):
                 copy = traced.graph.node_copy(node)
+                copy.meta["copy_of"] = node
             user.replace_input_with(node, copy)

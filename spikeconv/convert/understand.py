@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.phases import kind_of, phases_of
@@ -58,6 +58,7 @@ def understand(
     spikes = any(kind_of(node, modules)[0] == "neuron" for node in traced.graph.nodes)
     problems = list(found)
     known: set[str] = set()
+    told: dict[fx.Node, set[bool]] = {}
     for node in traced.graph.nodes:
         refused = refusal(node, modules, phases)
         if refused is None:
@@ -66,9 +67,16 @@ def understand(
         asked = analog if isinstance(analog, bool) else bool({at.path, at.operation} & {*analog})
         known |= {at.path, at.operation}
         place = _PLACES.get(phases[node]) if refused.keepable else None
-        if asked and place is not None:
-            node.meta["analog"] = at.operation
-            _write_out_of_place(traced, node, modules)
+        keeps = asked and place is not None
+        # A call that was copied for each of its readers is one thing to a user.
+        before = told.setdefault(node.meta.get("copy_of", node), set())
+        again = keeps in before
+        before.add(keeps)
+        if keeps:
+            node.meta["analog"] = "" if again else at.operation
+            _write_out_of_place(traced, node)
+            continue
+        if again:
             continue
         if refused.keepable and asked:
             at = replace(at, reason=at.reason + _BETWEEN)
@@ -94,9 +102,7 @@ def _request(at: Problem) -> str:
     return repr([at.path if is_layer else at.operation])
 
 
-def _write_out_of_place(
-    traced: fx.GraphModule, node: fx.Node, modules: dict[str, nn.Module]
-) -> None:
+def _write_out_of_place(traced: fx.GraphModule, node: fx.Node) -> None:
     """Let a call that is kept write into a copy: what it read may be the caller's image."""
     for operand in set(node.all_input_nodes) & set(node.meta.get("overwrites", ())):
         with traced.graph.inserting_before(node):

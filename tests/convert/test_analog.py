@@ -207,7 +207,7 @@ def test_multihead_attention(analog: Any) -> None:
         return s.fc(s.attend(tokens, tokens, tokens)[0].mean(1))
 
     net, x = Net(head, attend=attend), images(16)
-    with pytest.raises(ConversionError, match=r"attend: MultiheadAttention .* attention multiplies"):
+    with pytest.raises(ConversionError, match=r"attend: MultiheadAttention .* attention mult"):
         converted(net, x)
     snn = converted(net, x, analog=analog)
     with torch.no_grad():
