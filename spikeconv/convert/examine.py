@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch.nn import Parameter
 
 from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.program import tensors
 from spikeconv.convert.trace import problem
 
 _OVERLAPS = (
@@ -135,15 +135,6 @@ def _note_overwriting(traced: fx.GraphModule, run: _Recorder) -> list[Problem]:
         if any(order[user] > order[writer] for node in others for user in node.users):
             problems.append(problem(writer, modules, _OVERLAPS))
     return problems
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and dicts, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from tensors(item)
 
 
 def _versions(value: Any) -> list[int]:

@@ -69,7 +69,9 @@ def lower(
                 analog=node.meta.get("analog", ""),
             )
         )
-    return Program(tuple(steps), output, tuple(inputs), widest), layers, constants
+    fixed = bool(graph_module.meta.get("fixed_size"))
+    program = Program(tuple(steps), output, tuple(inputs), widest, fixed)
+    return program, layers, constants
 
 
 def _free_name(name: str) -> str:

@@ -85,6 +85,7 @@ class Program:
         output: nested tuples, lists and dicts of `Ref`s.
         inputs: what the network is called with, in that order.
         widest: values in the largest tensor between two steps, for one such input.
+        fixed_size: the program holds for images of the inputs' shapes only.
         boundary: names of the temporal values that the readout reads as means over time.
         inner: names of the temporal values that other temporal steps read.
         last_reads: for each step, the values that neither a later one nor the output reads.
@@ -95,6 +96,7 @@ class Program:
     output: Any
     inputs: tuple[Input, ...]
     widest: int
+    fixed_size: bool = False
     boundary: frozenset[str] = field(init=False)
     inner: frozenset[str] = field(init=False)
     last_reads: dict[str, tuple[str, ...]] = field(init=False)
@@ -120,9 +122,22 @@ class Program:
         return self.inputs[0].shape
 
     def bind(self, batch: Batch) -> dict[str, Any]:
-        """The values that a run begins with: the inputs by their names."""
-        pairs = zip(self.inputs, tensors_of(batch), strict=True)
-        return {given.name: tensor for given, tensor in pairs}
+        """The values that a run begins with: the inputs by their names.
+
+        Raises:
+            ValueError: images of another size than the one that the network was traced for.
+        """
+        values: dict[str, Any] = {}
+        for item, tensor in zip(self.inputs, tensors_of(batch), strict=True):
+            if self.fixed_size and tensor.shape[1:] != item.shape:
+                raise ValueError(
+                    f"SpikingNetwork: {item.argument} must be of shape "
+                    f"[{', '.join(['B', *map(str, item.shape)])}], got {list(tensor.shape)}; the "
+                    "network's forward depends on the size of its input, so it was converted for "
+                    "this one only; convert it once more with images of the other size"
+                )
+            values[item.name] = tensor
+        return values
 
     def phase(self, phase: Phase) -> Iterator[Step]:
         """The steps of one phase, in order."""
@@ -172,6 +187,15 @@ def fill(value: Any, read: Callable[[str], Any]) -> Any:
     if isinstance(value, slice):
         return slice(*(fill(v, read) for v in (value.start, value.stop, value.step)))
     return value
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists and dicts, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from tensors(item)
 
 
 def map_tensors(function: Callable[..., Tensor], *outputs: Any) -> Any:

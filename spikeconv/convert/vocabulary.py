@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from spikeconv.convert.trace import called, computes_as
+from spikeconv.convert.trace import called
+from spikeconv.convert.tracer import computes_as
 
 # Layers that do nothing at inference.
 DROPPED_MODULES = (
