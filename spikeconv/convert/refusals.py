@@ -29,7 +29,7 @@ _UNKNOWN = (
 _REPLACE = "replace it by ReLU and train again, or take it off the network's end"
 _ATTENTION = "attention multiplies values that all depend on the input, behind a softmax"
 _NORM = "it divides by a statistic of its input, which batch norm does not do at inference"
-_LARGEST = "take a max pool, such as nn.AdaptiveMaxPool2d, which has one"
+_LARGEST = "take amax, or max without its indices, over dimensions of an image, which have one"
 _POOL = "take a max or an average pool, which have one"
 
 _PRODUCT = (
