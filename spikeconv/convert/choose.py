@@ -10,10 +10,9 @@ from typing import Any
 from tqdm import tqdm
 
 from spikeconv.calibrate.method import Method
-from spikeconv.convert.examine import tensors
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.populate import Populations
-from spikeconv.convert.program import Program
+from spikeconv.convert.program import Program, tensors
 from spikeconv.convert.report import Tried
 
 # What is tried, the simplest first.
@@ -95,8 +94,16 @@ def choose(
 
 
 def relative_error(given: Any, wanted: Any) -> float:
-    """||given - wanted|| / ||wanted|| over all tensors of two outputs of one structure."""
-    pairs = [(a.double(), b.double()) for a, b in zip(tensors(given), tensors(wanted), strict=True)]
+    """||given - wanted|| / ||wanted|| over all tensors of two outputs of one structure.
+
+    Integers, such as a class, have no distance and do not count.
+
+    >>> logits, classes = torch.tensor([[3.0, 4.0]]), torch.tensor([1])
+    >>> relative_error({"logits": logits + 1, "class": 1 - classes}, (logits, classes))
+    0.282842712474619
+    """
+    both = zip(tensors(given), tensors(wanted), strict=True)
+    pairs = [(a.double(), b.double()) for a, b in both if b.is_floating_point()]
     distance = sum(float((a - b).square().sum()) for a, b in pairs)
     size = sum(float(b.square().sum()) for _, b in pairs)
     return math.sqrt(distance / size) if size else float(distance > 0)

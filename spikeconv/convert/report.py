@@ -10,6 +10,11 @@ from torch import Tensor
 from spikeconv.convert.monitor import Monitor
 from spikeconv.neuron import IFNode
 
+_WHEN = {
+    "static": "before the first neuron, computed once",
+    "readout": "after the last neuron, on the mean over time",
+}
+
 
 @dataclass(frozen=True)
 class LayerReport:
@@ -53,10 +58,26 @@ class Tried:
 
 
 @dataclass(frozen=True)
+class KeptAnalog:
+    """An operation without a spiking form that was kept as it is, on request.
+
+    Attributes:
+        operation: as a user would write it.
+        layer: where it stands in the network that was converted.
+        phase: ``"static"``, computed once per image, or ``"readout"``, on the mean over time.
+    """
+
+    operation: str
+    layer: str
+    phase: str
+
+
+@dataclass(frozen=True)
 class Report:
     """All neuron layers of a network, in order, and what they were measured on.
 
-    `tried` are the combinations that ``method="best"`` compared, the one that was kept first.
+    `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
+    `analog` is what was kept without a spiking form.
     """
 
     rows: tuple[LayerReport, ...]
@@ -64,6 +85,7 @@ class Report:
     images: int
     settings: dict[str, Any]
     tried: tuple[Tried, ...] = ()
+    analog: tuple[KeptAnalog, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
@@ -90,6 +112,10 @@ class Report:
         dead = sum(row.dead_channels for row in self.rows)
         channels = "1 channel was" if dead == 1 else f"{dead} channels were"
         notes = [f"{channels} never active in calibration"] if dead else []
+        notes += [
+            f"kept analog: {kept.operation} at {kept.layer}, {_WHEN[kept.phase]}"
+            for kept in self.analog
+        ]
         if self.tried:
             notes += ["", "error of the outputs on held-out calibration images, the first was kept"]
             notes += [f"{one.error:.3f}  {one.method}" for one in self.tried]

@@ -8,6 +8,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from spikeconv.calibrate.correct import CORRECTIONS, WEIGHTS
+from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.sample import LayerSample
 from spikeconv.calibrate.weights import Refittable, missing_current, refit
 from spikeconv.convert.analog import run_analog
@@ -34,7 +35,7 @@ def tune(
     layers: Mapping[str, nn.Module],
     populations: Populations,
     weights: Mapping[str, Tensor],
-    x: Tensor,
+    x: Batch,
     T: int,
     corrections: Sequence[str],
 ) -> Populations:
@@ -45,7 +46,7 @@ def tune(
         layers: its layers by name.
         populations: as thresholds and initial potentials left them; not changed.
         weights: what functions read, by name.
-        x: calibration images ``[B, *]``; of many the first few are used.
+        x: calibration images; of many the first few are used.
         T: time-steps that are read out.
         corrections: names from `CORRECTION_NAMES`, in their order.
     """
@@ -70,7 +71,7 @@ class _Tuning(Simulation):
         layers: Mapping[str, nn.Module],
         populations: Populations,
         weights: Mapping[str, Tensor],
-        x: Tensor,
+        x: Batch,
         corrections: Sequence[str],
     ) -> None:
         self.populations = dict(populations.neurons)
