@@ -25,6 +25,7 @@ struct IfMultistepArguments {
   at::IntArrayRef x_strides;
   at::IntArrayRef threshold_strides;
   at::IntArrayRef v_init_strides;
+  int64_t bias_stride_t;
   at::IntArrayRef bias_strides;
   at::IntArrayRef count_strides;
   bool hard;
@@ -88,14 +89,16 @@ inline void check_apart(const IfMultistepArguments& a, const at::Tensor& input) 
 // An optional operand is checked where it is given; where it is not it has no strides.
 inline void check_optional(const IfMultistepArguments& a, const char* name,
                            const char* strides_name, const std::optional<at::Tensor>& tensor,
-                           at::IntArrayRef strides, at::ScalarType dtype) {
+                           at::IntArrayRef strides, at::ScalarType dtype, int64_t stride_t = 0) {
   if (tensor.has_value()) {
     check_tensor(a.op, name, *tensor, dtype, a.x.device());
-    check_reach(a.op, name, strides_name, *tensor, a.sizes, strides);
+    check_reach(a.op, name, strides_name, *tensor, a.sizes, strides, a.T, stride_t);
     check_apart(a, *tensor);
   } else {
     TORCH_CHECK(strides.empty(), a.op, ": ", strides_name, " must be [] without ", name, ", got ",
                 strides);
+    TORCH_CHECK(stride_t == 0, a.op, ": ", name, "_stride_t must be 0 without ", name, ", got ",
+                stride_t);
   }
 }
 
@@ -137,7 +140,7 @@ inline IfMultistepPlan check_if_multistep(const IfMultistepArguments& a) {
               a.threshold_strides);
   check_tensor(a.op, "v_init", a.v_init, at::kFloat, a.x.device());
   check_reach(a.op, "v_init", "v_init_strides", a.v_init, a.sizes, a.v_init_strides);
-  check_optional(a, "bias", "bias_strides", a.bias, a.bias_strides, at::kFloat);
+  check_optional(a, "bias", "bias_strides", a.bias, a.bias_strides, at::kFloat, a.bias_stride_t);
   check_optional(a, "count_init", "count_strides", a.count_init, a.count_strides, at::kInt);
 
   check_tensor(a.op, "emitted", a.emitted, emitted_type(a, plan.emit), a.x.device());
@@ -171,8 +174,8 @@ void from_torch(const at::Tensor& x, const at::Tensor& v_threshold, const at::Te
                 const at::Tensor& emitted, const std::optional<at::Tensor>& v, int64_t T,
                 at::IntArrayRef sizes, int64_t x_stride_t, at::IntArrayRef x_strides,
                 at::IntArrayRef threshold_strides, at::IntArrayRef v_init_strides,
-                at::IntArrayRef bias_strides, at::IntArrayRef count_strides, bool hard,
-                double v_reset, bool is_signed, std::string emit, std::string return_v) {
+                int64_t bias_stride_t, at::IntArrayRef bias_strides, at::IntArrayRef count_strides,
+                bool hard, double v_reset, bool is_signed, std::string emit, std::string return_v) {
   kRun({kOp,
         x,
         v_threshold,
@@ -187,6 +190,7 @@ void from_torch(const at::Tensor& x, const at::Tensor& v_threshold, const at::Te
         x_strides,
         threshold_strides,
         v_init_strides,
+        bias_stride_t,
         bias_strides,
         count_strides,
         hard,

@@ -30,11 +30,11 @@ namespace spikeconv {
 // variant without bias.
 constexpr float kNoBias = -0.0f;
 
-// What stays the same over the steps.
+// What stays the same over the steps, but for a bias that has time.
 template <class Real, class Mask>
 struct IfParameters {
   Real theta;    // the threshold
-  Real bias;     // added at every step, kNoBias where there is none
+  Real bias;     // added at this step, kNoBias where there is none
   Real v_reset;  // where a hard reset goes to
   Mask hard;     // all true: reset to v_reset. All false: subtract the threshold
 };

@@ -2,15 +2,16 @@
 // them.
 //
 // Neuron n of 0..N-1 has the row-major index n over `sizes`. Its operands lie at the dot product of
-// that index with their strides (in elements; x also x_stride_t a step), while the outputs are
-// dense: emitted [T, N], or [N] for words and counts, and v [N] or [T, N] hold neuron n at n.
+// that index with their strides (in elements; x also x_stride_t a step and the bias bias_stride_t),
+// while the outputs are dense: emitted [T, N], or [N] for words and counts, and v [N] or [T, N]
+// hold neuron n at n.
 #include <torch/library.h>
 
 #define SPIKECONV_IF_MULTISTEP                                                               \
   "(Tensor x, Tensor v_threshold, Tensor v_init, Tensor? bias, Tensor? count_init, "         \
   "Tensor(a!) emitted, Tensor(b!)? v, int T, int[] sizes, int x_stride_t, int[] x_strides, " \
-  "int[] threshold_strides, int[] v_init_strides, int[] bias_strides, int[] count_strides, " \
-  "bool hard, float v_reset, bool signed, str emit, str return_v) -> ()"
+  "int[] threshold_strides, int[] v_init_strides, int bias_stride_t, int[] bias_strides, "   \
+  "int[] count_strides, bool hard, float v_reset, bool signed, str emit, str return_v) -> ()"
 
 TORCH_LIBRARY_FRAGMENT(spikeconv, library) {
   library.def("_if_multistep_cpp" SPIKECONV_IF_MULTISTEP, {at::Tag::pt2_compliant_tag});

@@ -17,8 +17,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .address import load_parameter, offsets
 from .casts import round_to, to_float32
-from .launch import FLAT, launch_shape, varying_dims
+from .launch import launch_shape, varying_dims
 
 if not hasattr(tl, "tuple"):
     raise ImportError(f"spikeconv.kernels needs triton 3.3 or newer, got {triton.__version__}")
@@ -26,53 +27,8 @@ if not hasattr(tl, "tuple"):
 # Neuron dimensions an operand may have after merging; every one costs a division per neuron.
 MAX_RANK = 8
 
-# Kernels see globals only as constexpr.
-FLAT_DIMS = tl.constexpr(FLAT)
-
 # Up to here a neuron index fits unsigned 32 bits, also past N in the last program.
 NARROW_LIMIT = 2**31
-
-
-@triton.jit
-def _offsets(
-    n: tl.tensor,  # [BLOCK] int64, neuron indices
-    sizes: tl.tuple,
-    strides: tl.tuple,
-    RANK: tl.constexpr,
-    DIMS: tl.constexpr,
-    WIDE: tl.constexpr,
-) -> tl.tensor:
-    if DIMS == FLAT_DIMS:
-        return n
-    else:
-        # The digits of n in base `sizes`, last dimension first. Dividing in 64 bits costs several
-        # times as much as in 32, products with strides are always made in 64.
-        offsets = tl.zeros_like(n)
-        rest = n if WIDE else n.to(tl.uint32)
-        for d in tl.static_range(RANK - 1, -1, -1):
-            size = tl.cast(sizes[d], rest.dtype)
-            if (DIMS >> d) & 1:
-                digit = rest % size if d > 0 else rest
-                offsets += digit.to(tl.int64) * tl.cast(strides[d], tl.int64)
-            rest = rest // size
-        return offsets
-
-
-@triton.jit
-def _load_parameter(
-    ptr: tl.tensor,
-    n: tl.tensor,
-    mask: tl.tensor,
-    sizes: tl.tuple,
-    strides: tl.tuple,
-    RANK: tl.constexpr,
-    DIMS: tl.constexpr,
-    WIDE: tl.constexpr,
-) -> tl.tensor:
-    if DIMS == 0:
-        return tl.load(ptr)
-    else:
-        return tl.load(ptr + _offsets(n, sizes, strides, RANK, DIMS, WIDE), mask=mask)
 
 
 @triton.jit
@@ -129,7 +85,7 @@ def if_multistep_fwd_kernel(
     x_ptr: tl.tensor,  # time-step t of neuron n at t * x_stride_t + offset of n; any float
     theta_ptr: tl.tensor,  # float32
     v_init_ptr: tl.tensor,  # float32
-    bias_ptr: tl.tensor,  # float32, or None
+    bias_ptr: tl.tensor,  # float32, or None; time-steps lie bias_stride_t apart
     count_init_ptr: tl.tensor,  # int32, or None
     emitted_ptr: tl.tensor,  # [T, N]; words and count [N] int32
     v_ptr: tl.tensor,  # [N], [T, N] or None, float32
@@ -141,6 +97,7 @@ def if_multistep_fwd_kernel(
     x_strides: tl.tuple,
     theta_strides: tl.tuple,
     v_init_strides: tl.tuple,
+    bias_stride_t: tl.tensor,
     bias_strides: tl.tuple,
     count_init_strides: tl.tuple,
     RANK: tl.constexpr,
@@ -150,6 +107,7 @@ def if_multistep_fwd_kernel(
     BIAS_DIMS: tl.constexpr,
     COUNT_INIT_DIMS: tl.constexpr,
     STATIC: tl.constexpr,
+    BIAS_IN_TIME: tl.constexpr,
     HARD: tl.constexpr,
     SIGNED: tl.constexpr,
     EMIT: tl.constexpr,
@@ -160,19 +118,20 @@ def if_multistep_fwd_kernel(
 ) -> None:
     N = tl.cast(N, tl.int64)
     x_stride_t = tl.cast(x_stride_t, tl.int64)
+    bias_stride_t = tl.cast(bias_stride_t, tl.int64)
     v_reset = tl.cast(v_reset_bits, tl.int32).to(tl.float32, bitcast=True)
     n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     mask = n < N
 
-    theta = _load_parameter(theta_ptr, n, mask, sizes, theta_strides, RANK, THETA_DIMS, WIDE)
-    v = _load_parameter(v_init_ptr, n, mask, sizes, v_init_strides, RANK, V_INIT_DIMS, WIDE)
+    theta = load_parameter(theta_ptr, n, mask, sizes, theta_strides, RANK, THETA_DIMS, WIDE)
+    v = load_parameter(v_init_ptr, n, mask, sizes, v_init_strides, RANK, V_INIT_DIMS, WIDE)
     v = tl.broadcast_to(v, [BLOCK])
     bias = None
-    if bias_ptr is not None:
-        bias = _load_parameter(bias_ptr, n, mask, sizes, bias_strides, RANK, BIAS_DIMS, WIDE)
+    if bias_ptr is not None and not BIAS_IN_TIME:
+        bias = load_parameter(bias_ptr, n, mask, sizes, bias_strides, RANK, BIAS_DIMS, WIDE)
     start = tl.zeros([BLOCK], tl.int32)
     if count_init_ptr is not None:
-        start += _load_parameter(
+        start += load_parameter(
             count_init_ptr, n, mask, sizes, count_init_strides, RANK, COUNT_INIT_DIMS, WIDE
         )
     tally = start
@@ -183,23 +142,29 @@ def if_multistep_fwd_kernel(
 
     # The inputs of a few steps are fetched before the first of those steps stores anything: as far
     # as the compiler knows outputs may overlap the input, and it moves no load across a store.
-    x_ptrs = x_ptr + _offsets(n, sizes, x_strides, RANK, X_DIMS, WIDE)
+    x_ptrs = x_ptr + offsets(n, sizes, x_strides, RANK, X_DIMS, WIDE)
     if STATIC:
         x = tl.load(x_ptrs, mask=mask)
     first = 0
     while first < T:  # not range(): Triton's interpreter cannot make one of T under numpy 2.4
         xs: tl.tuple = ()
+        biases: tl.tuple = ()
         for i in tl.static_range(STEPS):
             if STATIC:
                 xs += (x,)
             else:
                 row = tl.cast(first + i, tl.int64) * x_stride_t
                 xs += (tl.load(x_ptrs + row, mask=mask & (first + i < T)),)
+            if BIAS_IN_TIME:
+                row = tl.cast(tl.minimum(first + i, T - 1), tl.int64) * bias_stride_t
+                at = bias_ptr + row
+                biases += (load_parameter(at, n, mask, sizes, bias_strides, RANK, BIAS_DIMS, WIDE),)
         for i in tl.static_range(STEPS):
             t = first + i
             if t < T:
+                b = biases[i] if BIAS_IN_TIME else bias
                 v, tally = _step(
-                    xs[i], t, v, tally, theta, bias, v_reset, plus, minus, emitted_ptr, v_ptr,
+                    xs[i], t, v, tally, theta, b, v_reset, plus, minus, emitted_ptr, v_ptr,
                     n, mask, N, HARD, SIGNED, EMIT, RETURN_V,
                 )  # fmt: skip
         first += STEPS
@@ -225,6 +190,7 @@ def if_multistep_fwd(
     x_strides: Sequence[int],
     threshold_strides: Sequence[int],
     v_init_strides: Sequence[int],
+    bias_stride_t: int,
     bias_strides: Sequence[int],
     count_strides: Sequence[int],
     hard: bool,
@@ -277,8 +243,10 @@ def if_multistep_fwd(
             N=N,
             v_reset_bits=unpack("i", pack("f", v_reset))[0],
             x_stride_t=x_stride_t,
+            bias_stride_t=bias_stride_t,
             RANK=len(addressing["sizes"]),
             STATIC=x_stride_t == 0,
+            BIAS_IN_TIME=bias_stride_t != 0,
             HARD=hard,
             SIGNED=signed,
             EMIT=emit,

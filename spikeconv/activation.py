@@ -103,3 +103,8 @@ def make_activation(kind: str, levels: int = 4) -> nn.Module:
     if kind == "qcfs":
         return QCFS(levels)
     raise ValueError(f"make_activation: kind must be 'relu', 'clip' or 'qcfs', got {kind!r}")
+
+
+def describe(kind: str, levels: int) -> str:
+    """The activation as it stands in the description of a network; nothing for ReLU."""
+    return {"relu": "", "qcfs": f", qcfs with {levels} levels"}.get(kind, f", {kind}")

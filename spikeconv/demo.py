@@ -19,7 +19,7 @@ from spikeconv.metrics import correct
 from spikeconv.models import ResNet, build_model
 from spikeconv.output import check_output
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
-from spikeconv.train import train_classifier
+from spikeconv.train import Recipe, Trainer
 
 STEPS = (1, 2, 4, 8, 16, 32)
 V_INITS = {"v_init = 0": "zero", "v_init = theta/2": "half"}
@@ -78,10 +78,10 @@ def train(data: Dataset, epochs: int, seed: int) -> tuple[ResNet, float]:
     count = sum(p.numel() for p in ann.parameters())
     print(f"   {ann.config}, {count:,} parameters")
     start = perf_counter()
-    images = data.train.read(torch.arange(len(data.train)))
-    train_classifier(ann, images, data.train.labels, epochs=epochs, seed=seed)
+    recipe = Recipe(epochs=epochs, batch=64, schedule="onecycle", augment=(), holdout=0, seed=seed)
+    Trainer(ann, data.train, recipe, None).run(say=lambda line: None)
     print(
-        f"   trained for {epochs} epochs on {len(images):,} handwritten digits of 8 x 8 pixels "
+        f"   trained for {epochs} epochs on {len(data.train):,} handwritten digits of 8 x 8 pixels "
         f"in {perf_counter() - start:.1f} s"
     )
     with torch.inference_mode():

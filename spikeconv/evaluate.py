@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sized
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
@@ -13,8 +13,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from spikeconv.convert import SpikingNetwork
+from spikeconv.convert.timing import Timing
+from spikeconv.early_exit import CONFIDENCES, ExitCounter, ExitCurve
 from spikeconv.environment import machine, versions
 from spikeconv.metrics import correct, steps_to_show
+
+_EVERY_STEP = Timing()
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,14 @@ class Evaluation:
 
     Args:
         ann: accuracy of the ANN, 0 to 1.
-        snn: accuracy of the spiking network after step 1, ..., T.
+        snn: accuracy of the spiking network after step 1, ..., T, counting all steps.
         images: images that both were measured on.
         firing_rate: spikes per neuron and step, over all layers.
         firing_rates: the same for each layer.
         ann_seconds: time in the ANN's forward passes.
         snn_seconds: time in the spiking network's, counting of spikes included.
+        timing: steps before the readout, and what they were for.
+        early_exit: accuracy against mean steps where an image is answered once it is sure.
     """
 
     ann: float
@@ -38,6 +44,8 @@ class Evaluation:
     firing_rates: dict[str, float]
     ann_seconds: float
     snn_seconds: float
+    timing: Timing = _EVERY_STEP
+    early_exit: ExitCurve | None = None
 
     @property
     def T(self) -> int:
@@ -51,6 +59,8 @@ class Evaluation:
             "snn": self.snn,
             "images": self.images,
             "T": self.T,
+            "timing": {**asdict(self.timing), "before_readout": self.timing.before},
+            "early_exit": None if self.early_exit is None else asdict(self.early_exit),
             "firing_rate": self.firing_rate,
             "firing_rates": self.firing_rates,
             "seconds": {"ann": self.ann_seconds, "snn": self.snn_seconds},
@@ -61,7 +71,15 @@ class Evaluation:
     def __str__(self) -> str:
         lines = [f"{'':>8}  accuracy", f"{'ANN':>8}  {self.ann:8.2%}"]
         every = range(1, self.T + 1) if self.T <= 64 else steps_to_show(self.T)
-        lines += [f"{f'T = {T}':>8}  {self.snn[T - 1]:8.2%}" for T in every]
+        before = self.timing.before
+        lines += [
+            f"{f'T = {T}':>8}  {self.snn[T - 1]:8.2%}{'  before the readout' * (before >= T)}"
+            for T in every
+        ]
+        if before:
+            lines += ["", f"{before} of all steps are spent before the readout: {self.timing}"]
+        if self.early_exit is not None:
+            lines += ["", "early exit, once the answer is sure by", str(self.early_exit)]
         lines += ["", f"firing rate {self.firing_rate:.2%} of neurons at each step, by layer"]
         lines += [f"{rate:8.2%}  {layer}" for layer, rate in self.firing_rates.items()]
         lines += [
@@ -80,18 +98,23 @@ def evaluate(
     loader: Iterable[tuple[Tensor, Tensor]],
     T: int | None = None,
     *,
+    confidences: Sequence[float] = CONFIDENCES,
     progress: bool = True,
 ) -> Evaluation:
     """Measure an ANN and a spiking network on the same images.
 
-    The accuracy after step t is that of the mean logits of steps 1..t, so one run of T steps gives
-    all of them; it equals a run of t steps, because no neuron sees the future.
+    The accuracy after step t is that of the mean logits of the steps read so far, so one run of T
+    steps gives all of them; it equals a run of t steps, because no neuron sees the future. With
+    COS that holds from t = 2 * cos on: a shorter run has fewer steps to look at, so what stands
+    between cos and 2 * cos is better than runs of so many steps. Before the readout it is what the
+    network would answer then, as ``readout="all"`` says it.
 
     Args:
         ann: maps ``[B, *]`` to logits ``[B, classes]``; run in eval mode, its mode is restored.
         snn: what `spikeconv.convert` made of it, on the same device.
         loader: pairs of images ``[B, *]`` and int64 labels ``[B]``; moved to the network's device.
         T: time-steps, 1 or more; None for ``snn.T``.
+        confidences: points of the early-exit curve, each above 0, at most 1.
         progress: show a progress bar.
 
     Returns:
@@ -116,6 +139,7 @@ def evaluate(
     ann_correct = torch.zeros((), dtype=torch.int64)
     snn_correct = torch.zeros(T, dtype=torch.int64)
     ann_seconds = snn_seconds = 0.0
+    exits = ExitCounter(confidences)
     images = 0
     was_training = ann.training
     ann.eval()
@@ -144,6 +168,7 @@ def evaluate(
                 snn_seconds += end - middle
                 ann_correct += correct(logits, labels).cpu()
                 snn_correct += correct(every_step, labels).cpu()
+                exits.add(every_step, labels)
                 images += len(labels)
                 bar.set_postfix_str(
                     f"ANN {ann_correct.item() / images:.2%}, "
@@ -162,6 +187,8 @@ def evaluate(
         firing_rates=monitor.firing_rates(),
         ann_seconds=ann_seconds,
         snn_seconds=snn_seconds,
+        timing=snn.timing,
+        early_exit=exits.curve(),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +35,43 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
     return path
 
 
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give the name of a file to write, which takes the place of ``path`` once it is whole.
+
+    Whatever happens meanwhile, a reader finds the old file or the new one. A block that raises
+    leaves the old one.
+
+    Raises:
+        ValueError, FileNotFoundError: as `check_output`.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "answer.txt")) as partial:
+        ...         _ = partial.write_text("42")
+        ...     os.listdir(folder)
+        ['answer.txt']
+    """
+    path = check_output(path)
+    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(name)
+        with open(name, "rb") as stream:
+            os.fsync(stream.fileno())  # the rename must not reach the disk before the content
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write ``content`` as JSON, so that a reader finds the old file or the whole new one.
 
     Raises:
         ValueError: as `check_output`, or ``content`` holds NaN or infinity, which JSON has not.
     """
-    path = check_output(path)
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as stream:
-            stream.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with replacing(path) as partial:
+        partial.write_text(text)

@@ -50,13 +50,13 @@ def assert_same(actual: Tensor | None, expected: Tensor | None, what: str = "") 
 
 
 def _neuron(
-    currents: Any, theta: Any, v: Any, bias: Any, net: int, hard: bool, v_reset: Any, signed: bool
+    currents: Any, theta: Any, v: Any, biases: Any, net: int, hard: bool, v_reset: Any, signed: bool
 ) -> Iterator[tuple[int, Any]]:
     """One neuron's life, a scalar at a time: (spike, potential after it) of each step."""
-    for current in currents:
+    for t, current in enumerate(currents):
         v = v + current
-        if bias is not None:
-            v = v + bias
+        if biases is not None:
+            v = v + biases[t]
         spike = 0
         if v >= theta:
             spike = 1
@@ -97,7 +97,11 @@ def oracle(
         return np.broadcast_to(wide.astype(dtype), shape)
 
     theta, potential = per_neuron(v_threshold), per_neuron(v_init)
-    current_bias = None if bias is None else per_neuron(bias)
+    biases = None  # [T, *], also where the bias has no time
+    if bias is not None:
+        timed = isinstance(bias, Tensor) and bias.dim() == currents.ndim
+        rows = bias if timed else torch.as_tensor(bias).unsqueeze(0)
+        biases = np.broadcast_to(np.stack([per_neuron(row) for row in rows]), currents.shape)
     net = per_neuron(0 if count_init is None else count_init, np.int64)
     spikes = np.zeros(currents.shape, np.int8)
     trace = np.zeros(currents.shape, kind)
@@ -107,7 +111,7 @@ def oracle(
                 currents[(slice(None), *n)],
                 theta[n],
                 potential[n],
-                None if current_bias is None else current_bias[n],
+                None if biases is None else biases[(slice(None), *n)],
                 int(net[n]),
                 reset == "hard",
                 kind(v_reset),

@@ -28,7 +28,7 @@ LAYERS = (
     ),
     ("spikeconv.convert",),
     ("spikeconv.calibrate",),
-    ("spikeconv.activation", "spikeconv.neuron"),
+    ("spikeconv.activation", "spikeconv.early_exit", "spikeconv.neuron"),
     ("spikeconv.ops",),
     ("spikeconv.kernels",),
     ("spikeconv.output",),

@@ -33,13 +33,19 @@ bool is_streaming(const void* data, int64_t row_bytes, int64_t rows) {
          reinterpret_cast<uintptr_t>(data) % kLineBytes == 0;
 }
 
+IfStep step_of(const IfMultistepArguments& a) {
+  if (a.bias_stride_t != 0) {
+    return IfStep::kTimed;
+  }
+  return a.hard || a.bias.has_value() ? IfStep::kFull : IfStep::kPlain;
+}
+
 Run prepare(const IfMultistepArguments& a, const IfMultistepPlan& plan) {
   Run run{};
   run.plan = plan;
   const int64_t share = (plan.neurons + at::get_num_threads() - 1) / at::get_num_threads();
   run.block = std::min(kBlock, (share + kLineBytes - 1) / kLineBytes * kLineBytes);
-  const bool plain = !a.hard && !a.bias.has_value();
-  run.advance = if_advance({plan.dtype, plan.emit, a.is_signed, plan.trace, plain});
+  run.advance = if_advance({plan.dtype, plan.emit, a.is_signed, plan.trace, step_of(a)});
   run.emitted = static_cast<char*>(a.emitted.mutable_data_ptr());
   run.emitted_bytes = a.emitted.element_size();
   run.stream_emitted =

@@ -26,7 +26,8 @@ struct IfBlock {
   const void* x;  // [steps, neurons] in its dtype
   int64_t x_stride;
   IfInput<float> theta;
-  IfInput<float> bias;
+  IfInput<float> bias;          // of the first of these steps
+  int64_t bias_stride;          // with IfStep::kTimed only; otherwise all have the first one's
   IfInput<float> v_before;      // before the first of these steps
   IfInput<int32_t> net_before;  // likewise; signed neurons only
   IfInput<uint32_t> amplitude;  // the stored pattern of a positive spike
@@ -47,13 +48,20 @@ struct IfBlock {
 
 using IfAdvance = void (*)(const IfBlock& block);
 
+// What a step adds and resets to.
+enum class IfStep {
+  kPlain,  // no bias, soft reset
+  kFull,   // the same bias at every step
+  kTimed,  // a bias of its own for every step
+};
+
 // What a kernel is compiled for, beside the instruction set.
 struct IfVariant {
   Dtype dtype;
   Emit emit;  // kPsp is kSpikes here: the two differ in the amplitude only
   bool is_signed;
   bool trace;
-  bool plain;  // soft reset and no bias
+  IfStep step;
 };
 
 namespace baseline {

@@ -76,12 +76,13 @@ SPIKECONV_INLINE void write_spikes(void* emitted, int64_t offset, typename L::Wo
 }
 
 // Runs kTile vectors of neurons, from neuron i of the block on, through all steps of the block.
-template <class L, int kTile, Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace, bool kPlain>
+template <class L, int kTile, Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace, IfStep kStep>
 SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   using Real = typename L::Real;
   using Mask = typename L::Mask;
   using Int = typename L::Int;
   using Word = typename L::Word;
+  constexpr bool kPlain = kStep == IfStep::kPlain;
   constexpr bool kSummed = kEmit == Emit::kWords || kEmit == Emit::kCount;
   const Int zero = Int{};
   IfParameters<Real, Mask> parameters[kTile];
@@ -108,6 +109,10 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
       const int64_t x_at = t * block.x_stride + at;
       prefetch_x<L, kDtype>(block.x, x_at, k);
       const Real x = load_x<L, kDtype>(block.x, x_at);
+      if constexpr (kStep == IfStep::kTimed) {
+        parameters[k].bias =
+            load<Real>(block.bias.data + t * block.bias_stride + at * block.bias.step);
+      }
       const IfSpike<Mask> s = if_step<kSigned>(parameters[k], x, state[k]);
       if constexpr (kEmit == Emit::kWords) {
         summed[k] = s.plus ? summed[k] | static_cast<int32_t>(bit) : summed[k];
@@ -135,15 +140,15 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   }
 }
 
-template <Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace, bool kPlain>
+template <Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace, IfStep kStep>
 void advance(const IfBlock& given) {
   const IfBlock block = given;  // a copy that no store can alias stays in registers
   int64_t i = 0;
   for (; i + kVectors * Many::kCount <= block.neurons; i += kVectors * Many::kCount) {
-    advance_tile<Many, kVectors, kDtype, kEmit, kSigned, kTrace, kPlain>(block, i);
+    advance_tile<Many, kVectors, kDtype, kEmit, kSigned, kTrace, kStep>(block, i);
   }
   for (; i < block.neurons; ++i) {
-    advance_tile<One, 1, kDtype, kEmit, kSigned, kTrace, kPlain>(block, i);
+    advance_tile<One, 1, kDtype, kEmit, kSigned, kTrace, kStep>(block, i);
   }
 #if defined(__x86_64__)
   if (block.stream_emitted || block.stream_trace) {
@@ -152,24 +157,32 @@ void advance(const IfBlock& given) {
 #endif
 }
 
-template <Dtype kDtype, Emit kEmit, bool kSigned>
-IfAdvance choose(bool trace, bool plain) {
-  if (trace) {
-    return plain ? advance<kDtype, kEmit, kSigned, true, true>
-                 : advance<kDtype, kEmit, kSigned, true, false>;
+template <Dtype kDtype, Emit kEmit, bool kSigned, bool kTrace>
+IfAdvance choose(IfStep step) {
+  switch (step) {
+    case IfStep::kPlain:
+      return advance<kDtype, kEmit, kSigned, kTrace, IfStep::kPlain>;
+    case IfStep::kTimed:
+      return advance<kDtype, kEmit, kSigned, kTrace, IfStep::kTimed>;
+    default:
+      return advance<kDtype, kEmit, kSigned, kTrace, IfStep::kFull>;
   }
-  return plain ? advance<kDtype, kEmit, kSigned, false, true>
-               : advance<kDtype, kEmit, kSigned, false, false>;
+}
+
+template <Dtype kDtype, Emit kEmit, bool kSigned>
+IfAdvance choose(bool trace, IfStep step) {
+  return trace ? choose<kDtype, kEmit, kSigned, true>(step)
+               : choose<kDtype, kEmit, kSigned, false>(step);
 }
 
 template <Dtype kDtype, Emit kEmit>
 IfAdvance choose(const IfVariant& variant) {
   if constexpr (kEmit != Emit::kWords) {
     if (variant.is_signed) {
-      return choose<kDtype, kEmit, true>(variant.trace, variant.plain);
+      return choose<kDtype, kEmit, true>(variant.trace, variant.step);
     }
   }
-  return choose<kDtype, kEmit, false>(variant.trace, variant.plain);
+  return choose<kDtype, kEmit, false>(variant.trace, variant.step);
 }
 
 template <Dtype kDtype>

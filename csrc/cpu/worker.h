@@ -38,7 +38,8 @@ class Worker {
         x_dense_(is_dense(a.sizes, a.x_strides)),
         theta_(a.v_threshold, a.sizes, a.threshold_strides, 0.0f, run.block),
         v_init_(a.v_init, a.sizes, a.v_init_strides, 0.0f, run.block),
-        bias_(a.bias, a.sizes, a.bias_strides, kNoBias, run.block),
+        bias_(a.bias, a.sizes, a.bias_strides, kNoBias, run.block, a.bias_stride_t,
+              has_timed_bias() ? kSteps : 1),
         net_init_(a.count_init, a.sizes, a.count_strides, 0, run.block),
         x_rows_(x_dense_ ? 0 : run.block * (is_static() ? 1 : kSteps)),
         v_(run.plan.last ? 0 : run.block),
@@ -51,7 +52,10 @@ class Worker {
     IfBlock block{};
     block.neurons = count;
     block.theta = theta_.block(first, count);
-    block.bias = bias_.block(first, count);
+    if (!has_timed_bias()) {
+      block.bias = bias_.block(first, count);
+    }
+    block.bias_stride = bias_.row();
     block.v_before = v_init_.block(first, count);
     block.net_before = net_init_.block(first, count);
     block.amplitude = amplitude(block.theta, count);
@@ -68,6 +72,9 @@ class Worker {
       block.steps = std::min(kSteps, a_.T - t);
       block.first_bit = 1u << (t % 32);
       set_x(block, first, t);
+      if (has_timed_bias()) {
+        block.bias = bias_.block(first, count, t, block.steps);
+      }
       const int64_t row = plan.summed ? 0 : t * plan.neurons;
       block.emitted = run_.emitted + (row + first) * run_.emitted_bytes;
       block.trace = plan.trace ? run_.v + t * plan.neurons + first : nullptr;
@@ -82,6 +89,8 @@ class Worker {
   using Stored = std::conditional_t<kDtype == Dtype::kFloat32, uint32_t, uint16_t>;
 
   bool is_static() const { return a_.x_stride_t == 0; }
+
+  bool has_timed_bias() const { return a_.bias_stride_t != 0; }
 
   // The stored pattern of each neuron's spikes.
   IfInput<uint32_t> amplitude(IfInput<float> theta, int64_t count) {

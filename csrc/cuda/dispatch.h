@@ -7,14 +7,6 @@
 
 namespace spikeconv::cuda {
 
-template <Dtype kDtype, Emit kEmit, bool kSigned, int kCount>
-struct Variant {
-  static constexpr Dtype dtype = kDtype;
-  static constexpr Emit emit = kEmit;
-  static constexpr bool is_signed = kSigned;
-  static constexpr int count = kCount;  // neighbouring neurons of a thread
-};
-
 inline int64_t bytes_of(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : 2; }
 
 inline bool on_16_bytes(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
@@ -33,11 +25,17 @@ inline bool fits(const IfWork& work, Dtype dtype, int64_t count) {
 }
 
 // Each calls run(Variant<...>{}) with the variant for the call and returns what that returns.
+template <Dtype kDtype, Emit kEmit, bool kSigned, int kCount, class Run>
+auto dispatch_bias(const IfWork& work, Run run) {
+  return work.bias_stride_t == 0 ? run(Variant<kDtype, kEmit, kSigned, kCount, false>{})
+                                 : run(Variant<kDtype, kEmit, kSigned, kCount, true>{});
+}
+
 template <Dtype kDtype, Emit kEmit, bool kSigned, class Run>
 auto dispatch_count(const IfWork& work, Run run) {
   constexpr int kCount = kDtype == Dtype::kFloat32 ? 4 : 8;
-  return fits(work, kDtype, kCount) ? run(Variant<kDtype, kEmit, kSigned, kCount>{})
-                                    : run(Variant<kDtype, kEmit, kSigned, 1>{});
+  return fits(work, kDtype, kCount) ? dispatch_bias<kDtype, kEmit, kSigned, kCount>(work, run)
+                                    : dispatch_bias<kDtype, kEmit, kSigned, 1>(work, run);
 }
 
 template <Dtype kDtype, Emit kEmit, class Run>

@@ -37,6 +37,7 @@ void if_multistep(const IfMultistepArguments& a) {
   work.rank = static_cast<int>(a.sizes.size());
   std::copy(a.sizes.begin(), a.sizes.end(), work.sizes);
   work.x_stride_t = a.x_stride_t;
+  work.bias_stride_t = a.bias_stride_t;
   work.x = operand_of(a.x, a.x_strides);
   work.theta = operand_of(a.v_threshold, a.threshold_strides);
   work.v_init = operand_of(a.v_init, a.v_init_strides);

@@ -14,8 +14,7 @@ template <class Variant>
 __global__ void __launch_bounds__(kThreads)
     if_multistep_kernel(const __grid_constant__ IfWork work) {
   const int64_t thread = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  run_thread<Variant::dtype, Variant::emit, Variant::is_signed, Variant::count>(
-      work, thread, int64_t{gridDim.x} * kThreads);
+  run_thread<Variant>(work, thread, int64_t{gridDim.x} * kThreads);
 }
 
 }  // namespace

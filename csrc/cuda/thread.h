@@ -119,16 +119,27 @@ SPIKECONV_INLINE void store_v(const IfWork& work, int64_t offset, const Neurons<
   store_pack(work.v, offset, v);
 }
 
-// Runs kSteps steps from t on. All their currents are requested before the first is needed.
-template <Dtype kDtype, Emit kEmit, bool kSigned, int kSteps, int kCount>
-SPIKECONV_INLINE void run_steps(const IfWork& work, int64_t first, int64_t x_offset, int64_t t,
-                                Neurons<kCount>& neurons) {
+// Runs kSteps steps from t on. All they read is requested before the first of it is needed.
+template <class Variant, int kSteps, int kCount>
+SPIKECONV_INLINE void run_steps(const IfWork& work, int64_t first, const IfOffsets& offsets,
+                                int64_t t, Neurons<kCount>& neurons) {
+  constexpr Dtype kDtype = Variant::dtype;
+  constexpr Emit kEmit = Variant::emit;
   using Stored = typename Current<kDtype>::Stored;
   using Spike = typename Emitted<kDtype, kEmit>::Stored;
   Pack<Stored, kCount> x[kSteps];
+  float bias[kSteps][kCount];
   SPIKECONV_UNROLL
   for (int u = 0; u < kSteps; ++u) {
-    x[u] = load_pack<Stored, kCount>(work.x.data, x_offset + (t + u) * work.x_stride_t);
+    x[u] = load_pack<Stored, kCount>(work.x.data, offsets.x + (t + u) * work.x_stride_t);
+    if constexpr (Variant::timed_bias) {
+      const int64_t at_bias = offsets.bias + (t + u) * work.bias_stride_t;
+      SPIKECONV_UNROLL
+      for (int k = 0; k < kCount; ++k) {
+        const int64_t at = at_bias + k * work.bias.strides[work.rank - 1];
+        bias[u][k] = static_cast<const float*>(work.bias.data)[at];
+      }
+    }
   }
   SPIKECONV_UNROLL
   for (int u = 0; u < kSteps; ++u) {
@@ -136,8 +147,11 @@ SPIKECONV_INLINE void run_steps(const IfWork& work, int64_t first, int64_t x_off
     Pack<Spike, kCount> spikes;
     SPIKECONV_UNROLL
     for (int k = 0; k < kCount; ++k) {
-      const IfSpike<bool> s =
-          if_step<kSigned>(neurons.parameters[k], real_of<kDtype>(x[u].at[k]), neurons.state[k]);
+      if constexpr (Variant::timed_bias) {
+        neurons.parameters[k].bias = bias[u][k];
+      }
+      const IfSpike<bool> s = if_step<Variant::is_signed>(
+          neurons.parameters[k], real_of<kDtype>(x[u].at[k]), neurons.state[k]);
       if constexpr (kEmit == Emit::kWords) {
         neurons.summed.at[k] |= static_cast<int32_t>(uint32_t{s.plus} << (t + u));
       } else if constexpr (kEmit == Emit::kCount) {
@@ -157,19 +171,21 @@ SPIKECONV_INLINE void run_steps(const IfWork& work, int64_t first, int64_t x_off
   }
 }
 
-// Runs neurons first, ..., first + kCount - 1 through all steps. Where kCount > 1 they differ in
-// the innermost index only, x has stride 1 there, and all rows are aligned: dispatch.h sees to it.
-template <Dtype kDtype, Emit kEmit, bool kSigned, int kCount>
+// Runs neurons first, ..., first + count - 1 through all steps. Where count > 1 they differ in the
+// innermost index only, x has stride 1 there, and all rows are aligned: dispatch.h sees to it.
+template <class Variant>
 SPIKECONV_INLINE void run_neurons(const IfWork& work, int64_t first) {
+  constexpr Dtype kDtype = Variant::dtype;
+  constexpr Emit kEmit = Variant::emit;
   const IfOffsets offsets = offsets_of(work, first);
-  Neurons<kCount> neurons;
+  Neurons<Variant::count> neurons;
   load_neurons<kDtype, kEmit>(work, offsets, neurons);
   int64_t t = 0;
   for (; t + kTogether <= work.T; t += kTogether) {
-    run_steps<kDtype, kEmit, kSigned, kTogether>(work, first, offsets.x, t, neurons);
+    run_steps<Variant, kTogether>(work, first, offsets, t, neurons);
   }
   for (; t < work.T; ++t) {
-    run_steps<kDtype, kEmit, kSigned, 1>(work, first, offsets.x, t, neurons);
+    run_steps<Variant, 1>(work, first, offsets, t, neurons);
   }
   if constexpr (kEmit == Emit::kWords || kEmit == Emit::kCount) {
     store_pack(work.emitted, first, neurons.summed);
@@ -179,11 +195,12 @@ SPIKECONV_INLINE void run_neurons(const IfWork& work, int64_t first) {
   }
 }
 
-// The whole of thread `thread` out of `threads`: every threads-th group of kCount neurons.
-template <Dtype kDtype, Emit kEmit, bool kSigned, int kCount>
+// The whole of thread `thread` out of `threads`: every threads-th group of `count` neurons.
+template <class Variant>
 SPIKECONV_INLINE void run_thread(const IfWork& work, int64_t thread, int64_t threads) {
+  constexpr int kCount = Variant::count;
   for (int64_t first = thread * kCount; first < work.neurons; first += threads * kCount) {
-    run_neurons<kDtype, kEmit, kSigned, kCount>(work, first);
+    run_neurons<Variant>(work, first);
   }
 }
 

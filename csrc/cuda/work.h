@@ -5,10 +5,21 @@
 #include <stdint.h>
 
 #include "if_neuron.h"
+#include "types.h"
 
 namespace spikeconv::cuda {
 
 constexpr int kMaxRank = 8;
+
+// What a kernel is compiled for.
+template <Dtype kDtype, Emit kEmit, bool kSigned, int kCount, bool kTimedBias>
+struct Variant {
+  static constexpr Dtype dtype = kDtype;
+  static constexpr Emit emit = kEmit;
+  static constexpr bool is_signed = kSigned;
+  static constexpr int count = kCount;            // neighbouring neurons of a thread
+  static constexpr bool timed_bias = kTimedBias;  // a bias of its own for every step
+};
 
 struct IfOperand {
   const void* data;  // null: not given
@@ -22,6 +33,7 @@ struct IfWork {
   int rank;
   int64_t sizes[kMaxRank];
   int64_t x_stride_t;
+  int64_t bias_stride_t;  // 0: the same bias at every step
   IfOperand x;
   IfOperand theta;
   IfOperand v_init;

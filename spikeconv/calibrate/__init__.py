@@ -3,15 +3,17 @@
 from spikeconv.calibrate.batches import Batches, Calibration
 from spikeconv.calibrate.histogram import ChannelHistogram
 from spikeconv.calibrate.inputs import Inputs
-from spikeconv.calibrate.potential import initial_potential
+from spikeconv.calibrate.potential import INITIAL_POTENTIALS, draw_potential, initial_potential
 from spikeconv.calibrate.threshold import THRESHOLDS, thresholds
 
 __all__ = [
+    "INITIAL_POTENTIALS",
     "THRESHOLDS",
     "Batches",
     "Calibration",
     "ChannelHistogram",
     "Inputs",
+    "draw_potential",
     "initial_potential",
     "thresholds",
 ]

@@ -27,6 +27,9 @@ class ChannelHistogram:
         exponent: int64 ``[C]``, e; very negative where nothing positive was seen.
         largest: float32 ``[C]``, the largest current, 0 where none was positive.
         seen: int64 ``[C]``, all currents, positive or not.
+        total: float64 ``[C]``, the sum of all currents, negative ones too.
+        squares: float64 ``[C]``, the sum of their squares. Both sums depend on the order of the
+            batches by the rounding of float64, about 1e-16 of them, and by no more.
     """
 
     def __init__(self, channels: int, device: torch.device | str = "cpu") -> None:
@@ -34,18 +37,28 @@ class ChannelHistogram:
         self.exponent = torch.full((channels,), _NEVER, dtype=torch.int64, device=device)
         self.largest = torch.zeros(channels, device=device)
         self.seen = torch.zeros(channels, dtype=torch.int64, device=device)
+        self.total = torch.zeros(channels, dtype=torch.float64, device=device)
+        self.squares = torch.zeros(channels, dtype=torch.float64, device=device)
 
     def update(self, currents: Tensor) -> None:
-        """Count ``[B, C, *]``; ValueError where one is NaN or +infinity."""
+        """Count ``[B, C, *]``; ValueError where one is NaN or infinite."""
         samples = max(1, _AT_ONCE // max(1, currents[0].numel()))
         for part in currents.split(samples):
             rows = part.transpose(0, 1).reshape(part.shape[1], -1).float()
+            self._sum(rows)
             self._grow(rows.amax(1).clamp(min=0))
             self._count(rows)
 
-    def _grow(self, largest: Tensor) -> None:
-        if not bool(torch.isfinite(largest).all()):
+    def _sum(self, rows: Tensor) -> None:
+        wide = rows.double()
+        total = wide.sum(1)
+        # Of finite float32 values no sum in float64 overflows.
+        if not bool(torch.isfinite(total).all()):
             raise ValueError("a current is NaN or infinite")
+        self.total += total
+        self.squares += wide.square_().sum(1)
+
+    def _grow(self, largest: Tensor) -> None:
         self.largest = torch.maximum(self.largest, largest)
         exponent = torch.frexp(largest).exponent.long().clamp(min=_LEAST)
         needed = torch.where(largest > 0, exponent, _NEVER)
@@ -79,7 +92,21 @@ class ChannelHistogram:
         whole.exponent = self.exponent.max().view(1)
         whole.largest = self.largest.max().view(1)
         whole.seen = self.seen.sum().view(1)
+        whole.total = self.total.sum().view(1)
+        whole.squares = self.squares.sum().view(1)
         return whole
+
+    def mean(self) -> Tensor:
+        """Mean of all currents, negative ones too: float64 ``[C]``."""
+        return self.total / self.seen.clamp(min=1)
+
+    def deviation(self) -> Tensor:
+        """Standard deviation of all currents: float64 ``[C]``.
+
+        To about 1e-8 of the mean: what varies less reads as 0, or as no more than that.
+        """
+        variance = self.squares / self.seen.clamp(min=1) - self.mean().square()
+        return variance.clamp_(min=0).sqrt_()
 
     def width(self) -> Tensor:
         """Bin width per channel ``[C]``, a power of two."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 
@@ -13,7 +14,6 @@ class Inputs:
     """Several tensors ``[B, *]`` that belong to the same B images, counted and cut as one.
 
     Example:
-        >>> import torch
         >>> pair = Inputs((torch.zeros(4, 2), torch.ones(4)))
         >>> len(pair), [part.shape for part in pair[:3].tensors]
         (4, [torch.Size([3, 2]), torch.Size([3])])
@@ -25,7 +25,7 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.tensors[0])
 
-    def __getitem__(self, images: slice) -> Inputs:
+    def __getitem__(self, images: slice | Tensor) -> Inputs:
         return Inputs(tensor[images] for tensor in self.tensors)
 
     def split(self, size: int) -> Iterator[Inputs]:
@@ -45,6 +45,16 @@ def batch_of(tensors: Iterable[Tensor]) -> Batch:
     """A batch of one tensor or several."""
     inputs = Inputs(tensors)
     return inputs.tensors[0] if len(inputs.tensors) == 1 else inputs
+
+
+def joined(batches: Iterable[Batch]) -> Batch:
+    """All images of some batches in one."""
+    return batch_of(map(torch.cat, zip(*map(tensors_of, batches), strict=True)))
+
+
+def image_shapes(batch: Batch) -> tuple[torch.Size, ...]:
+    """The shape of one image's value of each input."""
+    return tuple(tensor.shape[1:] for tensor in tensors_of(batch))
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from spikeconv.calibrate.histogram import ChannelHistogram
+from spikeconv.calibrate.layer import Layer
 
 
-def maximum(histogram: ChannelHistogram) -> Tensor:
+def maximum(layer: Layer) -> Tensor:
     """theta_c = max a_c over the calibration data: nothing is clipped. float32 ``[C]``."""
-    return histogram.largest.clone()
+    return layer.histogram.largest.clone()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spikeconv.calibrate.histogram import BINS, ChannelHistogram
+from spikeconv.calibrate.histogram import BINS
+from spikeconv.calibrate.layer import Layer
 
 # The error is smooth at the scale of a bin, so a quarter of the histogram's bins and a coarse grid
 # that is refined once around its best point find the minimum to about a percent of theta.
@@ -14,22 +15,18 @@ _COARSE, _FINE = 40, 20
 _AT_ONCE = 2**24
 
 
-def mse(histogram: ChannelHistogram, T: int, start: float) -> Tensor:
+def mse(layer: Layer) -> Tensor:
     """theta_c = argmin E[(q(z) - max(z, 0))^2] over the calibration data. float32 ``[C]``.
 
     q(z) = theta / T * clip(floor(z T / theta + start), 0, T) is the mean output of a neuron with
     v_init = start * theta under a constant current z (Bu et al. 2022, eq. 12).
-
-    Args:
-        histogram: the currents z.
-        T: time-steps the neuron has.
-        start: initial potential in units of theta.
     """
+    histogram = layer.histogram
     weights = histogram.counts.view(-1, _BINS, BINS // _BINS).sum(2).float()
     centres = histogram.centres().view(-1, _BINS, BINS // _BINS).mean(2)
     channels = max(1, _AT_ONCE // (_BINS * _COARSE))
     parts = [
-        _search(weights[i : i + channels], centres[i : i + channels], largest, T, start)
+        _search(weights[i : i + channels], centres[i : i + channels], largest, layer.T, layer.start)
         for i, largest in zip(
             range(0, len(weights), channels), histogram.largest.split(channels), strict=True
         )

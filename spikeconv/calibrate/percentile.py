@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spikeconv.calibrate.histogram import BINS, ChannelHistogram
+from spikeconv.calibrate.histogram import BINS
+from spikeconv.calibrate.layer import Layer
 
 
-def percentile(histogram: ChannelHistogram, percent: float) -> Tensor:
+def percentile(layer: Layer) -> Tensor:
     """theta_c = the `percent`-th percentile of a_c = max(z_c, 0), zeros counted. float32 ``[C]``.
 
     Linear inside a histogram bin, so within one bin width (less than 0.1 % of the largest value)
     of the sample percentile. 0 where that many activations are 0.
     """
-    rank = histogram.seen.double() * (percent / 100.0)
+    histogram = layer.histogram
+    rank = histogram.seen.double() * (layer.percent / 100.0)
     zeros = histogram.seen - histogram.counts.sum(1)
     below = histogram.counts.cumsum(1).double() + zeros.unsqueeze(1)
     at = (below < rank.unsqueeze(1)).sum(1).clamp(max=BINS - 1)

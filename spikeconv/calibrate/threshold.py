@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from spikeconv.calibrate.balance import balance
 from spikeconv.calibrate.histogram import ChannelHistogram
+from spikeconv.calibrate.layer import Layer
 from spikeconv.calibrate.maximum import maximum
 from spikeconv.calibrate.mse import mse
+from spikeconv.calibrate.mse_closed import mse_closed
 from spikeconv.calibrate.percentile import percentile
+from spikeconv.calibrate.qcfs import qcfs
+from spikeconv.calibrate.tcl import tcl
 
 GRANULARITIES = ("layer", "channel")
 
-# From the histogram of a layer's currents, the steps T, the start v_init / theta, and the percent.
-THRESHOLDS: dict[str, Callable[[ChannelHistogram, int, float, float], Tensor]] = {
-    "max": lambda histogram, T, start, percent: maximum(histogram),
-    "percentile": lambda histogram, T, start, percent: percentile(histogram, percent),
-    "mse": lambda histogram, T, start, percent: mse(histogram, T, start),
+# From a layer to a threshold for every channel of its histogram: float32 [C], 0 where the
+# method has none to give.
+THRESHOLDS: dict[str, Callable[[Layer], Tensor]] = {
+    "max": maximum,
+    "percentile": percentile,
+    "mse": mse,
+    "mse-closed": mse_closed,
+    "balance": balance,
+    "tcl": tcl,
+    "qcfs": qcfs,
 }
 
 
@@ -42,17 +53,29 @@ def thresholds(
     T: int,
     start: float,
     percent: float,
+    cap: float = math.inf,
+    levels: int | None = None,
+    label: str = "",
 ) -> tuple[Tensor, int]:
     """Positive thresholds ``[C]``, or ``[1]`` per layer, and how many channels were never active.
 
     A channel that was never active gets the layer's largest threshold, under which a stray current
-    has least effect; a layer without any activity gets 1.
+    has least effect; a layer without any activity gets 1. No threshold is above the cap. A trained
+    bound is the threshold of every channel, active or not.
+
+    Args:
+        histogram: the layer's currents, cut at the cap.
+        threshold: a name in `THRESHOLDS`.
+        granularity: ``"channel"`` or ``"layer"``.
+        T, start, percent, cap, levels, label: as in `Layer`.
+
+    Raises:
+        ValueError: the method needs a trained bound or step that the layer has not.
     """
     source = histogram.merged() if granularity == "layer" else histogram
-    theta = THRESHOLDS[threshold](source, T, start, percent)
-    active = (source.largest > 0) & (theta > 0)
+    theta = THRESHOLDS[threshold](Layer(source, T, start, percent, cap, levels, label))
     # A percentile can be 0 for a channel that is rarely active; its largest activation is not.
-    theta = torch.where(active, theta, source.largest)
+    theta = torch.where(theta > 0, theta, source.largest)
     fallback = theta.max() if bool(theta.max() > 0) else torch.ones_like(theta.max())
-    theta = torch.where(theta > 0, theta, fallback)
+    theta = torch.where(theta > 0, theta, fallback).clamp(max=cap)
     return theta, int((histogram.largest <= 0).sum())

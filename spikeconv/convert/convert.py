@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from spikeconv.calibrate import (
-    Batches,
-    Calibration,
-    ChannelHistogram,
-    initial_potential,
-    thresholds,
-)
-from spikeconv.calibrate.threshold import check_options
+from spikeconv.calibrate import Batches, Calibration
+from spikeconv.calibrate.method import METHODS, Method
 from spikeconv.convert.analog import run_analog
+from spikeconv.convert.choose import candidates, choose, comparison_images, trained_threshold
 from spikeconv.convert.examine import examine, two_images
-from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
+from spikeconv.convert.populate import Populations, observe, populate, rectifier
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
 from spikeconv.convert.same import check_same
+from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.convert.trace import arguments, frozen, trace
+from spikeconv.convert.tune import tune, tuning_images
 from spikeconv.convert.understand import Analog, check_analog, understand
-from spikeconv.neuron import IFNode
 
 Network = TypeVar("Network", bound=SpikingNetwork)
 
@@ -40,13 +37,19 @@ def convert(
     ann: nn.Module,
     calibration: Calibration,
     T: int = 16,
-    threshold: str = "mse",
+    threshold: str | None = None,
     granularity: str = "channel",
     v_init: str | float = "half",
     signed: bool = False,
     *,
+    method: str = "best",
+    corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
     analog: Analog = False,
+    delay: int = 0,
+    srp: int = 0,
+    cos: int = 0,
+    seed: int = 0,
     progress: bool = True,
 ) -> SpikingNetwork:
     """Turn a trained ReLU network into a spiking network that does the same in T time-steps.
@@ -60,24 +63,42 @@ def convert(
     Args:
         ann: made of convolution, linear, batch norm, ReLU (any spelling; ReLU6 and other caps
             bound the threshold), pooling, addition, concatenation, reshaping, padding, dropout and
-            multiplication by constants; traceable by torch.fx. Its inputs ``[B, *]`` are forward's
-            arguments without a default, and those that a dict of calibration data names.
+            multiplication by constants. Its inputs ``[B, *]`` are forward's arguments without a
+            default, and those that a dict of calibration data names; shapes, but not values, may
+            decide what forward calls.
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
-            (tensor, label), read once. The order of the batches does not matter. For n inputs, a
-            batch is a tuple of n tensors, of these and a label, a pair (such a tuple, label), or a
-            dict of tensors by the names of forward's arguments.
-        T: time-steps >= 1 that thresholds are optimised for, and the default of a call.
-        threshold: ``"max"``, ``"percentile"``, or ``"mse"``: least square error of the neuron's T
-            levels against the activation.
+            (tensor, label), read once. Thresholds do not depend on the order of the batches;
+            corrections are fitted on the first 128 images and compared on the next 64. For n
+            inputs, a batch is a tuple of n tensors, of these and a label, a pair (such a tuple,
+            label), or a dict of tensors by the names of forward's arguments.
+        T: time-steps >= 1 that the network is made for, and the default of a call.
+        threshold: ``"max"``, ``"percentile"``, ``"mse"``: least square error of the neuron's T
+            levels against the activation, ``"mse-closed"``: the same for normal currents,
+            ``"balance"``: gradient steps on the clipping error, ``"tcl"`` and ``"qcfs"``: the bound
+            that the network was trained with. None: the trained bound or ``"mse"``, see `method`.
         granularity: a threshold per ``"channel"`` (dimension 1) or per ``"layer"``.
-        v_init: ``"half"`` of theta (OPI), ``"zero"``, or a number in units of theta.
+        v_init: ``"half"`` of theta (OPI), ``"zero"``, a number in units of theta, or drawn for
+            every neuron, which ties the network to the size of its images: ``"uniform"`` from 0 to
+            theta, ``"gaussian"`` with mean theta / 2 and deviation theta / 4.
         signed: neurons that also fire -1, which undoes spikes fired too early.
+        method: settles what is left open of threshold and corrections. ``"opi"``: the trained bound
+            where the network was trained with one, else ``"mse"``, and no correction. ``"best"``:
+            all combinations of these thresholds with no correction, bias correction, and refitted
+            weights with a search over the neurons' parameters are made, and the one whose outputs
+            on held-out calibration images are nearest to the ANN's is kept; `report()` says which
+            and why. No labels are used. For more than 64 steps nothing is left to correct.
+        corrections: names, in the order in which they are applied: ``"rts"``, ``"bias"``,
+            ``"potential"``, ``"potential-channel"``, ``"step-bias"``, ``"search"``, ``"weights"``;
+            each is a file in `spikeconv.calibrate`.
         percentile: percent, for ``threshold="percentile"``, above 0, at most 100.
         analog: operations without a spiking form, such as softmax or SiLU, that are kept as they
             are, where no spikes pass through them: before the first neuron they are computed once,
             after the last on the mean over time. True for all of them, or a collection of module
             paths and operations as the error names them. `report()` says what was kept.
-        progress: show a progress bar.
+        delay, srp, cos: steps of the T that come before the readout, and what they are for: see
+            `spikeconv.convert.timing.Timing`.
+        seed: draws random initial potentials, 0 or more.
+        progress: show progress bars.
 
     Returns:
         The spiking network, on the device and in the dtype of `ann`.
@@ -89,7 +110,7 @@ def convert(
         TypeError: an argument of a wrong type.
 
     Source: Bu et al., "Optimized Potential Initialization for Low-latency Spiking Neural Networks",
-    AAAI 2022; thresholds: see `spikeconv.calibrate`.
+    AAAI 2022; thresholds and corrections: see `spikeconv.calibrate`.
 
     Example:
         >>> from torch import nn
@@ -108,8 +129,14 @@ def convert(
         granularity,
         v_init,
         signed,
+        method=method,
+        corrections=corrections,
         percentile=percentile,
         analog=analog,
+        delay=delay,
+        srp=srp,
+        cos=cos,
+        seed=seed,
         progress=progress,
     )
 
@@ -119,25 +146,39 @@ def convert_as(
     ann: nn.Module,
     calibration: Calibration,
     T: int = 16,
-    threshold: str = "mse",
+    threshold: str | None = None,
     granularity: str = "channel",
     v_init: str | float = "half",
     signed: bool = False,
     *,
+    method: str = "best",
+    corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
     analog: Analog = False,
+    delay: int = 0,
+    srp: int = 0,
+    cos: int = 0,
+    seed: int = 0,
     progress: bool = True,
 ) -> Network:
     """`convert`, to a given kind of spiking network."""
-    if isinstance(T, bool) or not isinstance(T, int):
-        raise TypeError(f"convert: T must be an integer, got {type(T).__name__}")
-    if T < 1:
-        raise ValueError(f"convert: T must be at least 1, got {T}")
-    if not isinstance(signed, bool):
-        raise TypeError(f"convert: signed must be True or False, got {signed!r}")
-    check_options(threshold, granularity, percentile)
+    check_steps("convert", "T", T)
+    timing = Timing(delay, srp, cos)
+    read = timing.steps_read(T)
+    if method not in METHODS:
+        known = ", ".join(map(repr, METHODS))
+        raise ValueError(f"convert: method must be one of {known}, got {method!r}")
+    given = Method(
+        threshold="mse" if threshold is None else threshold,
+        granularity=granularity,
+        v_init=v_init,
+        corrections=() if corrections is None else corrections,  # type: ignore[arg-type]
+        signed=signed,
+        percentile=percentile,
+        seed=seed,
+    )
+
     check_analog(analog)
-    start = initial_potential(v_init)
 
     with torch.inference_mode(False), torch.no_grad():
         frozen_ann = frozen(ann)
@@ -152,30 +193,40 @@ def convert_as(
         if traced.meta.get("asks_batch"):
             check_same(frozen_ann, program, layers, weights, example[:1])
         kind.check_program(program)
-        histograms = _observe(program, layers, weights, batches, progress)
-        neurons: dict[str, IFNode] = {}
-        dead: dict[str, int] = {}
-        for step in program.neurons():
-            theta, dead[step.name] = thresholds(
-                histograms[step.name],
-                threshold=threshold,
-                granularity=granularity,
-                T=T,
-                start=start,
-                percent=percentile,
-            )
-            rank = len(step.shape)
-            theta = theta.view(-1, *[1] * (rank - 1)) if len(theta) > 1 else theta.view(())
-            neurons[step.name] = IFNode(theta, start * theta, signed=signed)
-        settings = {
-            "threshold": f"{threshold} {percentile:g}" if threshold == "percentile" else threshold,
-            "granularity": granularity,
-            "v_init": v_init,
-            "signed": signed,
-            "calibration_images": batches.images,
-        }
-        network = kind(program, layers, neurons, weights, T, Report((), T, 0, settings))
-        network.describe(batches.first[: _report_images(program)], dead)
+        fitted, compared = tuning_images(program, read), comparison_images(program, read)
+        histograms, images = observe(program, layers, weights, batches, fitted + compared, progress)
+        # Where images are few, a quarter of them is for comparing.
+        fitted = min(fitted, max(1, len(images) * 3 // 4))
+
+        def make(one: Method) -> Populations:
+            made = populate(program, layers, histograms, one, read)
+            return tune(program, layers, made, weights, images[:fitted], read, one.corrections)
+
+        def run(made: Populations) -> Any:
+            changed = {**layers, **made.refitted}
+            simulation = Simulation(program, changed, made.neurons, weights, held_out, timing)
+            return simulation.mean_output(T, T)
+
+        trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())
+        methods = candidates(given, threshold is None, corrections is None, trained, read)
+        if method == "opi":
+            methods = methods[:1]
+        held_out = images[fitted:] if len(images) > fitted else images
+        wanted = run_analog(program, layers, weights, held_out)
+        populations, chosen, tried = choose(methods, make, run, wanted, progress)
+        settings = {**chosen.settings(), "calibration_images": batches.images}
+        report = Report((), T, 0, settings, tried=tuple(tried))
+        network = kind(
+            program,
+            layers,
+            populations.neurons,
+            weights,
+            T,
+            report,
+            timing,
+            populations.refitted,
+        )
+        network.describe(batches.first[: _report_images(program)], populations.dead)
     return network
 
 
@@ -184,36 +235,6 @@ def _device_and_dtype(module: nn.Module) -> Tensor:
     tensors = (*module.parameters(), *module.buffers())
     floating = (tensor for tensor in tensors if tensor.is_floating_point())
     return next(floating, torch.empty(0)).new_empty(0)
-
-
-def _observe(
-    program: Program,
-    layers: dict[str, nn.Module],
-    weights: dict[str, Tensor],
-    batches: Batches,
-    progress: bool,
-) -> dict[str, ChannelHistogram]:
-    """Histograms of every neuron's currents, as the ANN has them, cut at the rectifier's cap."""
-    histograms: dict[str, ChannelHistogram] = {}
-    labels = {step.name: step.label for step in program.neurons()}
-
-    def observe(name: str, current: Tensor, activation: Tensor) -> None:
-        rectifier = layers[name]
-        assert isinstance(rectifier, Rectifier)
-        current = current.unsqueeze(1) if current.dim() == 1 else current  # one neuron an image
-        if name not in histograms:
-            histograms[name] = ChannelHistogram(current.shape[1], current.device)
-        capped = current if math.isinf(rectifier.cap) else current.clamp(max=rectifier.cap)
-        try:
-            histograms[name].update(capped)
-        except ValueError as error:
-            raise ValueError(
-                f"convert: activation {labels[name]!r} on calibration data: {error}"
-            ) from error
-
-    for batch in batches.shown(progress):
-        run_analog(program, layers, weights, batch, observe)
-    return histograms
 
 
 def _report_images(program: Program) -> int:

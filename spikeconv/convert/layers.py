@@ -73,6 +73,11 @@ class PoolState:
     total: Tensor | None = None
     pooled: Tensor | None = None
 
+    def keep(self, images: Tensor) -> None:
+        """Forget all images of the batch but these."""
+        self.total = None if self.total is None else self.total[images]
+        self.pooled = None if self.pooled is None else self.pooled[images]
+
 
 def temporal_max_pool(pool: nn.Module, x: Tensor, state: PoolState) -> Tensor:
     """Max pooling of the running sum, emitted as its increments.

@@ -19,22 +19,26 @@ class _Tally:
 class Monitor:
     """Spikes of every neuron layer over the calls made inside `SpikingNetwork.monitor()`.
 
-    With `keep_counts`, `counts` holds the net count ``[B, *]`` of every neuron over all of them,
-    which then must be calls with one batch size.
+    All steps count, those before the readout and those that COS looks at too. With `keep_counts`,
+    `counts` holds the net count ``[B, *]`` of every neuron over the steps that were read in all of
+    the calls, which then must be calls with one batch size.
     """
 
     keep_counts: bool = False
     counts: dict[str, Tensor] = field(default_factory=dict)
     _tallies: dict[str, _Tally] = field(default_factory=dict)
 
-    def add(self, layer: str, train: Tensor) -> None:
-        """Count a train ``[T, B, *]`` of spikes or PSPs, 0 where nothing fired."""
+    def add(self, layer: str, train: Tensor, unread: int = 0) -> None:
+        """Count a train ``[T, B, *]`` of spikes or PSPs, 0 where nothing fired.
+
+        The first `unread` steps come before the readout.
+        """
         tally = self._tallies.setdefault(layer, _Tally())
         fired = train != 0
         tally.spikes += int(fired.sum())
         tally.chances += train.numel()
         if self.keep_counts:
-            count = train.sign().sum(0, dtype=torch.float32)
+            count = train[unread:].sign().sum(0, dtype=torch.float32)
             before = self.counts.get(layer)
             self.counts[layer] = count if before is None else before + count
         ever = fired.flatten(0, 1).any(0)

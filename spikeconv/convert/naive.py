@@ -69,6 +69,11 @@ class NaiveSimulation(nn.Module):
         multi_step: bool = False,
     ) -> None:
         super().__init__()
+        if network.timing.before:
+            raise ValueError(
+                "NaiveSimulation: network must be read at every step, "
+                f"got one with {network.timing}"
+            )
         after = [s for s in network.program.phase(Phase.READOUT) if s.analog]
         if after:
             raise ValueError(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -13,11 +12,14 @@ from torch import Tensor, nn
 
 from spikeconv.calibrate.inputs import Batch, Inputs, tensors_of
 from spikeconv.convert.analog import Observer, run_analog
-from spikeconv.convert.given import given, nan_where_bad
+from spikeconv.convert.calls import given
+from spikeconv.convert.confident import run_until_confident
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Program, map_tensors
-from spikeconv.convert.report import KeptAnalog, Report, layer_report
+from spikeconv.convert.report import KeptAnalog, Report, layer_report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.timing import Timing, check_steps
+from spikeconv.early_exit import Exit, check_confidence
 from spikeconv.neuron import IFNode
 
 READOUTS = ("mean", "all")
@@ -45,7 +47,8 @@ class SpikingNetwork(nn.Module):
     `convert` and `SpikingResNet.from_ann` make one.
 
     Attributes:
-        T: time-steps of a call that does not say.
+        T: time-steps of a call that does not say, those before the readout included.
+        timing: which of them are read, and what the others are for.
         neurons: the `IFNode` of every call site of an activation, by name.
     """
 
@@ -57,15 +60,21 @@ class SpikingNetwork(nn.Module):
         constants: dict[str, Tensor],
         T: int,
         report: Report,
+        timing: Timing | None = None,
+        refitted: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.check_program(program)
         self.program = program
-        self.layers = nn.ModuleDict(layers)
+        refitted = refitted or {}
+        self.layers = nn.ModuleDict({**layers, **refitted})
+        # The ANN's own layers where calibration changed weights, to compare with.
+        self.originals = nn.ModuleDict({name: layers[name] for name in refitted})
         self.neurons = nn.ModuleDict(neurons)
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
         self.T = T
+        self.timing = Timing() if timing is None else timing
         self._report = report
         self._monitor: Monitor | None = None
         self.eval()
@@ -88,15 +97,17 @@ class SpikingNetwork(nn.Module):
                 order of its forward's arguments, each the same at every step. An image with NaN or
                 infinity in it gives NaN logits.
             T: time-steps >= 1, default ``self.T``.
-            readout: ``"mean"`` for the output on the mean over all steps, ``"all"`` for the output
-                on the mean of the steps so far, after every step.
+            readout: ``"mean"`` for the output on the mean over the steps that `timing` reads,
+                ``"all"`` for what would be answered after every step: the output on the mean of
+                the steps read so far; before the first of them, on that of all steps so far since
+                the neurons last started anew. COS's steps show the network without COS.
             named: inputs by the names of the ANN's arguments.
 
         Returns:
             The ANN's output structure, with tensors ``[B, *]``, or ``[T, B, *]`` for ``"all"``.
 
         Raises:
-            TypeError, ValueError: naming the argument.
+            TypeError, ValueError: naming the argument; T leaves no step to read.
         """
         x = self._given(inputs, named)
         steps = self._check_steps(T)
@@ -111,21 +122,66 @@ class SpikingNetwork(nn.Module):
         return map_tensors(lambda *ys: torch.cat(ys, 0 if readout == "mean" else 1), *outputs)
 
     def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Batch:
-        weight = next(self.layers.parameters(), None)
-        return given(self.program, inputs, named, weight)
+        return given(self.program, inputs, named, next(self.layers.parameters(), None))
 
     def _mean(self, x: Batch, T: int) -> Any:
-        output = self._simulation(x).mean_output(T, self.steps_at_once(x))
-        return map_tensors(lambda y: y + nan_where_bad(x, y), output)
+        return self._simulation(x).mean_output(T, self.steps_at_once(x))
 
     def _running_means(self, x: Batch, T: int) -> Any:
         chunks = list(self._simulation(x).running_outputs(T, self.steps_at_once(x)))
-        return map_tensors(lambda *ys: torch.cat(ys) + nan_where_bad(x, ys[0][0]), *chunks)
+        return map_tensors(lambda *ys: torch.cat(ys), *chunks)
 
     def _simulation(self, x: Batch) -> Simulation:
         return Simulation(
-            self.program, self.layers, self.populations(), self.weights(), x, self._monitor
+            self.program,
+            self.layers,
+            self.populations(),
+            self.weights(),
+            x,
+            self.timing,
+            self._monitor,
         )
+
+    def exit_early(
+        self, x: Images, confidence: float, T: int | None = None, chunk: int = 1
+    ) -> Exit:
+        """Run each image until the network is sure of it, and no further.
+
+        What `spikeconv.early_exit` reads from ``readout="all"``, without running what it does not
+        read. The bits are the same where a layer gives an image the same bits in a smaller batch.
+
+        Args:
+            x: images ``[B, *]``; of several inputs a tuple, or a dict by the arguments' names.
+            confidence: largest softmax value of the logits so far at which an image is answered,
+                above 0, at most 1. It may be reached before the readout begins.
+            T: time-steps >= 1 after which every image is answered, default ``self.T``.
+            chunk: steps >= 1 between two looks; an image is answered as of the step at which it
+                was sure, but takes part in its chunk to the end. COS looks at its steps at once.
+
+        Returns:
+            ``(logits, steps)``: ``[B, C]``, and int64 ``[B]``, those before the readout included.
+
+        Raises:
+            TypeError, ValueError: naming the argument; the output is not logits ``[B, C]``.
+        """
+        batch = self._given((x,), {})
+        steps = self._check_steps(T)
+        check_confidence("SpikingNetwork.exit_early", confidence)
+        check_steps("SpikingNetwork.exit_early", "chunk", chunk)
+        if self._monitor is not None and self._monitor.keep_counts:
+            raise ValueError(
+                "SpikingNetwork.exit_early: keep_counts must be False of a monitor around it, "
+                "because images leave before the counts are whole; got True"
+            )
+        at_once = self.images_at_once(batch, min(chunk, steps))
+        parts = batch.split(at_once) if len(batch) else (batch,)
+        exits = (
+            run_until_confident(
+                self._simulation(part), steps, min(chunk, self.steps_at_once(part)), confidence
+            )
+            for part in parts
+        )
+        return Exit(*map(torch.cat, zip(*exits, strict=True)))
 
     def analog(self, x: Images, observe: Observer | None = None) -> Any:
         """The same network as an ANN: every neuron is the rectifier that it stands for.
@@ -134,28 +190,27 @@ class SpikingNetwork(nn.Module):
             x: images ``[B, *]``; of several inputs a tuple, or a dict by the arguments' names.
             observe: called with every neuron's name, pre-activation and activation ``[B, *]``.
         """
+        layers = {**self.layers, **self.originals}
         batch = self._given((x,), {})
-        return run_analog(self.program, self.layers, self.weights(), batch, observe)
+        return run_analog(self.program, layers, self.weights(), batch, observe)
 
     def images_at_once(self, x: Batch, T: int) -> int:
-        """Images that run together: on a CPU so many that all their steps stay in its cache."""
+        """Images that run together: on a CPU so many that all their steps stay in its cache.
+
+        Elsewhere all, or so many that COS's steps, which cannot be run in chunks, fit in memory.
+        """
         whole = self._monitor is not None and self._monitor.keep_counts
-        if tensors_of(x)[0].device.type != "cpu" or whole or torch.compiler.is_compiling():
-            return len(x)
-        values = _VALUES_IN_CACHE * torch.get_num_threads()
-        return max(1, int(values / (self._widest(x) * T)))
+        if whole or torch.compiler.is_compiling():
+            return max(1, len(x))
+        if tensors_of(x)[0].device.type == "cpu":
+            values = _VALUES_IN_CACHE * torch.get_num_threads()
+            return max(1, int(values / (self.program.widest_for(x) * T)))
+        cos = max(1, self.timing.cos)
+        return max(1, min(len(x), int(_VALUES_AT_ONCE / (self.program.widest_for(x) * cos))))
 
     def steps_at_once(self, x: Batch) -> int:
         """Time-steps that run together for such a batch; more are run in chunks, v handed over."""
-        return max(1, int(_VALUES_AT_ONCE / (self._widest(x) * max(1, len(x)))))
-
-    def _widest(self, x: Batch) -> float:
-        """Values of one image of x in the widest layer."""
-        scale = max(
-            math.prod(tensor.shape[1:]) / max(1, math.prod(item.shape))
-            for tensor, item in zip(tensors_of(x), self.program.inputs, strict=True)
-        )
-        return max(1.0, self.program.widest * scale)
+        return max(1, int(_VALUES_AT_ONCE / (self.program.widest_for(x) * max(1, len(x)))))
 
     @contextmanager
     def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:
@@ -184,13 +239,7 @@ class SpikingNetwork(nn.Module):
     def describe(self, x: Images, dead_channels: dict[str, int]) -> None:
         """Set what `report()` says from a measurement on images x."""
         self._report = self._measure(x, dead_channels)
-        for row in self._report.rows:
-            if row.dead_channels == (row.shape[0] if row.shape else 1):
-                warnings.warn(
-                    f"convert: activation {row.layer!r} was never active in calibration, so its "
-                    "threshold is a guess; it stays silent unless other images wake it",
-                    stacklevel=2,
-                )
+        warn_of_silent_layers(self._report.rows)
 
     def _measure(self, x: Images, dead_channels: dict[str, int]) -> Report:
         x = self._given((x,), {})
@@ -199,28 +248,30 @@ class SpikingNetwork(nn.Module):
             self.analog(x, lambda name, before, after: activations.update({name: after}))
             with self.monitor(keep_counts=True) as monitor:
                 self(x)
-        rates, never = monitor.firing_rates(), monitor.never_fired()
+        read = self.timing.steps_read(self.T)
         rows = [
             layer_report(
-                name=step.name,
-                layer=step.label,
-                node=self.populations()[step.name],
-                activation=activations[step.name],
-                count=monitor.counts[step.name],
-                T=self.T,
-                firing_rate=rates[step.name],
-                never_fired=never[step.name],
-                dead_channels=dead_channels[step.name],
+                step.name,
+                step.label,
+                self.populations()[step.name],
+                activations[step.name],
+                monitor,
+                read,
+                dead_channels[step.name],
             )
             for step in self.program.neurons()
         ]
-        return Report(tuple(rows), self.T, len(x), self._report.settings, self._kept_analog())
-
-    def _kept_analog(self) -> tuple[KeptAnalog, ...]:
-        return tuple(
-            KeptAnalog(step.analog, step.label, step.phase.value)
-            for step in self.program.steps
-            if step.analog
+        return replace(
+            self._report,
+            rows=tuple(rows),
+            T=self.T,
+            images=len(x),
+            settings={**self._report.settings, **self.timing.settings()},
+            analog=tuple(
+                KeptAnalog(step.analog, step.label, step.phase.value)
+                for step in self.program.steps
+                if step.analog
+            ),
         )
 
     def populations(self) -> Mapping[str, IFNode]:
@@ -237,13 +288,9 @@ class SpikingNetwork(nn.Module):
         }
 
     def _check_steps(self, T: int | None) -> int:
-        if T is None:
-            return self.T
-        if isinstance(T, bool) or not isinstance(T, int):
-            raise TypeError(f"SpikingNetwork: T must be an integer, got {type(T).__name__}")
-        if T < 1:
-            raise ValueError(f"SpikingNetwork: T must be at least 1, got {T}")
-        return T
+        steps = self.T if T is None else check_steps("SpikingNetwork", "T", T)
+        self.timing.steps_read(steps)
+        return steps
 
     def extra_repr(self) -> str:
-        return f"T={self.T}"
+        return ", ".join(filter(None, (f"T={self.T}", str(self.timing))))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
 
+from spikeconv.convert.monitor import Monitor
 from spikeconv.neuron import IFNode
 
 _WHEN = {
@@ -27,7 +30,8 @@ class LayerReport:
         v_init: (least, mean, largest) initial potential, in units of the threshold.
         firing_rate: spikes of either sign per neuron and time-step, 0 to 1.
         never_fired: share of neurons that fired for no image, 0 to 1.
-        error: ||theta * count / T - a|| / ||a|| over all images, a the ANN's activation.
+        error: ||theta * count / T - a|| / ||a|| over all images, a the ANN's activation; count and
+            T of the steps that are read.
         dead_channels: channels that were never active in calibration; their threshold is a guess.
     """
 
@@ -58,13 +62,31 @@ class KeptAnalog:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A combination of methods that `convert` tried.
+
+    Attributes:
+        method: the combination, as settings.
+        error: ||snn - ann|| / ||ann|| of the outputs on calibration images held out from its fit.
+    """
+
+    method: str
+    error: float
+
+
+@dataclass(frozen=True)
 class Report:
-    """All neuron layers of a network, in order, what they were measured on, and what is analog."""
+    """All neuron layers of a network, in order, and what they were measured on.
+
+    `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
+    `analog` are the operations that were kept although they have no spiking form.
+    """
 
     rows: tuple[LayerReport, ...]
     T: int
     images: int
     settings: dict[str, Any]
+    tried: tuple[Tried, ...] = ()
     analog: tuple[KeptAnalog, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,6 +118,9 @@ class Report:
             f"kept analog: {kept.operation} at {kept.layer}, {_WHEN[kept.phase]}"
             for kept in self.analog
         ]
+        if self.tried:
+            notes += ["", "error of the outputs on held-out calibration images, the first was kept"]
+            notes += [f"{one.error:.3f}  {one.method}" for one in self.tried]
         return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])
 
 
@@ -114,15 +139,13 @@ def layer_report(
     layer: str,
     node: IFNode,
     activation: Tensor,
-    count: Tensor,
-    T: int,
-    firing_rate: float,
-    never_fired: float,
+    monitor: Monitor,
+    steps_read: int,
     dead_channels: int,
 ) -> LayerReport:
-    """The row of one layer, from the ANN's activation and the net count ``[B, *]`` of T steps."""
+    """The row of one layer, from the ANN's activation ``[B, *]`` and what a monitor counted."""
     wanted = activation.double()
-    got = count.double() * node.v_threshold.double() / T
+    got = monitor.counts[name].double() * node.v_threshold.double() / steps_read
     size = wanted.norm().item()
     difference = (got - wanted).norm().item()
     return LayerReport(
@@ -131,8 +154,19 @@ def layer_report(
         shape=tuple(activation.shape[1:]),
         v_threshold=_spread(node.v_threshold),
         v_init=_spread(node.v_init / node.v_threshold),
-        firing_rate=firing_rate,
-        never_fired=never_fired,
+        firing_rate=monitor.firing_rates()[name],
+        never_fired=monitor.never_fired()[name],
         error=difference / size if size else float(difference > 0),
         dead_channels=dead_channels,
     )
+
+
+def warn_of_silent_layers(rows: Sequence[LayerReport]) -> None:
+    """Warn of every layer that was never active in calibration."""
+    for row in rows:
+        if row.dead_channels == (row.shape[0] if row.shape else 1):
+            warnings.warn(
+                f"convert: activation {row.layer!r} was never active in calibration, so its "
+                "threshold is a guess; it stays silent unless other images wake it",
+                stacklevel=2,
+            )

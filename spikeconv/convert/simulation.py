@@ -1,18 +1,22 @@
-"""One run of a spiking network: all phases, time in chunks, nothing kept afterwards."""
+"""One run of a spiking network: all phases and stages, time in chunks, nothing kept afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from spikeconv.calibrate.inputs import Batch, tensors_of
+from spikeconv.calibrate.cos import offset_potential
+from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
+from spikeconv.calibrate.srp import silenced
+from spikeconv.convert.calls import bad_images
+from spikeconv.convert.folding import fold, in_time, unfold
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Phase, Program, Step, fill, map_tensors
+from spikeconv.convert.timing import Stage, Timing
 from spikeconv.neuron import IFNode
 
 Values = dict[str, Any]
@@ -28,16 +32,6 @@ def run_step(step: Step, layers: Layers, args: Any, kwargs: Any) -> Any:
     return step.target(*args, **kwargs)
 
 
-def fold(value: Any) -> Any:
-    """``[T, B, *]`` as ``[T * B, *]``: layers without time take steps as images."""
-    return value.flatten(0, 1) if isinstance(value, Tensor) else value
-
-
-def unfold(value: Any, n: int, batch: int) -> Any:
-    """``[n * B, *]`` as ``[n, B, *]``; undoes `fold`."""
-    return value.unflatten(0, (n, batch)) if isinstance(value, Tensor) else value
-
-
 class Simulation:
     """State and values of one run of a program on a batch x of B images.
 
@@ -51,26 +45,49 @@ class Simulation:
         neurons: Mapping[str, IFNode],
         weights: Mapping[str, Tensor],
         x: Batch,
+        timing: Timing,
         monitor: Monitor | None = None,
     ) -> None:
         self.program = program
         self.layers = layers
         self.neurons = neurons
         self.weights = weights
+        self.timing = timing
         self.monitor = monitor
+        self.constants: Values = {}
+        for step in program.phase(Phase.CONSTANT):
+            self.constants[step.name] = self._constant(step)
+        self._fix(x)
+        self.silent: dict[str, Tensor] = {}
+        self._start(Stage(0))
+
+    def _fix(self, x: Batch) -> None:
+        """Compute what is the same at every step."""
+        self.inputs = x
         self.batch = len(x)
         self.like = next(tensor for tensor in tensors_of(x) if tensor.is_floating_point())
+        self.fixed: Values = self.program.bind(x)
+        self.bad = bad_images(x)
+        for step in self.program.phase(Phase.STATIC):
+            self.fixed[step.name] = self._call(step, self._fixed_value)
+
+    def _start(self, stage: Stage) -> None:
+        """All neurons at their initial potential, no step done; SRP's mask stays."""
+        self.stage = stage
+        self.done = 0
         self.v: dict[str, Tensor] = {}
         self.net_count: dict[str, Tensor] = {}
         self.pools: dict[str, PoolState] = {}
         self.sums: dict[str, Tensor] = {}
-        self.fixed: Values = program.bind(x)
-        self.constants: Values = {}
-        for step in program.steps:
-            if step.phase is Phase.CONSTANT:
-                self.constants[step.name] = self._constant(step)
-            elif step.phase is Phase.STATIC:
-                self.fixed[step.name] = self._call(step, self._fixed_value)
+
+    def keep(self, images: Tensor) -> None:
+        """Go on, after any chunk, with these images of the batch only."""
+        for state in (self.v, self.net_count, self.sums, self.silent):
+            for name, value in state.items():
+                state[name] = value[images]
+        for pool in self.pools.values():
+            pool.keep(images)
+        self._fix(batch_of(tensor[images] for tensor in tensors_of(self.inputs)))
 
     def _fixed_value(self, name: str) -> Any:
         return self.constants[name] if name in self.constants else self.fixed[name]
@@ -85,31 +102,49 @@ class Simulation:
         return run_step(step, self.layers, args, kwargs)
 
     def mean_output(self, T: int, at_once: int) -> Any:
-        """The output on the mean over T steps, `at_once` steps at a time."""
-        for steps, last in _chunks(T, at_once):
-            self._advance(steps, last=last, trains=False)
-        return self._read_out({name: self._rate(name, s, T) for name, s in self.sums.items()}, 1)
+        """The output on the mean over the readout of T steps, `at_once` steps at a time."""
+        for stage in self.timing.stages(T, every_step=False):
+            self._start(stage)
+            for steps, last in stage.chunks(at_once):
+                self._advance(steps, last=last, trains=False)
+            if stage.silences:
+                self._silence()
+        read = self.timing.steps_read(T)
+        rates = {name: self._rate(name, s, read) for name, s in self.sums.items()}
+        return map_tensors(lambda y: y[0], self._read_out(rates, 1))
 
     def running_outputs(self, T: int, at_once: int) -> Iterator[Any]:
-        """For every chunk of n steps, the output ``[n, B, *]`` on the mean of the steps so far."""
-        done = 0
-        for steps, last in _chunks(T, at_once):
-            sums = self._advance(steps, last=last, trains=True)
-            t = torch.arange(done + 1, done + steps + 1, device=self.like.device)
-            rates = {
-                name: fold(self._rate(name, s, t.view(-1, *[1] * (s.dim() - 1))))
-                for name, s in sums.items()
-            }
-            done += steps
-            yield map_tensors(
-                partial(unfold, n=steps, batch=self.batch), self._read_out(rates, steps)
-            )
+        """For every chunk of n steps, the output ``[n, B, *]`` on the mean of the steps so far.
+
+        Before the readout begins, that is the mean of all steps of the stage so far.
+        """
+        for stage in self.timing.stages(T, every_step=True):
+            self._start(stage)
+            for steps, last in stage.chunks(at_once):
+                sums = self._advance(steps, last=last, trains=True)
+                t = torch.arange(self.done - steps, self.done, device=self.like.device) + 1
+                t = torch.where(t > stage.delay, t - stage.delay, t)
+                rates = {
+                    name: fold(self._rate(name, s, t.view(-1, *[1] * (s.dim() - 1))))
+                    for name, s in sums.items()
+                }
+                yield self._read_out(rates, steps)
+            if stage.silences:
+                self._silence()
+
+    def _silence(self) -> None:
+        """Take SRP's mask from where the neurons stand."""
+        for name, v in self.v.items():
+            self.silent[name] = silenced(v, self.neurons[name].v_threshold)
 
     def _advance(self, n: int, *, last: bool, trains: bool) -> dict[str, Tensor]:
         """Run n steps and add to `sums` what the readout reads.
 
-        With `trains`, returns the running sums after each of the n steps ``[n, B, *]``.
+        With `trains`, returns the running sums after each of the n steps ``[n, B, *]``; they begin
+        anew where the delay ends.
         """
+        if self.done == self.stage.delay:
+            self.sums = {}
         program = self.program
         values: Values = {}
         running: dict[str, Tensor] = {}
@@ -129,18 +164,30 @@ class Simulation:
                     )
             for name in program.last_temporal_reads[step.name]:
                 values.pop(name, None)
+        self.done += n
         return running
+
+    def _delayed(self, n: int) -> int:
+        """How many of the next n steps belong to the delay."""
+        return min(n, max(0, self.stage.delay - self.done))
 
     def _add(self, name: str, value: Tensor, trains: bool, running: dict[str, Tensor]) -> None:
         """Add a chunk's count ``[B, *]`` or train ``[n, B, *]`` to the sum over time."""
         before = self.sums.get(name)
-        if trains:
-            sums = value.cumsum(0, dtype=torch.float32)
-            running[name] = sums if before is None else sums + before
-            self.sums[name] = running[name][-1]
+        if value.dtype == torch.int32:
+            self.sums[name] = value if before is None else before + value
             return
-        total = value if value.dtype == torch.int32 else value.sum(0, dtype=torch.float32)
-        self.sums[name] = total if before is None else before + total
+        delayed = self._delayed(len(value))
+        if not trains:
+            total = value[delayed:].sum(0, dtype=torch.float32)
+            self.sums[name] = total if before is None else before + total
+            return
+        parts = value[:delayed], value[delayed:]
+        first, rest = (part.cumsum(0, dtype=torch.float32) for part in parts)
+        if before is not None:
+            (first if delayed else rest).add_(before)
+        running[name] = torch.cat([first, rest]) if delayed else rest
+        self.sums[name] = running[name][-1]
 
     def _fire(self, step: Step, values: Values, n: int, *, last: bool, trains: bool) -> Tensor:
         """Emitted of a neuron layer: PSPs if layers read them, else a train or the count."""
@@ -149,19 +196,24 @@ class Simulation:
         source = step.args[0].name
         static = source not in values
         current = self.fixed[source] if static else values[source].unflatten(0, (n, self.batch))
+        delayed, stage = self._delayed(n), self.stage
         if name in self.program.inner:
             emit = "psp"
-        elif trains or self.monitor is not None:
+        elif trains or self.monitor is not None or delayed:
             emit = "spikes"
         else:
             emit = "count"
+        start = self.v.get(name)
+        if stage.cos and self.done == 0:
+            start = self._offset(name, current, static)
         emitted, v = node.run(
             current,
             n if static else None,
-            v_init=self.v.get(name),
+            v_init=start,
             count_init=self.net_count.get(name),
             emit=emit,
             return_v=None if last else "last",
+            start=self.done,
         )
         if v is not None:
             self.v[name] = v
@@ -169,9 +221,25 @@ class Simulation:
                 count = emitted if emit == "count" else emitted.sign().sum(0, dtype=torch.int32)
                 before = self.net_count.get(name)
                 self.net_count[name] = count if before is None else before + count
-        if self.monitor is not None:
-            self.monitor.add(name, emitted)
+        if name in self.silent:
+            emitted.masked_fill_(self.silent[name], 0)
+        if self.monitor is not None and not stage.preview:
+            self.monitor.add(name, emitted, unread=delayed if stage.answers else n)
         return emitted
+
+    def _offset(self, name: str, current: Tensor, static: bool) -> Tensor:
+        """COS's initial potential, from the first steps of a layer's own input."""
+        node, steps = self.neurons[name], self.stage.cos
+        spikes, v = node.run(
+            current if static else current[:steps],
+            steps if static else None,
+            emit="spikes",
+            return_v="all",
+        )
+        assert v is not None
+        if self.monitor is not None:
+            self.monitor.add(name, spikes, unread=steps)
+        return offset_potential(spikes, v, node.v_threshold, node.v_init)
 
     def _layer(self, step: Step, values: Values, n: int) -> Any:
         """A call of the temporal phase; a value that is the same at every step joins as often."""
@@ -186,7 +254,7 @@ class Simulation:
             if name in values:
                 value = values[name]
                 return unfold(value, n, self.batch) if step.broadcasts else value
-            return _in_time(self.fixed[name], n, step.broadcasts)
+            return in_time(self.fixed[name], n, step.broadcasts)
 
         value = self._call(step, read)
         return fold(value) if step.broadcasts else value
@@ -199,31 +267,21 @@ class Simulation:
         return (scaled / steps).to(self.like.dtype)
 
     def _read_out(self, rates: Mapping[str, Tensor], n: int) -> Any:
-        """The output, from means ``[n * B, *]``."""
+        """The output ``[n, B, *]``, from means ``[n * B, *]``."""
         values: Values = dict(rates)
 
         def read(name: str) -> Any:
             if name in self.constants:
                 return self.constants[name]
-            return values[name] if name in values else _in_time(self.fixed[name], n, False)
+            return values[name] if name in values else in_time(self.fixed[name], n, False)
 
         for step in self.program.phase(Phase.READOUT):
             values[step.name] = self._call(step, read)
-        return fill(self.program.output, read)
 
+        def each(y: Tensor) -> Tensor:
+            y = y.unflatten(0, (n, self.batch))
+            if not y.is_floating_point():  # it knows no NaN
+                return y
+            return y + self.bad.to(y.dtype).view(-1, *[1] * (y.dim() - 2))
 
-def _chunks(T: int, at_once: int) -> Iterator[tuple[int, bool]]:
-    """Numbers of steps that add up to T, each with whether it is the last."""
-    for start in range(0, T, at_once):
-        yield min(at_once, T - start), start + at_once >= T
-
-
-def _in_time(value: Any, n: int, broadcasts: bool) -> Any:
-    """A value without time ``[B, *]`` as it meets one with n steps."""
-    if broadcasts:
-        return value.unsqueeze(0) if isinstance(value, Tensor) else value
-    return value if n == 1 else map_tensors(partial(_repeat, n=n), value)
-
-
-def _repeat(value: Tensor, n: int) -> Tensor:
-    return value.expand(n, *value.shape).flatten(0, 1)
+        return map_tensors(each, fill(self.program.output, read))

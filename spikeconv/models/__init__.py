@@ -2,7 +2,8 @@
 
 from spikeconv.models.checkpoint import from_state_dict, load_model, read_state_dict
 from spikeconv.models.registry import MODEL_NAMES, build_model, model_config
-from spikeconv.models.resnet import ResNet, ResNetConfig, cifar_resnet, imagenet_resnet
+from spikeconv.models.resnet import ResNet
+from spikeconv.models.resnet_config import ResNetConfig, cifar_resnet, imagenet_resnet
 from spikeconv.models.spiking import SpikingResNet, SpikingVGG
 from spikeconv.models.vgg import VGG, VGGConfig
 

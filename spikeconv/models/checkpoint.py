@@ -6,6 +6,7 @@ import pickle
 import re
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,8 +15,10 @@ from torch import Tensor
 
 from spikeconv.models.infer import canonical_names, infer_config
 from spikeconv.models.registry import build, model_config, with_options
-from spikeconv.models.resnet import ResNet, ResNetConfig
+from spikeconv.models.resnet import ResNet
+from spikeconv.models.resnet_config import ResNetConfig
 from spikeconv.models.vgg import VGG
+from spikeconv.models.weights import Weights, read_weights
 
 # What torch.load raises on bytes that are no checkpoint: its unpickler runs on whatever it gets.
 _NOT_A_CHECKPOINT = (
@@ -32,6 +35,8 @@ _NOT_A_CHECKPOINT = (
     ValueError,
     struct.error,
 )
+# Fields of a configuration that no weight shows; this package's own files say them.
+_UNSEEN = ("pooling", "dropout")
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
 
 
@@ -50,12 +55,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         ValueError: the file is no checkpoint, is damaged, or needs code to be opened.
         ImportError: a ``.safetensors`` file, and safetensors is not installed.
     """
+    return open_weights(path).state
+
+
+def open_weights(path: str | Path) -> Weights:
+    """Read a file of weights as `read_state_dict` does, with what it says about itself."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: wanted a file of weights, found nothing there")
     if path.is_dir():
         raise ValueError(f"{path}: wanted a file of weights, found a folder")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if path.suffix == ".safetensors":
+        weights = read_weights(path)
+        return replace(weights, state=_checked(path, weights.state))
+    return Weights(_checked(path, _read_torch(path)))
+
+
+def _checked(path: Path, content: Any) -> dict[str, Tensor]:
+    """The state dict in a file's content, under torchvision's names."""
     for key in _CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -77,14 +94,15 @@ def load_model(
 ) -> ResNet | VGG:
     """Build the network that a file of weights belongs to, and load them strictly.
 
-    Depth, form, shortcut, channels and classes are read from the names and shapes in the file.
+    Depth, form, shortcut, channels, classes and activation are read from the names and shapes in
+    the file; what they do not show, from its description, if it was written by ``spikeconv train``.
 
     Args:
         path: as in `read_state_dict`.
         name: model that the file must hold, such as ``"resnet20"``, or None for any.
         num_classes: classes that it must have, or None for any.
         **options: fields of the configuration that weights do not show, such as ``pooling="avg"``
-            for a VGG.
+            for a VGG; they take precedence over the description.
 
     Returns:
         The ANN in eval mode, on the CPU, in float32.
@@ -95,9 +113,11 @@ def load_model(
             wanted and what was found.
         ImportError: as in `read_state_dict`.
     """
-    state = read_state_dict(path)
+    weights = open_weights(path)
+    said = weights.about.get("config", {})
+    unseen = {field: said[field] for field in _UNSEEN if field in said}
     try:
-        model = from_state_dict(state, **options)
+        model = from_state_dict(weights.state, **{**unseen, **options})
     except ValueError as error:
         wanted = f"weights of {name}" if name is not None else "weights of a ResNet or VGG"
         raise ValueError(f"{path}: wanted {wanted}; {error}") from error
@@ -170,20 +190,4 @@ def _unpickle(stream: BinaryIO, path: Path) -> Any:
         raise ValueError(
             f"{path}: wanted a checkpoint written by torch.save or a .safetensors file, found "
             f"something that is neither or is damaged ({path.stat().st_size:,} bytes)"
-        ) from error
-
-
-def _read_safetensors(path: Path) -> Any:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{path}: opening a .safetensors file needs safetensors: pip install safetensors"
-        ) from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path}: wanted a .safetensors file, found something else or a damaged one ({error})"
         ) from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from spikeconv.models.registry import Config
-from spikeconv.models.resnet import ResNetConfig
+from spikeconv.models.resnet_config import ResNetConfig
 from spikeconv.models.vgg import VGG_STAGES, VGGConfig
 
 PREFIXES = ("module.", "_orig_mod.")
@@ -92,6 +93,7 @@ def _infer_resnet(state: Mapping[str, Tensor]) -> ResNetConfig:
         shortcut="B" if any(".downsample." in name for name in state) else "A",
         num_classes=_shape(state, "fc.weight", 2)[0],
         in_channels=stem[1],
+        **_infer_activation(state),
     )
 
 
@@ -118,7 +120,19 @@ def _infer_vgg(state: Mapping[str, Tensor]) -> VGGConfig:
         form=form,
         num_classes=_shape(state, head, 2)[0],
         in_channels=_shape(state, "features.0.weight", 4)[1],
+        **_infer_activation(state),
     )
+
+
+def _infer_activation(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The fields of the activation, which is told by its bound and its levels."""
+    levels = {int(tensor) for name, tensor in state.items() if name.endswith(".levels")}
+    if len(levels) > 1:
+        raise ValueError(f"found activations of {sorted(levels)} levels, not of one number")
+    if levels:
+        return {"activation": "qcfs", "levels": levels.pop()}
+    bounded = any(name.endswith(".bound") for name in state)
+    return {"activation": "clip" if bounded else "relu"}
 
 
 def _positions(depth: int, batch_norm: bool) -> set[int]:

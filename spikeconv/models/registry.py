@@ -6,9 +6,9 @@ import dataclasses
 import re
 from typing import Any
 
-from spikeconv.models.resnet import (
+from spikeconv.models.resnet import ResNet
+from spikeconv.models.resnet_config import (
     IMAGENET_STAGES,
-    ResNet,
     ResNetConfig,
     cifar_resnet,
     imagenet_resnet,

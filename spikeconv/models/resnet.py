@@ -7,152 +7,13 @@ from depth 50 on, blocks are bottlenecks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-IMAGENET_STAGES: dict[int, tuple[tuple[int, ...], bool]] = {
-    18: ((2, 2, 2, 2), False),
-    34: ((3, 4, 6, 3), False),
-    50: ((3, 4, 6, 3), True),
-    101: ((3, 4, 23, 3), True),
-    152: ((3, 8, 36, 3), True),
-}
-"""Depth -> (blocks in each stage, whether blocks are bottlenecks)."""
-
-
-@dataclass(frozen=True)
-class ResNetConfig:
-    """Everything that determines the shape of a `ResNet`.
-
-    Args:
-        blocks: number of blocks in each stage.
-        widths: channels of each stage; a bottleneck's output has four times as many.
-        bottleneck: 1x1, 3x3, 1x1 blocks instead of two 3x3 convolutions.
-        stem: ``"cifar"`` (3x3, stride 1) or ``"imagenet"`` (7x7, stride 2, then max pooling).
-        shortcut: what a block's shortcut does where the shape changes: ``"A"`` subsamples and pads
-            with zero channels, ``"B"`` projects by a 1x1 convolution with batch norm.
-        num_classes: width of the head.
-        in_channels: channels of the images.
-    """
-
-    blocks: tuple[int, ...]
-    widths: tuple[int, ...]
-    bottleneck: bool = False
-    stem: str = "cifar"
-    shortcut: str = "A"
-    num_classes: int = 10
-    in_channels: int = 3
-
-    def __post_init__(self) -> None:
-        if len(self.blocks) != len(self.widths) or not self.blocks:
-            raise ValueError(
-                "ResNetConfig: blocks and widths must have one entry for each stage, "
-                f"got blocks={self.blocks} and widths={self.widths}"
-            )
-        if min(*self.blocks, *self.widths, self.num_classes, self.in_channels) < 1:
-            raise ValueError(
-                "ResNetConfig: blocks, widths, num_classes and in_channels must be 1 or more, got "
-                f"{self.blocks}, {self.widths}, {self.num_classes}, {self.in_channels}"
-            )
-        if self.stem not in ("cifar", "imagenet"):
-            raise ValueError(f"ResNetConfig: stem must be 'cifar' or 'imagenet', got {self.stem!r}")
-        if self.shortcut not in ("A", "B"):
-            raise ValueError(f"ResNetConfig: shortcut must be 'A' or 'B', got {self.shortcut!r}")
-        if self.bottleneck and self.shortcut == "A":
-            raise ValueError(
-                "ResNetConfig: bottlenecks need shortcut 'B', got 'A': their first block "
-                "widens the channels without a stride"
-            )
-
-    @property
-    def depth(self) -> int:
-        """Number of layers with weights, counted as the paper does (projections excluded)."""
-        return 2 + sum(self.blocks) * (3 if self.bottleneck else 2)
-
-    @property
-    def name(self) -> str:
-        """Name in the registry, such as ``resnet20``."""
-        return f"resnet{self.depth}"
-
-    def __str__(self) -> str:
-        form = "CIFAR" if self.stem == "cifar" else "ImageNet"
-        return (
-            f"{self.name} ({form} stem, blocks {self.blocks}, widths {self.widths}, "
-            f"shortcut {self.shortcut}, {self.in_channels} input channels, "
-            f"{self.num_classes} classes)"
-        )
-
-
-def cifar_resnet(
-    depth: int,
-    num_classes: int = 10,
-    in_channels: int = 3,
-    widths: tuple[int, ...] = (16, 32, 64),
-    shortcut: str = "A",
-) -> ResNetConfig:
-    """Return the configuration of the CIFAR form of a given depth.
-
-    Args:
-        depth: 6n + 2, such as 8, 20, 32, 44, 56 or 110.
-        num_classes: width of the head.
-        in_channels: channels of the images.
-        widths: channels of the three stages.
-        shortcut: ``"A"`` (no parameters, as published) or ``"B"`` (projection).
-
-    Raises:
-        ValueError: ``depth`` is not 6n + 2 or ``widths`` does not name three stages.
-
-    Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, section 4.2.
-
-    >>> cifar_resnet(20).blocks
-    (3, 3, 3)
-    """
-    if depth < 8 or (depth - 2) % 6 != 0:
-        raise ValueError(f"cifar_resnet: depth must be 6n + 2 (8, 14, 20, ...), got {depth}")
-    if len(widths) != 3:
-        raise ValueError(f"cifar_resnet: widths must name three stages, got {widths}")
-    blocks = ((depth - 2) // 6,) * 3
-    return ResNetConfig(
-        blocks, widths, shortcut=shortcut, num_classes=num_classes, in_channels=in_channels
-    )
-
-
-def imagenet_resnet(
-    depth: int, num_classes: int = 1000, in_channels: int = 3, stem: str = "imagenet"
-) -> ResNetConfig:
-    """Return the configuration of the four-stage form of a given depth.
-
-    Args:
-        depth: 18, 34, 50, 101 or 152.
-        num_classes: width of the head.
-        in_channels: channels of the images.
-        stem: ``"imagenet"``, or ``"cifar"`` for the same stages on 32x32 images.
-
-    Raises:
-        ValueError: ``depth`` is none of those.
-
-    Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015, table 1.
-
-    >>> imagenet_resnet(50).bottleneck
-    True
-    """
-    if depth not in IMAGENET_STAGES:
-        raise ValueError(
-            f"imagenet_resnet: depth must be one of {sorted(IMAGENET_STAGES)}, got {depth}"
-        )
-    blocks, bottleneck = IMAGENET_STAGES[depth]
-    return ResNetConfig(
-        blocks,
-        (64, 128, 256, 512),
-        bottleneck,
-        stem=stem,
-        shortcut="B",
-        num_classes=num_classes,
-        in_channels=in_channels,
-    )
+from spikeconv.models.resnet_config import ResNetConfig
 
 
 def _conv(in_channels: int, out_channels: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -183,16 +44,21 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        downsample: nn.Module | None,
+        activation: Callable[[], nn.Module],
     ) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 3, stride)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU(inplace=True)
+        self.relu1 = activation()
         self.conv2 = _conv(width, width, 3)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = downsample
-        self.relu2 = nn.ReLU(inplace=True)
+        self.relu2 = activation()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``[B, C, H, W]`` to ``[B, width, H / stride, W / stride]``."""
@@ -209,19 +75,24 @@ class Bottleneck(nn.Module):
     expansion = 4
 
     def __init__(
-        self, in_channels: int, width: int, stride: int, downsample: nn.Module | None
+        self,
+        in_channels: int,
+        width: int,
+        stride: int,
+        downsample: nn.Module | None,
+        activation: Callable[[], nn.Module],
     ) -> None:
         super().__init__()
         self.conv1 = _conv(in_channels, width, 1)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU(inplace=True)
+        self.relu1 = activation()
         self.conv2 = _conv(width, width, 3, stride)
         self.bn2 = nn.BatchNorm2d(width)
-        self.relu2 = nn.ReLU(inplace=True)
+        self.relu2 = activation()
         self.conv3 = _conv(width, width * self.expansion, 1)
         self.bn3 = nn.BatchNorm2d(width * self.expansion)
         self.downsample = downsample
-        self.relu3 = nn.ReLU(inplace=True)
+        self.relu3 = activation()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``[B, C, H, W]`` to ``[B, 4 * width, H / stride, W / stride]``."""
@@ -234,13 +105,14 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual network with ReLU and batch norm, built from its configuration.
+    """A residual network with batch norm, built from its configuration.
 
     Args:
         config: the shape, from `cifar_resnet`, `imagenet_resnet` or by hand.
 
     Source: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015.
 
+    >>> from spikeconv.models import cifar_resnet
     >>> ResNet(cifar_resnet(20))(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
     """
@@ -251,8 +123,8 @@ class ResNet(nn.Module):
         size, stride = (7, 2) if config.stem == "imagenet" else (3, 1)
         self.conv1 = _conv(config.in_channels, config.widths[0], size, stride)
         self.bn1 = nn.BatchNorm2d(config.widths[0])
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if config.stem == "imagenet" else None
+        self.relu = config.make_activation()
+        self.pool = _stem_pool(config)
         channels = config.widths[0]
         for i, (blocks, width) in enumerate(zip(config.blocks, config.widths, strict=True)):
             stage, channels = _stage(config, channels, width, blocks, stride=1 if i == 0 else 2)
@@ -266,12 +138,19 @@ class ResNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map images ``[B, in_channels, H, W]`` to logits ``[B, num_classes]``."""
         x = self.relu(self.bn1(self.conv1(x)))
-        if self.maxpool is not None:
-            x = self.maxpool(x)
+        if self.pool is not None:
+            x = self.pool(x)
         for i in range(len(self.config.blocks)):
             x = self.get_submodule(f"layer{i + 1}")(x)
         logits: torch.Tensor = self.fc(torch.flatten(self.avgpool(x), 1))
         return logits
+
+
+def _stem_pool(config: ResNetConfig) -> nn.Module | None:
+    if config.stem == "cifar":
+        return None
+    pool = nn.MaxPool2d if config.pooling == "max" else nn.AvgPool2d
+    return pool(3, 2, padding=1)
 
 
 def _stage(
@@ -288,6 +167,10 @@ def _stage(
             downsample = nn.Sequential(
                 _conv(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels)
             )
-    layers: list[nn.Module] = [block(in_channels, width, stride, downsample)]
-    layers += [block(out_channels, width, 1, None) for _ in range(blocks - 1)]
+    layers: list[nn.Module] = [
+        block(in_channels, width, stride, downsample, config.make_activation)
+    ]
+    layers += [
+        block(out_channels, width, 1, None, config.make_activation) for _ in range(blocks - 1)
+    ]
     return nn.Sequential(*layers), out_channels

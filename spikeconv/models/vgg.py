@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from spikeconv.activation import describe, make_activation
+
 VGG_STAGES: dict[int, tuple[int, ...]] = {
     11: (1, 1, 2, 2, 2),
     13: (2, 2, 2, 2, 2),
@@ -31,6 +33,8 @@ class VGGConfig:
         num_classes: width of the head.
         in_channels: channels of the images.
         dropout: share of values dropped in the ImageNet head while training, in [0, 1).
+        activation: ``"relu"``, ``"clip"`` (a trained bound) or ``"qcfs"`` (a trained step).
+        levels: of ``"qcfs"``, 1 or more.
     """
 
     depth: int
@@ -40,6 +44,8 @@ class VGGConfig:
     num_classes: int = 1000
     in_channels: int = 3
     dropout: float = 0.5
+    activation: str = "relu"
+    levels: int = 4
 
     def __post_init__(self) -> None:
         if self.depth not in VGG_STAGES:
@@ -58,6 +64,10 @@ class VGGConfig:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"VGGConfig: dropout must be in [0, 1), got {self.dropout}")
 
+    def make_activation(self) -> nn.Module:
+        """Return a new activation of the configured kind."""
+        return make_activation(self.activation, self.levels)
+
     @property
     def name(self) -> str:
         """Name in the registry, such as ``vgg16_bn``."""
@@ -67,12 +77,12 @@ class VGGConfig:
         form = "CIFAR" if self.form == "cifar" else "ImageNet"
         return (
             f"{self.name} ({form} head, {self.in_channels} input channels, "
-            f"{self.num_classes} classes)"
+            f"{self.num_classes} classes{describe(self.activation, self.levels)})"
         )
 
 
 class VGG(nn.Module):
-    """A VGG network with ReLU, built from its configuration.
+    """A VGG network, built from its configuration.
 
     Args:
         config: the shape.
@@ -92,10 +102,10 @@ class VGG(nn.Module):
             self.avgpool = nn.AdaptiveAvgPool2d(7)
             self.classifier = nn.Sequential(
                 nn.Linear(WIDTHS[-1] * 7 * 7, 4096),
-                nn.ReLU(inplace=True),
+                config.make_activation(),
                 nn.Dropout(config.dropout),
                 nn.Linear(4096, 4096),
-                nn.ReLU(inplace=True),
+                config.make_activation(),
                 nn.Dropout(config.dropout),
                 nn.Linear(4096, config.num_classes),
             )
@@ -126,7 +136,7 @@ def _features(config: VGGConfig) -> list[nn.Module]:
             layers.append(nn.Conv2d(channels, width, 3, padding=1))
             if config.batch_norm:
                 layers.append(nn.BatchNorm2d(width))
-            layers.append(nn.ReLU(inplace=True))
+            layers.append(config.make_activation())
             channels = width
         layers.append(nn.MaxPool2d(2, 2) if config.pooling == "max" else nn.AvgPool2d(2, 2))
     return layers

@@ -20,8 +20,9 @@ _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 class Call:
     """Arguments after the checks; parameters are in the state dtype and broadcast to `shape`.
 
-    `x` is `[T, *shape]`, or `[*shape]` where `static`. `emitted` and `v` are dense in the memory
-    order `order` of the neuron dimensions, with time outermost where they have it.
+    `x` is `[T, *shape]`, or `[*shape]` where `static`; `bias` may have time too, and is then
+    `[T, *]` with one dimension more than `shape`. `emitted` and `v` are dense in the memory order
+    `memory_order` of the neuron dimensions, with time outermost where they have it.
     """
 
     x: Tensor
@@ -48,6 +49,11 @@ class Call:
 def state_dtype(x: Tensor) -> torch.dtype:
     """dtype of the membrane: float32, or float64 where x is float64."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def has_time(bias: Tensor, shape: torch.Size) -> bool:
+    """Whether a bias is one for each time-step of a population of that shape."""
+    return bias.dim() == len(shape) + 1
 
 
 def _is_channels_last(current: Tensor) -> bool:

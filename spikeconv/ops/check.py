@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from spikeconv.ops.call import EMITS, RESETS, RETURN_VS, WORD_BITS, state_dtype
+from spikeconv.ops.call import EMITS, RESETS, RETURN_VS, WORD_BITS, has_time, state_dtype
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -23,22 +23,50 @@ def _check_choice(argument: str, value: str | None, choices: tuple[str | None, .
 
 def _check_parameter(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size) -> None:
     """A parameter broadcasts to the population by torch's rules and lives where x lives."""
-    if not tensor.is_floating_point():
-        raise TypeError(_wrong(argument, "a floating-point tensor", tensor.dtype))
+    _check_float(argument, tensor)
     _check_broadcast(argument, tensor, x, shape)
 
 
-def _check_broadcast(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size) -> None:
+def _check_float(argument: str, tensor: Tensor) -> None:
+    if not tensor.is_floating_point():
+        raise TypeError(_wrong(argument, "a floating-point tensor", tensor.dtype))
+
+
+def _check_place(argument: str, tensor: Tensor, x: Tensor) -> None:
     if tensor.layout != torch.strided:
         raise TypeError(_wrong(argument, "a dense (strided) tensor", tensor.layout))
     if tensor.device != x.device and not (tensor.dim() == 0 and tensor.device.type == "cpu"):
         raise ValueError(_wrong(argument, f"on x's device {x.device}", tensor.device))
-    trailing = shape[len(shape) - tensor.dim() :] if tensor.dim() <= len(shape) else None
-    if trailing is None or any(
-        have != 1 and have != want for have, want in zip(tensor.shape, trailing, strict=True)
-    ):
+
+
+def _broadcasts(own: torch.Size, shape: torch.Size) -> bool:
+    """Whether the one shape broadcasts to the other."""
+    if len(own) > len(shape):
+        return False
+    trailing = shape[len(shape) - len(own) :]
+    return all(have == 1 or have == want for have, want in zip(own, trailing, strict=True))
+
+
+def _check_broadcast(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size) -> None:
+    _check_place(argument, tensor, x)
+    if not _broadcasts(tensor.shape, shape):
         wanted = f"a number or a tensor that broadcasts to the neurons' shape {list(shape)}"
         raise ValueError(_wrong(argument, wanted, f"shape {list(tensor.shape)}"))
+
+
+def _check_bias(bias: Tensor, x: Tensor, shape: torch.Size, steps: int) -> None:
+    """A bias is a parameter, or has time before the population's dimensions: T steps, or one."""
+    if not has_time(bias, shape):
+        _check_parameter("bias", bias, x, shape)
+        return
+    _check_float("bias", bias)
+    _check_place("bias", bias, x)
+    if bias.shape[0] != 1 and bias.shape[0] != steps:
+        wanted = f"of {steps} time-steps, or 1, in dimension 0 (one dimension more than a step's x)"
+        raise ValueError(_wrong("bias", wanted, f"shape {list(bias.shape)}"))
+    if not _broadcasts(bias.shape[1:], shape):
+        wanted = f"[T, *] with * broadcasting to the neurons' shape {list(shape)}"
+        raise ValueError(_wrong("bias", wanted, f"shape {list(bias.shape)}"))
 
 
 def check_if_multistep(
@@ -73,7 +101,7 @@ def check_if_multistep(
     _check_parameter("v_threshold", v_threshold, x, shape)
     _check_parameter("v_init", v_init, x, shape)
     if bias is not None:
-        _check_parameter("bias", bias, x, shape)
+        _check_bias(bias, x, shape, steps)
     _check_choice("reset", reset, RESETS)
     _check_choice("emit", emit, EMITS)
     _check_choice("return_v", return_v, (*RETURN_VS, None))

@@ -53,14 +53,14 @@ def if_multistep(
 
     For t = 1..T, from v = v_init, in float32 and in this order::
 
-        m   = (v + x_t) + bias
+        m   = (v + x_t) + bias_t
         s_t = 1 if m >= v_threshold else 0            (a tie fires; at most one spike a step)
         v   = m - v_threshold * s_t                   reset="soft": by subtraction
         v   = v_reset if s_t != 0 else m              reset="hard"
 
     With ``signed=True``, s_t = -1 where m < 0 and the net count of the spikes before is above 0.
-    Soft reset conserves: sum_t (x_t + bias) = v_threshold * sum_t s_t + v_T - v_init, and v_init =
-    v_threshold / 2 makes the expected error of the rate zero (OPI; Bu et al., AAAI 2022).
+    Soft reset conserves: sum_t (x_t + bias_t) = v_threshold * sum_t s_t + v_T - v_init, and
+    v_init = v_threshold / 2 makes the expected error of the rate zero (OPI; Bu et al., AAAI 2022).
 
     Every backend gives the same bits. A comparison with NaN is false: a neuron whose membrane is
     NaN never fires again and stays NaN. +inf fires at every step and, with soft reset, stays; -inf
@@ -73,7 +73,10 @@ def if_multistep(
         v_threshold: theta > 0, finite; a number or a tensor that broadcasts to ``[*]``
             (``[C, 1, 1]`` for one per channel), read in place.
         v_init: membrane potential before the first step, likewise.
-        bias: current added at every step, likewise, or None.
+        bias: current added at every step, likewise, or None. With one dimension more than ``[*]``
+            it has time as dimension 0, of size T (or 1): bias_t = bias[t], read in place. For x
+            ``[T, B, C, H, W]``, one per step and channel is ``[T, 1, C, 1, 1]`` (``[T, C, 1, 1]``
+            would be one per image and channel).
         T: number of time-steps >= 1 where x is static; None where x has time as dimension 0.
         reset: ``"soft"`` or ``"hard"``.
         v_reset: potential after a spike with hard reset.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from spikeconv.ops.call import Call, memory_order
+from spikeconv.ops.call import Call, has_time, memory_order
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Layout:
     """Neuron dimensions in the outputs' memory order, merged where every operand allows it.
 
     Neuron n has the row-major index n over `sizes`; an operand's element lies at the dot product of
-    that index with its strides (0 where it is broadcast).
+    that index with its strides (0 where it is broadcast). At every step x and the bias lie their
+    `stride_t` further (0 where they stay the same), whatever dimensions were merged.
     """
 
     sizes: list[int]
@@ -23,6 +24,7 @@ class Layout:
     x_strides: list[int]
     threshold_strides: list[int]
     v_init_strides: list[int]
+    bias_stride_t: int
     bias_strides: list[int]
     count_strides: list[int]
 
@@ -66,12 +68,19 @@ def layout_of(call: Call) -> Layout:
     """The flat layout of a checked call with at least one neuron."""
     current = call.x if call.static else call.x.select(0, 0)
     order = memory_order(current)
-    operands = [current, call.v_threshold, call.v_init, call.bias, call.count_init]
+    bias, bias_stride_t = call.bias, 0
+    if bias is not None and has_time(bias, call.shape):
+        bias_stride_t = bias.stride(0) if call.T > 1 else 0
+        bias = bias.select(0, 0)
+    operands = [current, call.v_threshold, call.v_init, bias, call.count_init]
     given = [o for o in operands if o is not None]
     rows = [_broadcast_strides(o, current.dim()) for o in given]
     sizes, merged = coalesce(
         [current.shape[d] for d in order], [[row[d] for d in order] for row in rows]
     )
     columns = iter(merged)
-    strides = [next(columns) if o is not None else [] for o in operands]
-    return Layout(sizes, 0 if call.static else call.x.stride(0), *strides)
+    x, theta, v_init, bias_strides, count = (
+        next(columns) if o is not None else [] for o in operands
+    )
+    x_stride_t = 0 if call.static else call.x.stride(0)
+    return Layout(sizes, x_stride_t, x, theta, v_init, bias_stride_t, bias_strides, count)

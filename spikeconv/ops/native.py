@@ -63,6 +63,7 @@ def _run(op: Callable[..., None], call: Call) -> None:
         at.x_strides,
         at.threshold_strides,
         at.v_init_strides,
+        at.bias_stride_t,
         at.bias_strides,
         at.count_strides,
         call.hard,

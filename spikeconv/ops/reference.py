@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from spikeconv.ops.call import Call
+from spikeconv.ops.call import Call, has_time
 
 
 def run(call: Call) -> None:
@@ -12,6 +12,7 @@ def run(call: Call) -> None:
     theta = call.v_threshold
     amplitude = theta.to(call.x.dtype)
     v = call.v_init.expand(call.shape).clone()
+    timed_bias = call.bias is not None and has_time(call.bias, call.shape)
     net_count = torch.zeros(call.shape, dtype=torch.int32, device=call.x.device)
     if call.count_init is not None:
         net_count += call.count_init
@@ -21,7 +22,7 @@ def run(call: Call) -> None:
     for t in range(call.T):
         m = v + (call.x if call.static else call.x[t]).to(v.dtype)
         if call.bias is not None:
-            m = m + call.bias
+            m = m + (call.bias[t] if timed_bias else call.bias)
         up = m >= theta
         s = up.to(torch.int32)
         if call.signed:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.ops.backends import check_name, resolve
-from spikeconv.ops.call import Call, allocate, state_dtype
+from spikeconv.ops.call import Call, allocate, has_time, state_dtype
 from spikeconv.ops.check import check_if_multistep, check_threshold_values
 
 _library = torch.library.Library("spikeconv", "FRAGMENT")
@@ -31,6 +31,15 @@ def _beside(x: Tensor, parameter: Tensor, dtype: torch.dtype) -> Tensor:
     if parameter.device == x.device:
         return parameter.to(dtype)
     return torch.full((), parameter.item(), dtype=dtype, device=x.device)
+
+
+def _bias_beside(x: Tensor, bias: Tensor | None, static: bool, steps: int) -> Tensor | None:
+    """The bias on x's device; where it has time, with as many steps, read over and over if one."""
+    if bias is None:
+        return None
+    bias = _beside(x, bias, state_dtype(x))
+    shape = x.shape if static else x.shape[1:]
+    return bias.expand(steps, *bias.shape[1:]) if has_time(bias, shape) else bias
 
 
 def _route(
@@ -62,7 +71,7 @@ def _route(
                 x=x,
                 v_threshold=_beside(x, v_threshold, dtype),
                 v_init=_beside(x, v_init, dtype),
-                bias=None if bias is None else _beside(x, bias, dtype),
+                bias=_bias_beside(x, bias, static, steps),
                 count_init=None if count_init is None else _beside(x, count_init, torch.int32),
                 T=steps,
                 static=static,

@@ -57,6 +57,7 @@ def run(call: Call) -> None:
         x_strides=at.x_strides,
         threshold_strides=at.threshold_strides,
         v_init_strides=at.v_init_strides,
+        bias_stride_t=at.bias_stride_t,
         bias_strides=at.bias_strides,
         count_strides=at.count_strides,
         hard=call.hard,

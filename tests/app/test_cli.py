@@ -137,7 +137,10 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
         (["--weights", __file__], "test_cli.py: wanted a checkpoint"),
         (["--model", "resnet20"], "wanted weights of resnet20, found those of resnet8"),
         (["--model", "resnet21"], "must be one of resnet20"),
-        (["--pooling", "avg"], "resnet8 has no option pooling"),
+        (
+            ["--pooling", "avg"],
+            "ResNetConfig: the CIFAR stem has no pooling",
+        ),
         (["--data", "/none"], "looked in /none, which is no folder"),
         (["--dataset", "cifar100"], "wanted the folder cifar-100-python"),
         (["--dataset", "digits"], "wanted a network for digits (1 input channels, 10 classes)"),
@@ -189,7 +192,7 @@ def test_a_missing_package_is_named(
     [
         (["--T", "0"], "wanted a whole number of 1 or more, got '0'"),
         (["--T", "many"], "wanted a whole number of 1 or more, got 'many'"),
-        (["--v-init", "nan"], "wanted half, zero or a number, got 'nan'"),
+        (["--v-init", "nan"], "wanted zero, half, uniform, gaussian or a number, got 'nan'"),
         (["--std", "1,b"], "wanted numbers with commas between them, got '1,b'"),
         (["--threshold", "median"], "invalid choice: 'median'"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 import spikeconv
 from spikeconv.convert import SpikingNetwork
+from spikeconv.convert.timing import Timing
+from spikeconv.early_exit import CONFIDENCES, ExitCurve, early_exit_curve
 from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.output import write_json
 
@@ -56,6 +59,43 @@ def test_firing_rates_are_those_of_the_monitor(
     assert 0 < result.firing_rate < 1
 
 
+def test_early_exit_is_that_of_all_images_together(
+    network: tuple[nn.Module, SpikingNetwork, Batches],
+) -> None:
+    ann, snn, batches = network
+    confidences = [0.3, 0.5, 0.9]
+    result = evaluate(ann, snn, batches, confidences=confidences, progress=False)
+    x, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    curve = result.early_exit
+    assert curve is not None and curve.confidences == confidences
+    wanted = early_exit_curve(snn(x, readout="all"), labels, confidences)
+    assert curve.steps == pytest.approx(wanted.steps)
+    assert curve.accuracies == pytest.approx(wanted.accuracies)
+    assert curve.steps[0] < curve.steps[-1] <= 8
+    with pytest.raises(ValueError, match="confidence must be above 0 and at most 1, got 2"):
+        evaluate(ann, snn, batches, confidences=[2], progress=False)
+
+
+def test_steps_before_the_readout_are_counted_and_told(
+    network: tuple[nn.Module, SpikingNetwork, Batches],
+) -> None:
+    ann, snn, batches = network
+    timed = copy.deepcopy(snn)
+    timed.timing = Timing(srp=2, delay=1)
+    result = evaluate(ann, timed, batches, progress=False)
+    assert result.T == 8
+    assert result.to_dict()["timing"] == {"delay": 1, "srp": 2, "cos": 0, "before_readout": 3}
+    x, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    for T in (4, 8):
+        expected = (timed(x, T=T).argmax(1) == labels).float().mean().item()
+        assert result.snn[T - 1] == pytest.approx(expected)
+    lines = str(result).splitlines()
+    told = [line.endswith("before the readout") for line in lines if "T =" in line]
+    assert told == [True] * 3 + [False] * 5
+    assert "3 of all steps are spent before the readout: delay=1, srp=2" in lines
+    assert "before the readout" not in str(evaluate(ann, snn, batches, progress=False))
+
+
 def test_the_mode_of_the_ann_is_restored_and_dropout_is_off(
     network: tuple[nn.Module, SpikingNetwork, Batches],
 ) -> None:
@@ -78,18 +118,32 @@ def test_json_has_the_accuracies_first(
     assert content["ann"] == result.ann
     assert content["snn"] == result.snn and len(content["snn"]) == 3
     assert content["images"] == 30
+    assert content["early_exit"]["confidences"] == list(CONFIDENCES)
+    assert content["early_exit"]["steps"] == result.early_exit.steps  # type: ignore[union-attr]
+    assert content["timing"]["before_readout"] == 0
     assert content["versions"]["torch"] == torch.__version__
     assert content["seconds"]["snn"] > 0
     assert str(torch.get_num_threads()) in content["machine"]
 
 
 def test_the_table_shows_every_step_and_every_layer() -> None:
-    result = Evaluation(0.9173, [0.1, 0.2, 0.3, 0.4, 0.5], 2000, 0.07, {"relu": 0.08}, 1.0, 4.0)
+    result = Evaluation(
+        ann=0.9173,
+        snn=[0.1, 0.2, 0.3, 0.4, 0.5],
+        images=2000,
+        firing_rate=0.07,
+        firing_rates={"relu": 0.08},
+        ann_seconds=1.0,
+        snn_seconds=4.0,
+        early_exit=ExitCurve([0.5, 0.99], [2.5, 4.0], [0.31, 0.49]),
+    )
     lines = str(result).splitlines()
     assert lines[1].split() == ["ANN", "91.73%"]
     assert [line.split()[2] for line in lines[2:7]] == ["1", "2", "3", "4", "5"]
     assert lines[6].endswith("50.00%")
     assert any(line.split() == ["8.00%", "relu"] for line in lines)
+    assert any(line.split() == ["0.5", "31.00%", "in", "2.50", "steps"] for line in lines)
+    assert any(line.split() == ["0.99", "49.00%", "in", "4.00", "steps"] for line in lines)
 
 
 @pytest.mark.parametrize(

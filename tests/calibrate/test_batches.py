@@ -74,7 +74,7 @@ def test_forms(name: str) -> None:
 
 
 @pytest.mark.parametrize("granularity", ("channel", "layer"))
-@pytest.mark.parametrize("threshold", ("max", "percentile", "mse"))
+@pytest.mark.parametrize("threshold", ("max", "percentile", "mse", "mse-closed", "balance"))
 def test_neither_order_nor_batches_matter(threshold: str, granularity: str) -> None:
     """Bit for bit the same thresholds, for any permutation in any batches."""
     options = {"threshold": threshold, "granularity": granularity}

@@ -40,8 +40,13 @@ def streamed(*batches: Tensor) -> ChannelHistogram:
 
 
 def assert_equal(a: ChannelHistogram, b: ChannelHistogram) -> None:
+    """Equal bits, but for the sums, whose order leaves its rounding in them."""
     for name in ("counts", "exponent", "largest", "seen"):
         assert torch.equal(getattr(a, name), getattr(b, name)), name
+    # Up to 216 terms, each of which rounds by at most 2^-53 of a sum of sizes.
+    torch.testing.assert_close(a.squares, b.squares, rtol=256 * 2**-53, atol=0)
+    size = (a.squares * a.seen).sqrt()  # at least the sum of sizes
+    assert bool(((a.total - b.total).abs() <= 256 * 2**-53 * size).all())
 
 
 def by_hand(values: np.ndarray) -> tuple[np.ndarray, float]:
@@ -67,6 +72,10 @@ def test_against_brute_force(x: Tensor) -> None:
         assert result.counts[channel].tolist() == counts.tolist()
         assert result.seen[channel] == values.size
         assert result.largest[channel] == max(0, values.max())
+        size = float(np.abs(values).max())
+        assert result.mean()[channel] == pytest.approx(values.mean(dtype=float), abs=1e-13 * size)
+        spread = values.astype(float).std()
+        assert result.deviation()[channel] == pytest.approx(spread, rel=1e-6, abs=1e-6 * size)
         if width:
             assert result.width()[channel] == width
 
@@ -109,6 +118,23 @@ def test_bins_are_open_on_the_left() -> None:
     assert result.centres()[0, :2].tolist() == [1 / BINS, 3 / BINS]
 
 
+def test_mean_and_deviation() -> None:
+    """Of negative values too; by hand, and for a layer of both channels: sums 12 and 84 of 8."""
+    result = streamed(torch.tensor([[[1.0, -3], [2, 2]], [[5, -3], [4, 4]]]))
+    assert result.mean().tolist() == [0, 3]
+    assert result.deviation().tolist() == [math.sqrt(11), 1]
+    whole = result.merged()
+    assert whole.mean().tolist() == [1.5]
+    assert whole.deviation().tolist() == [math.sqrt(84 / 8 - 1.5**2)]
+
+
+def test_deviation_of_a_constant() -> None:
+    """0 where squares are exact; elsewhere no more than rounding makes of it."""
+    result = streamed(torch.tensor([2.5, 0.1, -7.3, 3e38]).expand(50, 4))
+    assert result.deviation()[0] == 0
+    assert bool((result.deviation() <= 1e-7 * result.mean().abs()).all())
+
+
 def test_growing_merges_bins() -> None:
     """A value in (2, 4] after some in (0, 1]: four bins become one."""
     small = torch.tensor([[[1.5, 2.5, 4.5, 9.5]]]) / BINS
@@ -148,7 +174,7 @@ def test_the_range_of_small_floats_stays() -> None:
     assert_equal(both, streamed(small, smaller))
 
 
-@pytest.mark.parametrize("bad", (math.nan, math.inf))
+@pytest.mark.parametrize("bad", (math.nan, math.inf, -math.inf))
 def test_what_is_not_finite(bad: float) -> None:
     with pytest.raises(ValueError, match="NaN or infinite"):
         streamed(torch.tensor([[[1.0, bad], [0.0, 1.0]]]))

@@ -1,44 +1,21 @@
-"""Initial potentials, and the theorem behind theta / 2 (Bu et al., AAAI 2022)."""
+"""Initial potentials: constants, and what every neuron draws."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from spikeconv import if_multistep
-from spikeconv.calibrate import initial_potential
+from spikeconv.calibrate import INITIAL_POTENTIALS, draw_potential, initial_potential
+from spikeconv.convert import SpikingNetwork
 from tests.convert.nets import Net, converted, images
 
-
-def errors(T: int, start: float, theta: float = 0.75, cells: int = 4096) -> tuple[float, float]:
-    """Mean and mean square of theta count / T - z, in units of theta / T and of its square.
-
-    z is uniform in (0, theta): `cells` values within every quantisation step, by the neuron itself.
-    """
-    z = (torch.arange(T * cells, dtype=torch.float64) + 0.5) / (T * cells) * theta
-    count, _ = if_multistep(z, theta, start * theta, T=T, emit="count", backend="reference")
-    error = (theta * count / T - z) / (theta / T)
-    return error.mean().item(), error.square().mean().item()
-
-
-@pytest.mark.parametrize("T", (1, 3, 4, 8, 16))
-@pytest.mark.parametrize("start", (0.0, 0.25, 0.5, 0.75, 1.0))
-def test_mean_error_is_that_of_the_start(T: int, start: float) -> None:
-    """E[err] = (v_init - theta / 2) / T, E[err^2] = (theta^2 / 12 + (v_init - theta / 2)^2) / T^2:
-    no error on average from one half, and only from there.
-    """
-    mean, square = errors(T, start)
-    assert mean == pytest.approx(start - 0.5, abs=1e-3)
-    assert square == pytest.approx(1 / 12 + (start - 0.5) ** 2, abs=1e-3)
-
-
-@pytest.mark.parametrize("T", (1, 4, 16))
-def test_a_quarter_of_the_square_error_of_zero(T: int) -> None:
-    assert errors(T, 0.5)[1] * 4 == pytest.approx(errors(T, 0.0)[1], rel=1e-2)
+RANDOM = ("uniform", "gaussian")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +23,7 @@ def test_a_quarter_of_the_square_error_of_zero(T: int) -> None:
 )
 def test_in_units_of_theta(v_init: str | float, start: float) -> None:
     assert initial_potential(v_init) == start
+    assert torch.equal(draw_potential(v_init, (2, 3)), torch.tensor(start, dtype=torch.float32))
     net = Net(lambda s, x: s.head(F.relu(s.c2(F.relu(s.c1(x))))))
     snn = converted(net, T=2, v_init=v_init)
     for node, row in zip(snn.populations().values(), snn.report().rows, strict=True):
@@ -56,7 +34,9 @@ def test_in_units_of_theta(v_init: str | float, start: float) -> None:
 
 @pytest.mark.parametrize("v_init", ("theta/2", "", None, True, math.nan, math.inf, [0.5], {}))
 def test_nothing_else(v_init: Any) -> None:
-    with pytest.raises(ValueError, match="v_init must be 'zero', 'half' or a finite number"):
+    with pytest.raises(
+        ValueError, match="v_init must be 'zero', 'half', 'uniform', 'gaussian' or a fin"
+    ):
         initial_potential(v_init)
 
 
@@ -67,3 +47,94 @@ def test_more_potential_more_spikes() -> None:
     outputs = [converted(net, x, T=4, v_init=v)(x) for v in (0.0, 0.5, 1.0)]
     assert (outputs[0] <= outputs[1]).all() and (outputs[1] <= outputs[2]).all()
     assert outputs[0].sum() < outputs[1].sum() < outputs[2].sum()
+
+
+def test_names() -> None:
+    assert set(INITIAL_POTENTIALS) == {"zero", "half", *RANDOM}
+
+
+@pytest.mark.parametrize("v_init", RANDOM)
+def test_thresholds_are_set_for_the_mean(v_init: str) -> None:
+    assert initial_potential(v_init) == 0.5
+
+
+@pytest.mark.parametrize(("v_init", "deviation"), (("uniform", 12**-0.5), ("gaussian", 0.25)))
+def test_distributions(v_init: str, deviation: float) -> None:
+    """Mean one half and the deviation, to five standard errors; U(0, 1) stays inside, and even."""
+    count = 100_000
+    drawn = draw_potential(v_init, (10, 100, 100)).double()
+    assert abs(drawn.mean().item() - 0.5) < 5 * deviation / count**0.5
+    assert drawn.std().item() == pytest.approx(deviation, rel=5 / (2 * count) ** 0.5)
+    inside = ((drawn >= 0) & (drawn < 1)).double().mean().item()
+    if v_init == "uniform":
+        assert inside == 1
+        tenths = torch.histc(drawn.flatten(), 10, 0, 1) / count
+        assert float((tenths - 0.1).abs().max()) < 5 * (0.1 * 0.9 / count) ** 0.5
+    else:
+        assert inside == pytest.approx(0.9545, abs=5 * (0.0434 / count) ** 0.5)  # two deviations
+
+
+@pytest.mark.parametrize("v_init", RANDOM)
+def test_drawn_from_seed_and_layer_alone(v_init: str) -> None:
+    """Again the same, whatever else drew numbers; another for another seed, and another layer."""
+    first = draw_potential(v_init, (2, 5, 5), seed=3, layer=1)
+    torch.rand(7)
+    torch.manual_seed(9)
+    assert torch.equal(draw_potential(v_init, (2, 5, 5), seed=3, layer=1), first)
+    assert first.dtype == torch.float32 and first.shape == (2, 5, 5)
+    assert first.unique().numel() == 50
+    for seed, layer in ((3, 0), (3, 2), (0, 1), (1, 3), (2**40, 1)):
+        other = draw_potential(v_init, (2, 5, 5), seed=seed, layer=layer)
+        assert (other != first).double().mean() > 0.9
+    assert draw_potential(v_init, ()).shape == ()
+
+
+def test_drawn_by_hand() -> None:
+    """The first numbers of numpy's generator, so that a seed stays what it is."""
+    wanted = np.random.Generator(np.random.PCG64([5, 2])).random(4, np.float32)
+    assert draw_potential("uniform", (2, 2), 5, 2).flatten().tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize("seed", (-1, True, 0.5, None, "0"))
+def test_seeds(seed: Any) -> None:
+    with pytest.raises(ValueError, match="convert: seed must be a whole number of 0 or more, got"):
+        draw_potential("half", (), seed)
+
+
+def body(s: Net, x: Tensor) -> Any:
+    return F.relu(s.head(F.relu(s.c2(F.relu(s.c1(x))))))
+
+
+@pytest.mark.parametrize("granularity", ("channel", "layer"))
+@pytest.mark.parametrize("v_init", RANDOM)
+def test_in_a_network(v_init: str, granularity: str) -> None:
+    """A number for every neuron times its threshold; thresholds are those of half."""
+    x = images(32)
+
+    def network(**options: Any) -> SpikingNetwork:
+        torch.manual_seed(0)
+        options = {"T": 4, "threshold": "mse", "granularity": granularity, **options}
+        return converted(Net(body), x, **options)
+
+    snn, half = network(v_init=v_init, seed=7), network(v_init="half")
+    for index, (name, node) in enumerate(snn.populations().items()):
+        assert torch.equal(node.v_threshold, half.populations()[name].v_threshold)
+        shape = ((4, 8, 8), (4, 8, 8), (3,))[index]
+        drawn = draw_potential(v_init, shape, seed=7, layer=index)
+        assert torch.equal(node.v_init, drawn * node.v_threshold)
+    assert snn.report().settings["v_init"] == f"{v_init}, seed 7"
+    low, mean, high = snn.report().rows[0].v_init
+    assert low < 0.1 < 0.4 < mean < 0.6 < 0.9 < high
+    again, other = network(v_init=v_init, seed=7), network(v_init=v_init, seed=8)
+    for name, node in snn.populations().items():
+        assert torch.equal(again.populations()[name].v_init, node.v_init)
+        assert not torch.equal(other.populations()[name].v_init, node.v_init)
+
+
+def test_in_another_dtype() -> None:
+    """The same potentials as of a float32 network, as they stand."""
+    net = Net(body)
+    first = next(iter(converted(net, v_init="uniform").populations().values()))
+    wide = next(iter(converted(net.double(), v_init="uniform").populations().values()))
+    ratio = wide.v_init / wide.v_threshold - first.v_init / first.v_threshold
+    assert float(ratio.abs().max()) < 1e-6

@@ -45,7 +45,7 @@ def data(count: int = 16) -> tuple[Tensor, Tensor]:
 
 def made(calibration: Any, net: nn.Module | None = None, **options: Any) -> SpikingNetwork:
     net = TwoViews() if net is None else net
-    options = {"progress": False, "threshold": "max", "T": 4, **options}
+    options = {"progress": False, "method": "opi", "threshold": "max", "T": 4, **options}
     return spikeconv.convert(net, calibration, **options)
 
 

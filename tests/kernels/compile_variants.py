@@ -72,6 +72,9 @@ def variants() -> dict[str, Case]:
             "signed": replace(flat, signed=True, emit="psp", count_init=one.int()),
             "per neuron": replace(flat, theta=per_neuron, bias=per_neuron),
             "per channel": replace(maps, theta=per_channel, v_init=per_channel, bias=per_channel),
+            "bias a step": replace(flat, bias=torch.ones(16, 1)),
+            "bias a step and channel": replace(maps, bias=torch.ones(16, 1, 8, 1, 1)),
+            "bias a step and neuron": replace(flat, bias=torch.ones(16, 4096)),
             "strided": replace(maps, x=rows, theta=per_channel),
         }
         # Strides and sizes of 1 become constants of the code.
@@ -114,6 +117,7 @@ def compile_wide(recorder: Recorder) -> Any:
         x_strides=[2**30, 2**27, 1],
         threshold_strides=per_channel,
         v_init_strides=per_channel,
+        bias_stride_t=8,
         bias_strides=per_channel,
         count_strides=[],
         hard=False,
@@ -132,8 +136,10 @@ def keys() -> dict[str, str]:
     if_multistep.if_multistep_fwd_kernel = recorder
     made = {}
     for T, N in [(1, 4096), (2, 4096), (16, 4096), (33, 4096), (16, 80), (16, 1003), (7, 4099)]:
-        if_case.run(Case(torch.zeros(T, N), torch.ones(()), torch.ones(())))
-        made[f"{T} {N}"] = recorder.key
+        case = Case(torch.zeros(T, N), torch.ones(()), torch.ones(()))
+        for bias in (None, torch.zeros(T, N)):
+            if_case.run(replace(case, bias=bias))
+            made[f"{T} {N} {'plain' if bias is None else 'biased'}"] = recorder.key
     return made
 
 

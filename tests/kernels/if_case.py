@@ -30,7 +30,10 @@ BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
 @dataclass(frozen=True)
 class Case:
-    """Arguments of a call; parameters broadcast to a step's shape by torch's rules."""
+    """Arguments of a call; parameters broadcast to a step's shape by torch's rules.
+
+    A bias with one dimension more than that shape has time, `[T, *]`.
+    """
 
     x: Tensor  # [T, *], or [*] where static
     theta: Tensor
@@ -57,6 +60,10 @@ class Case:
     def shape(self) -> torch.Size:
         return self.x.shape if self.static else self.x.shape[1:]
 
+    @property
+    def bias_in_time(self) -> bool:
+        return self.bias is not None and self.bias.dim() == len(self.shape) + 1
+
 
 def expected(case: Case) -> tuple[Tensor, Tensor | None]:
     """Outputs by the definition, in the neurons' own order: `[T, *]` or `[*]`."""
@@ -68,7 +75,7 @@ def expected(case: Case) -> tuple[Tensor, Tensor | None]:
     for t in range(case.steps):
         m = v + (case.x if case.static else case.x[t]).float()
         if case.bias is not None:
-            m = m + case.bias
+            m = m + (case.bias[t] if case.bias_in_time else case.bias)
         up = m >= case.theta
         down = (m < 0) & (initial + net_count > 0) & torch.tensor(case.signed)
         soft = torch.where(up, m - case.theta, torch.where(down, m + case.theta, m))
@@ -121,6 +128,9 @@ def run(case: Case, misalign: int = 0) -> tuple[Tensor, Tensor | None]:
         # A single neuron without dimensions is one dimension of size 1.
         return [tensor.expand(case.shape).stride(d) for d in order] or [0]
 
+    bias, bias_stride_t = case.bias, 0
+    if bias is not None and case.bias_in_time:
+        bias, bias_stride_t = bias.select(0, 0), bias.stride(0)
     given = (case.x, case.theta, case.v_init, case.bias, case.count_init)
     on_device = [None if tensor is None else _on_device(tensor) for tensor in given]
     with _loads_stay_inside([tensor for tensor in on_device if tensor is not None]):
@@ -134,7 +144,8 @@ def run(case: Case, misalign: int = 0) -> tuple[Tensor, Tensor | None]:
             x_strides=strides(case.x if case.static else case.x.select(0, 0)),
             threshold_strides=strides(case.theta),
             v_init_strides=strides(case.v_init),
-            bias_strides=strides(case.bias),
+            bias_stride_t=bias_stride_t,
+            bias_strides=strides(bias),
             count_strides=strides(case.count_init),
             hard=case.hard,
             v_reset=case.v_reset,
@@ -187,7 +198,8 @@ def describe(case: Case) -> str:
     return (
         f"x {case.x.dtype} {tuple(case.x.shape)} strides {case.x.stride()}, T={case.steps}, "
         f"hard={case.hard}, signed={case.signed}, emit={case.emit}, return_v={case.return_v}, "
-        f"bias={case.bias is not None}, count_init={case.count_init is not None}"
+        f"bias={None if case.bias is None else tuple(case.bias.shape)}, "
+        f"count_init={case.count_init is not None}"
     )
 
 

@@ -99,13 +99,25 @@ def test_only_what_is_asked_for_is_moved(variants: dict[str, Any], dtype: str) -
     assert as_bytes[:STEPS_IN_FLIGHT] == [16 // size] * STEPS_IN_FLIGHT
 
 
-@pytest.mark.parametrize("emit", ["spikes", "uint8", "trace"])
+@pytest.mark.parametrize(
+    "emit", ["spikes", "uint8", "trace", "bias a step", "bias a step and channel"]
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_loads_of_several_steps_precede_their_stores(
     variants: dict[str, Any], dtype: str, emit: str
 ) -> None:
     kinds = [kind for kind, _ in variants[f"sm_90 {dtype} {emit}"]["accesses"]]
     assert kinds.index("st") == kinds.count("ld") >= STEPS_IN_FLIGHT
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_bias_of_each_step_is_read_in_place(variants: dict[str, Any], dtype: str) -> None:
+    # Beside theta and v_init: x, and for each step of the loop one number, or a vector of them.
+    size = 4 if dtype == "float32" else 2
+    one = widths(variants[f"sm_90 {dtype} bias a step"], "ld")
+    assert sorted(one) == [4] * (2 + STEPS_IN_FLIGHT) + [16] * STEPS_IN_FLIGHT
+    each = widths(variants[f"sm_90 {dtype} bias a step and neuron"], "ld")
+    assert sorted(each) == [4, 4] + [16] * STEPS_IN_FLIGHT * (1 + 4 // size)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -130,9 +142,12 @@ def test_division_is_in_32_bits_where_indices_fit(variants: dict[str, Any]) -> N
 
 def test_new_sizes_compile_nothing_new(built: dict[str, Any]) -> None:
     keys = built["keys"]
-    assert len(keys) == 7
+    assert len(keys) == 14
     # One kernel for every T and every N that is a multiple of 16, one for all other N.
-    aligned = {key for sizes, key in keys.items() if int(sizes.split()[1]) % 16 == 0}
-    others = {key for sizes, key in keys.items() if int(sizes.split()[1]) % 16 != 0}
-    assert len(aligned) == len(others) == 1
-    assert aligned != others
+    for bias in ("plain", "biased"):
+        aligned, others = set(), set()
+        for called, key in keys.items():
+            if called.endswith(bias):
+                (others if int(called.split()[1]) % 16 else aligned).add(key)
+        assert len(aligned) == len(others) == 1
+        assert aligned != others

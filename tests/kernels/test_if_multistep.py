@@ -61,6 +61,7 @@ def test_every_option(
     check(replace(plain, count_init=counts(7)))
     check(replace(plain, bias=potentials(7, seed=4)))
     check(replace(plain, bias=potentials(7, seed=4), count_init=counts(7)))
+    check(replace(plain, bias=potentials(5, 7, seed=4), count_init=counts(7)))
 
 
 @pytest.mark.parametrize("N", [1, 7, 1003, 4099])
@@ -122,6 +123,21 @@ def test_order_of_additions() -> None:
     assert emitted.tolist() == [1.0]
     assert v.tolist() == [0.0]
     check(case)
+
+
+def test_a_bias_of_each_step_by_hand() -> None:
+    # m: 0.5, 1.0 (a tie fires), 1.5 fires, 0.25
+    case = Case(
+        tensor(0.25, 0.25, 1.0, 0.5).unsqueeze(1),
+        tensor(1.0),
+        tensor(0.0),
+        bias=tensor(0.25, 0.25, 0.5, -0.75).unsqueeze(1),
+        return_v="all",
+    )
+    emitted, v = run(case)
+    assert v is not None
+    assert emitted.tolist() == [0, 1, 1, 0]
+    assert v.tolist() == [0.5, 0.0, 0.5, 0.25]
 
 
 @interpreter_warns
@@ -190,12 +206,17 @@ def test_hard_reset_to_any_potential(v_reset: float) -> None:
 
 @pytest.mark.parametrize("emit", ["spikes", "words"])
 def test_split_time_equals_whole_time(emit: str) -> None:
-    whole = Case(currents(9, 50), thresholds(50), potentials(50), signed=emit != "words", emit=emit)
+    bias = potentials(9, 50, seed=4)
+    whole = Case(
+        *(currents(9, 50), thresholds(50), potentials(50), bias),
+        signed=emit != "words",
+        emit=emit,
+    )
     wanted, v_wanted = run(whole)
-    first, v = run(replace(whole, x=whole.x[:4]))
+    first, v = run(replace(whole, x=whole.x[:4], bias=bias[:4]))
     assert v is not None and v_wanted is not None
     net_count = first.view(-1, 50).sum(0, dtype=torch.int32) if whole.signed else None
-    second, v = run(replace(whole, x=whole.x[4:], v_init=v, count_init=net_count))
+    second, v = run(replace(whole, x=whole.x[4:], bias=bias[4:], v_init=v, count_init=net_count))
     assert v is not None
     joined = first | second << 4 if emit == "words" else torch.cat((first, second))
     assert_same_bits(joined, wanted, emit)

@@ -29,6 +29,7 @@ def check_large(plane: int) -> None:
         x_strides=[5 * plane, plane, 1],
         threshold_strides=[0, 1, 0],
         v_init_strides=[0, 0, 0],
+        bias_stride_t=0,
         bias_strides=[],
         count_strides=[],
         hard=False,

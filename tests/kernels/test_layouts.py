@@ -53,6 +53,20 @@ def test_parameters_are_read_in_place(shape: tuple[int, ...]) -> None:
     )
 
 
+@pytest.mark.parametrize("shape", PARAMETERS.values(), ids=PARAMETERS)
+@pytest.mark.parametrize("T", [1, 3, 5])
+def test_a_bias_with_time_is_read_in_place(T: int, shape: tuple[int, ...]) -> None:
+    full = (1,) * (len(SHAPE) - len(shape)) + shape
+    case = Case(currents(T, *SHAPE), thresholds(5, 1, 1), potentials())
+    for bias in (
+        potentials(T, *full, seed=4),
+        potentials(*full, T, seed=4).movedim(-1, 0),
+        potentials(1, *full, seed=4).expand(T, *full),
+    ):
+        check(replace(case, bias=bias, return_v="all"))
+    check(replace(case, x=case.x[0], T=T, bias=potentials(T, *full, seed=4), emit="count"))
+
+
 def test_every_parameter_in_its_own_layout() -> None:
     check_options(
         Case(
@@ -151,9 +165,10 @@ def cases(draw: st.DrawFn) -> Case:
         # Large enough in every dimension for any permutation to be cut to `sizes`.
         return [max(sizes, default=1) + draw(st.integers(0, 1)) for _ in sizes]
 
-    def parameter(make) -> torch.Tensor:
-        kept = draw(st.integers(0, len(shape)))
+    def parameter(make, *lead: int) -> torch.Tensor:
+        kept = len(shape) if lead else draw(st.integers(0, len(shape)))
         sizes = [size if draw(st.booleans()) else 1 for size in shape[len(shape) - kept :]]
+        sizes = [*lead, *sizes]
         return strided(sizes, make(*larger(sizes), seed=draw(seeds)))
 
     signed = draw(st.booleans())
@@ -163,7 +178,7 @@ def cases(draw: st.DrawFn) -> Case:
         strided(sizes, currents(*larger(sizes), dtype=dtype, seed=draw(seeds))),
         parameter(thresholds),
         parameter(potentials),
-        bias=draw(st.sampled_from([None, parameter(potentials)])),
+        bias=draw(st.sampled_from([None, parameter(potentials), parameter(potentials, T)])),
         count_init=draw(st.sampled_from([None, parameter(counts)])),
         T=T if static else 0,
         hard=draw(st.booleans()),

@@ -84,6 +84,10 @@ def test_safetensors(small: ResNet, tmp_path: Path) -> None:
         ("vgg11", {"form": "cifar", "num_classes": 10}),
         ("vgg16_bn", {"form": "cifar"}),
         ("vgg19", {"form": "cifar", "in_channels": 1}),
+        ("resnet20", {"activation": "clip"}),
+        ("resnet18", {"stem": "cifar", "activation": "qcfs", "levels": 8}),
+        ("vgg11", {"form": "cifar", "activation": "qcfs", "levels": 2}),
+        ("vgg16_bn", {"form": "cifar", "activation": "clip"}),
     ],
 )
 def test_the_configuration_is_read_from_names_and_shapes(
@@ -224,8 +228,9 @@ def change(name: str, make: Callable[[Tensor], Tensor | None]) -> Callable[[Stat
         (change("conv1.weight", lambda t: t[..., :2, :2]), "not 3x3 or 7x7"),
         (lambda s: {**s, "extra.weight": torch.zeros(1)}, r"Unexpected key.*extra\.weight"),
         (change("layer1.0.conv1.weight", lambda t: t * torch.nan), r"found NaN or infinity in la"),
+        (lambda s: {**s, "relu.bound": torch.ones(())}, r"Missing key.*layer1\.0\.relu1\.bound"),
     ],
-    ids=["missing", "shape", "no head", "flat head", "odd stem", "extra", "nan"],
+    ids=["missing", "shape", "no head", "flat head", "odd stem", "extra", "nan", "one bound"],
 )
 def test_damaged_weights_load_strictly(
     small: ResNet, tmp_path: Path, damage: Callable[[State], State], message: str

@@ -83,9 +83,22 @@ def test_logits_equal_torchvisions(depth: int) -> None:
 
 def test_imagenet_stages_run_on_a_cifar_stem() -> None:
     model = build_model("resnet18", stem="cifar", num_classes=10)
-    assert model.maxpool is None
+    assert model.pool is None
     assert model.conv1.weight.shape == (64, 3, 3, 3)
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_the_stem_can_average_where_it_takes_the_maximum() -> None:
+    model = build_model("resnet18", pooling="avg", num_classes=10)
+    assert model.state_dict().keys() == build_model("resnet18").state_dict().keys()
+    assert model.pool(torch.full((1, 1, 4, 4), 9.0)).tolist() == [[[[4.0, 6.0], [6.0, 9.0]]]]
+
+
+def test_a_network_says_its_activation() -> None:
+    assert str(build_model("resnet8").config).endswith("10 classes)")
+    assert str(build_model("resnet8", activation="clip").config).endswith("10 classes, clip)")
+    qcfs = build_model("vgg11", form="cifar", activation="qcfs", levels=8)
+    assert str(qcfs.config).endswith("1000 classes, qcfs with 8 levels)")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +113,11 @@ def test_imagenet_stages_run_on_a_cifar_stem() -> None:
         (lambda: ResNetConfig((1,), (0,)), "must be 1 or more"),
         (lambda: ResNetConfig((1,), (8,), stem="big"), "stem must be"),
         (lambda: ResNetConfig((1,), (8,), shortcut="C"), "shortcut must be"),
+        (
+            lambda: build_model("resnet18", pooling="min"),
+            "pooling must be .*got 'min'",
+        ),
+        (lambda: build_model("resnet20", pooling="avg"), "the CIFAR stem has no pooling"),
         (lambda: ResNetConfig((1,), (8,), bottleneck=True), "need shortcut 'B'"),
     ],
 )

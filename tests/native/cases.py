@@ -15,6 +15,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 EMITS = ("spikes", "psp", "uint8", "words", "count")
 RETURN_VS = ("none", "last", "all")
 LAYOUTS = ("dense", "gaps", "reversed", "first", "last")
+BIASES_IN_TIME = ("none", "same", "timed")
 
 
 def view(sizes: tuple[int, ...], layout: str, values: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Case:
-    """One population; x is `[T, *sizes]`, the others `[*sizes]`, all of them views."""
+    """One population; x, and maybe the bias, is `[T, *sizes]`, the others `[*sizes]`, all views."""
 
     x: Tensor
     v_threshold: Tensor
@@ -81,6 +82,10 @@ class Case:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", list(self.x.shape[1:]))
 
+    @property
+    def bias_in_time(self) -> bool:
+        return self.bias is not None and self.bias.dim() == self.x.dim()
+
     def neurons(self) -> plain.Neurons:
         """The same population with every neuron's values spelt out."""
         shape = self.x.shape[1:]
@@ -88,12 +93,16 @@ class Case:
         def flat(tensor: Tensor) -> Tensor:
             return tensor.expand(shape).reshape(-1)
 
+        bias = None
+        if self.bias is not None:
+            steps = [flat(step) for step in self.bias.expand(self.x.shape)]
+            bias = torch.stack(steps).numpy()
         net = torch.zeros((), dtype=torch.int32) if self.count_init is None else self.count_init
         return plain.Neurons(
             self.x.reshape(len(self.x), -1),
             flat(self.v_threshold).numpy(),
             flat(self.v_init).numpy(),
-            None if self.bias is None else flat(self.bias).numpy(),
+            bias,
             flat(net).numpy(),
             self.hard,
             self.v_reset,
@@ -122,6 +131,9 @@ def arguments(
     def strides(tensor: Tensor | None) -> list[int]:
         return [] if tensor is None else list(tensor.expand(case.x.shape[1:]).stride())
 
+    bias, bias_stride_t = case.bias, 0
+    if bias is not None and case.bias_in_time:
+        bias, bias_stride_t = bias.select(0, 0), bias.stride(0)
     return {
         "x": case.x,
         "v_threshold": case.v_threshold,
@@ -136,7 +148,8 @@ def arguments(
         "x_strides": list(case.x.stride()[1:]),
         "threshold_strides": strides(case.v_threshold),
         "v_init_strides": strides(case.v_init),
-        "bias_strides": strides(case.bias),
+        "bias_stride_t": bias_stride_t,
+        "bias_strides": strides(bias),
         "count_strides": strides(case.count_init),
         "hard": case.hard,
         "v_reset": case.v_reset,
@@ -155,20 +168,24 @@ def population(
     static: bool,
     signed: bool,
     hard: bool,
-    biased: bool,
+    bias: str,
 ) -> Case:
-    """A case whose x has the given layout; its parameters go through all the layouts."""
+    """A case whose x has the given layout; its parameters go through all the layouts.
+
+    `bias` is one of BIASES_IN_TIME.
+    """
     others = itertools.islice(itertools.cycle(LAYOUTS), LAYOUTS.index(layout) + 1, None)
     if static or layout in ("first", "last"):
         x = view(sizes, layout, currents(dtype)).expand(T, *sizes)
     else:
         x = view((T, *sizes), layout, currents(dtype))
+    bias_shape = (T, *sizes) if bias == "timed" else sizes
     return Case(
         x,
         view(sizes, next(others), THRESHOLDS),
         view(sizes, next(others), POTENTIALS),
-        view(sizes, next(others), BIASES) if biased else None,
-        view(sizes, next(others), COUNTS) if signed and biased else None,
+        view(bias_shape, next(others), BIASES) if bias != "none" else None,
+        view(sizes, next(others), COUNTS) if signed and bias != "none" else None,
         hard,
         -0.125,
         signed,
@@ -178,18 +195,18 @@ def population(
 def populations() -> Iterator[Case]:
     """Every dtype, option and layout, over sizes from one neuron to several blocks of them."""
     torch.manual_seed(0)
-    options = itertools.product(DTYPES, (False, True), (False, True), (False, True))
-    for i, (dtype, signed, hard, biased) in enumerate(options):
+    options = itertools.product(DTYPES, (False, True), (False, True), BIASES_IN_TIME)
+    for i, (dtype, signed, hard, bias) in enumerate(options):
         for j, (layout, sizes, T) in enumerate(SHAPES):
             yield population(
                 dtype,
                 T,
                 sizes,
                 layout,
-                static=(i // 2 + j) % 2 == 0,
+                static=(i // len(BIASES_IN_TIME) + j) % 2 == 0,
                 signed=signed,
                 hard=hard,
-                biased=biased,
+                bias=bias,
             )
 
 

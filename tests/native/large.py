@@ -24,7 +24,7 @@ if __name__ == "__main__":
         (torch.float32, (1 << 19) + 3, [("spikes", "last"), ("count", "all")]),
     ):
         case = population(
-            dtype, 8, (neurons,), "dense", static=False, signed=False, hard=False, biased=False
+            dtype, 8, (neurons,), "dense", static=False, signed=False, hard=False, bias="none"
         )
         compare(native._if_multistep_cpp, case, *outputs)
         comparisons += len(outputs)

@@ -34,6 +34,7 @@ class Work(ctypes.Structure):
         ("rank", ctypes.c_int),
         ("sizes", Dimensions),
         ("x_stride_t", ctypes.c_int64),
+        ("bias_stride_t", ctypes.c_int64),
         ("x", Operand),
         ("theta", Operand),
         ("v_init", Operand),
@@ -75,12 +76,15 @@ def _operand(tensor: Tensor | None, strides: Sequence[int]) -> Operand:
 
 
 class HostThreads:
-    """Callable as the operators are; `taken` collects how many neurons a thread took at once."""
+    """Callable as the operators are.
+
+    `taken` collects how many neurons a thread took at once, and whether with a bias in time.
+    """
 
     def __init__(self, library: ctypes.CDLL, threads: int) -> None:
         self.library = library
         self.threads = threads
-        self.taken: set[tuple[torch.dtype, int]] = set()
+        self.taken: set[tuple[torch.dtype, int, bool]] = set()
 
     def __call__(
         self,
@@ -98,6 +102,7 @@ class HostThreads:
         x_strides: Sequence[int],
         threshold_strides: Sequence[int],
         v_init_strides: Sequence[int],
+        bias_stride_t: int,
         bias_strides: Sequence[int],
         count_strides: Sequence[int],
         hard: bool,
@@ -112,6 +117,7 @@ class HostThreads:
             len(sizes),
             Dimensions(*sizes),
             x_stride_t,
+            bias_stride_t,
             _operand(x, x_strides),
             _operand(v_threshold, threshold_strides),
             _operand(v_init, v_init_strides),
@@ -127,4 +133,4 @@ class HostThreads:
         taken = self.library.run_threads(
             work, DTYPES.index(x.dtype), EMITS.index(emit), signed, self.threads
         )
-        self.taken.add((x.dtype, taken))
+        self.taken.add((x.dtype, taken, bias_stride_t != 0))

@@ -15,12 +15,12 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Neurons:
-    """N neurons with everything spelt out: one threshold, potential, bias and count each."""
+    """N neurons with everything spelt out: one threshold, potential and count each."""
 
     x: Tensor  # [T, N] in the dtype under test
     theta: Floats
     v: Floats
-    bias: Floats | None
+    bias: Floats | None  # [T, N]
     net: Ints
     hard: bool
     v_reset: float
@@ -32,10 +32,10 @@ def run(neurons: Neurons) -> tuple[NDArray[np.int8], Floats]:
     theta, v, net = neurons.theta, neurons.v.copy(), neurons.net.copy()
     spikes, trace = [], []
     with np.errstate(over="ignore", invalid="ignore"):
-        for x in neurons.x.float().numpy():
+        for t, x in enumerate(neurons.x.float().numpy()):
             m = v + x
             if neurons.bias is not None:
-                m = m + neurons.bias
+                m = m + neurons.bias[t]
             plus = m >= theta
             minus = (m < 0) & (net > 0) & ~plus if neurons.signed else np.zeros_like(plus)
             net = net + plus - minus

@@ -72,6 +72,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("v_init_strides must have 2 entries", {"v_init_strides": [1]}),
     ("bias_strides must have 2 entries", {"bias": torch.ones(C, W), "bias_strides": []}),
     ("bias_strides must be", {"bias_strides": [0, 0]}),
+    ("bias_stride_t must be 0 without bias", {"bias_stride_t": 1}),
     ("count_strides must be", {"count_strides": [0, 0]}),
     ("x_strides must stay inside", {"x_strides": [W, 2]}),
     ("x_strides must stay inside", {"x_strides": [-1, 1]}),
@@ -87,6 +88,13 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("threshold_strides must stay inside", {"threshold_strides": [-1, 0]}),
     ("v_init_strides must stay inside", {"v_init": torch.zeros(C * W)[1:]}),
     ("bias_strides must stay inside", {"bias": torch.ones(1), "bias_strides": [0, 1]}),
+    *(
+        (
+            "bias_strides must stay inside",
+            {"bias": torch.ones(T, 1), "bias_strides": [0, 0], "bias_stride_t": stride},
+        )
+        for stride in (2, -1, FAR)
+    ),
 ]
 
 

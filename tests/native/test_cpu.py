@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from tests.native.cases import (
+    BIASES,
     DTYPES,
     EMITS,
+    LAYOUTS,
     POTENTIALS,
     THRESHOLDS,
     Case,
@@ -68,7 +70,7 @@ def test_outputs_too_large_for_a_cache(isa: str) -> None:
 def test_any_number_of_threads(threads: int) -> None:
     torch.manual_seed(1)
     case = population(
-        torch.bfloat16, 5, (3, 7, 4099), "gaps", static=False, signed=True, hard=False, biased=True
+        torch.bfloat16, 5, (3, 7, 4099), "gaps", static=False, signed=True, hard=False, bias="timed"
     )
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -107,7 +109,7 @@ def test_subnormal_numbers_count_where_they_are_flushed(dtype: torch.dtype) -> N
 def test_rows_longer_than_a_block_in_every_layout() -> None:
     torch.manual_seed(2)
     x = view((9, 2, 2050), "gaps", currents(torch.float32))
-    case = Case(
-        x, view((2, 2050), "last", THRESHOLDS), view((2, 2050), "reversed", POTENTIALS), hard=True
-    )
-    compare(cpp, case, ("psp", "all"))
+    theta, v_init = view((2, 2050), "last", THRESHOLDS), view((2, 2050), "reversed", POTENTIALS)
+    for layout in LAYOUTS:
+        bias = view((9, 2, 2050), layout, BIASES)
+        compare(cpp, Case(x, theta, v_init, bias, hard=True), ("psp", "all"))

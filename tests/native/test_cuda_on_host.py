@@ -37,4 +37,5 @@ def test_every_option_and_both_widths(library: ctypes.CDLL, one_thread: None) ->
     threads = HostThreads(library, threads=37)  # fewer than groups: each takes several
     assert sweep(threads) > 2000
     widths = {(dtype, 1) for dtype in DTYPES} | {(torch.float32, 4)}
-    assert threads.taken == widths | {(torch.float16, 8), (torch.bfloat16, 8)}
+    widths |= {(torch.float16, 8), (torch.bfloat16, 8)}
+    assert threads.taken == {(*width, timed) for width in widths for timed in (False, True)}

@@ -46,15 +46,21 @@ def option_grid(emit: str) -> Iterator[dict[str, Any]]:
     """Every combination of signed, reset, bias, static input and returned potential."""
     switch = (False, True)
     for signed, hard, bias, static, return_v in itertools.product(
-        switch if emit != "words" else (False,), switch, switch, switch, (None, "last", "all")
+        switch if emit != "words" else (False,),
+        switch,
+        ("none", "same", "timed"),
+        switch,
+        (None, "last", "all"),
     ):
+        same = currents(5, 1, 1, seed=3) / 4
+        timed = currents(4 if static else SHAPE[0], 1, 5, 1, 1, seed=3) / 4
         yield {
             "emit": emit,
             "signed": signed,
             "reset": "hard" if hard else "soft",
             "v_reset": -0.125 if hard else 0.0,
-            "bias": currents(5, 1, 1, seed=3) / 4 if bias else None,
-            "count_init": counts(3, 7) if signed and bias else None,
+            "bias": {"none": None, "same": same, "timed": timed}[bias],
+            "count_init": counts(3, 7) if signed and bias != "none" else None,
             "return_v": return_v,
             "T": 4 if static else None,
         }
@@ -98,6 +104,13 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
         values, sorted(range(values.dim()), key=lambda d: d == 0)
     ),
 }
+
+
+def bias_steps(bias: Tensor | None, x: Tensor, steps: slice) -> Tensor | None:
+    """What a run of these steps of x `[T, *]` takes of the bias of all of them."""
+    if bias is None or bias.dim() < x.dim() or len(bias) == 1:
+        return bias
+    return bias[steps]
 
 
 def check(x: Tensor, backend: str, **arguments: Any) -> None:

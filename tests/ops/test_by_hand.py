@@ -27,6 +27,24 @@ CASES: dict[str, tuple[list[float], dict[str, Any], list[int], list[float]]] = {
     ),
     "starts_above": ([0.0, 0.0, 0.0], {"v_init": 2.5}, [1, 1, 0], [1.5, 0.5, 0.5]),
     "bias": ([0.5, 0.5, -0.5], {"bias": 0.25}, [0, 1, 0], [0.75, 0.5, 0.25]),
+    "bias_of_each_step": (
+        [0.5, 0.5, -0.5],
+        {"bias": torch.tensor([[0.5], [-0.25], [1.0]])},
+        [1, 0, 0],
+        [0.0, 0.25, 0.75],
+    ),
+    "bias_of_each_step_hard_and_signed": (
+        [0.5, 0.5, -0.5],
+        {"bias": torch.tensor([[0.5], [-0.75], [1.0]]), "reset": "hard", "signed": True},
+        [1, -1, 0],
+        [0.0, 0.0, 0.5],
+    ),
+    "bias_of_one_step_is_every_steps": (
+        [0.5, 0.5, -0.5],
+        {"bias": torch.tensor([[0.25]])},
+        [0, 1, 0],
+        [0.75, 0.5, 0.25],
+    ),
     # 2^24 + 1 rounds to 2^24, then - 1; both other orders of addition end at 2^24.
     "current_before_bias": (
         [1.0],
@@ -100,6 +118,28 @@ def test_a_threshold_for_every_channel(backend: str) -> None:
     assert spikes[1].flatten().tolist() == [1, 1, 1, 1, 1, 1]
     assert v is not None
     assert v.flatten().tolist() == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("backend", runnable())
+def test_a_bias_for_every_step_and_channel(backend: str) -> None:
+    x = torch.zeros(2, 1, 3, 1, 2)
+    bias = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.5, -1.0]]).view(2, 1, 3, 1, 1)
+    for current, T in ((x, None), (x[0], 2)):
+        spikes, v = if_multistep(current, 1.0, bias=bias, T=T, backend=backend)
+        assert spikes[0].flatten().tolist() == [1, 1, 0, 0, 0, 0]
+        assert spikes[1].flatten().tolist() == [0, 0, 1, 1, 0, 0]
+        assert v is not None
+        assert v.flatten().tolist() == [0.0, 0.0, 0.0, 0.0, -1.0, -1.0]
+
+
+@pytest.mark.parametrize("backend", runnable())
+def test_a_single_neuron_with_a_bias_for_every_step(backend: str) -> None:
+    for current, T in ((torch.zeros(3), None), (torch.tensor(0.0), 3)):
+        bias = torch.tensor([0.5, 0.75, -0.5])
+        spikes, v = if_multistep(current, 1.0, bias=bias, T=T, backend=backend)
+        assert spikes.tolist() == [0.0, 1.0, 0.0]
+        assert v is not None
+        assert v.item() == -0.25
 
 
 @pytest.mark.parametrize("backend", runnable())

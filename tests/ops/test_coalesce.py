@@ -128,6 +128,22 @@ def test_every_operand_is_read_in_the_order_of_the_outputs(layout: str, static: 
     assert _read(current, at.sizes, at.x_strides) == current.flatten()[order].tolist()
 
 
+@pytest.mark.parametrize("static", [False, True], ids=["timed", "static"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_time_of_a_bias_is_one_stride_whatever_is_merged(layout: str, static: bool) -> None:
+    x = currents(*SHAPE)
+    for shape in ((1, 1, 1, 1), (1, 5, 1, 1), (2, 5, 3, 7)):
+        bias = LAYOUTS[layout](currents(3, *shape))
+        at = layout_of(_call(x[0] if static else x, static=static, bias=bias))
+        without = layout_of(_call(x[0] if static else x, static=static, bias=bias[0]))
+        assert (at.sizes, at.bias_strides) == (without.sizes, without.bias_strides)
+        for t in range(3):
+            step = bias.as_strided(
+                at.sizes, at.bias_strides, bias.storage_offset() + t * at.bias_stride_t
+            )
+            assert step.flatten().tolist() == bias[t].expand(SHAPE[1:]).flatten().tolist()
+
+
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_dense_input_with_numbers_is_one_dimension(memory_format: torch.memory_format) -> None:
     x = currents(3 * 2, 5, 3, 7).contiguous(memory_format=memory_format).view(SHAPE)

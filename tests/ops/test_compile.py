@@ -74,7 +74,11 @@ def test_new_numbers_of_steps_cost_no_new_code() -> None:
     def static(x: Tensor, T: int) -> Outputs:
         return if_multistep(x, 0.75, T=T, emit="words")
 
+    def biased(x: Tensor, bias: Tensor) -> Outputs:
+        return if_multistep(x, 0.75, bias=bias)
+
     steps = range(2, 13)
+    assert compilations(biased, [(currents(T, 5), currents(T, 1)) for T in steps]) <= 2
     assert compilations(timed, [(currents(T, 5),) for T in steps]) <= 2
     assert compilations(static, [(currents(5), T) for T in steps]) <= 2
 

@@ -107,6 +107,46 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "init_integer": ({"v_init": torch.tensor([0])}, TypeError, "v_init must be .*int64"),
     "init_device": ({"v_init": torch.ones((), device="meta")}, ValueError, "v_init must be on x's"),
     "bias_shape": ({"bias": torch.ones(5, 1)}, ValueError, r"bias must be .*got shape \[5, 1\]"),
+    "bias_of_other_steps": (
+        {"bias": torch.ones(2, 1, 4)},
+        ValueError,
+        r"bias must be of 3 time-steps, or 1, in dimension 0 .*got shape \[2, 1, 4\]",
+    ),
+    "bias_of_other_steps_static": (
+        {"x": torch.ones(2, 4), "T": 5, "bias": torch.ones(4, 1, 1)},
+        ValueError,
+        r"bias must be of 5 time-steps, or 1, .*got shape \[4, 1, 1\]",
+    ),
+    "bias_of_no_steps": (
+        {"bias": torch.ones(0, 1, 4)},
+        ValueError,
+        r"bias must be of 3 time-steps, or 1, .*got shape \[0, 1, 4\]",
+    ),
+    "bias_of_steps_and_other_neurons": (
+        {"bias": torch.ones(3, 2, 3)},
+        ValueError,
+        r"bias must be \[T, \*\] with \* broadcasting to .* \[2, 4\], got shape \[3, 2, 3\]",
+    ),
+    "bias_too_many_dimensions": (
+        {"bias": torch.ones(3, 1, 1, 1)},
+        ValueError,
+        r"bias must be .*\[2, 4\].*got shape \[3, 1, 1, 1\]",
+    ),
+    "bias_of_steps_integer": (
+        {"bias": torch.ones(3, 1, 1, dtype=INT32)},
+        TypeError,
+        "bias must be a floating-point tensor, got torch.int32",
+    ),
+    "bias_of_steps_device": (
+        {"bias": torch.ones(3, 1, 1, device="meta")},
+        ValueError,
+        "bias must be on x's device cpu, got meta",
+    ),
+    "bias_of_steps_sparse": (
+        {"bias": torch.ones(3, 1, 1).to_sparse()},
+        TypeError,
+        "bias must be a dense",
+    ),
     "bias_bool": ({"bias": torch.tensor(True)}, TypeError, "bias must be .*torch.bool"),
     "bias_sparse": ({"bias": torch.ones(4).to_sparse()}, TypeError, "bias must be a dense"),
     "count_without_signed": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -34,9 +35,11 @@ def test_inputs_and_parameters_are_read_in_place(layout: str) -> None:
     arrange = LAYOUTS[layout]
     timed, current = arrange(currents(8, *SHAPE)), arrange(currents(*SHAPE))
     theta, v_init = arrange(thresholds(5, 1, 1)), arrange(currents(16, 16))
-    for x, T in ((timed, None), (current, 8)):
+    biases = [None, *(arrange(currents(8, *shape)) for shape in ((1, 5, 1, 1), SHAPE))]
+    for bias, (x, T) in itertools.product(biases, ((timed, None), (current, 8))):
+        given: dict[str, Any] = {"v_threshold": theta, "v_init": v_init, "bias": bias, "T": T}
         for emit, size in (("spikes", 4 * 8), ("uint8", 8), ("words", 4), ("count", 4)):
-            taken = allocated(x, v_threshold=theta, v_init=v_init, T=T, emit=emit, return_v=None)
+            taken = allocated(x, **given, emit=emit, return_v=None)
             assert size * NEURONS <= taken <= size * NEURONS + SMALL, emit
 
 

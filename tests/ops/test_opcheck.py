@@ -18,6 +18,14 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
         (currents(*SHAPE), thresholds(5, 1, 1), ZERO, currents(5, 1, 1)),
         {"emit": "psp", "return_v": "all"},
     ),
+    "bias_of_each_step": (
+        (currents(*SHAPE), thresholds(5, 1, 1), ZERO, currents(3, 1, 5, 1, 1)),
+        {"emit": "psp", "return_v": "all"},
+    ),
+    "bias_of_each_step_static": (
+        (currents(4, 5), ONE, ZERO, currents(7, 1, 5)),
+        {"T": 7, "emit": "words"},
+    ),
     "channels_last": (
         (LAYOUTS["channels_last"](currents(*SHAPE)), thresholds(5, 1, 1), ZERO),
         {"emit": "uint8"},

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spikeconv import if_multistep
 from tests.helpers import assert_same, emission, oracle, runnable
-from tests.ops.cases import DTYPES, EMITS, check
+from tests.ops.cases import DTYPES, EMITS, bias_steps, check
 
 # Eighths meet thresholds exactly, and sums of them are exact.
 EIGHTHS = st.integers(-24, 24).map(lambda k: k / 8)
@@ -38,6 +38,14 @@ def broadcasts(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @st.composite
+def biases(draw: st.DrawFn, T: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a bias: what broadcasts to `shape`, or time before as many dimensions."""
+    if draw(st.booleans()):
+        return draw(broadcasts(shape))
+    return tuple(draw(st.sampled_from((1, size))) for size in (T, *shape))
+
+
+@st.composite
 def cases(
     draw: st.DrawFn,
     currents: st.SearchStrategy[float] = EIGHTHS,
@@ -52,7 +60,7 @@ def cases(
         "x": draw(tensors((T, *shape), currents)),
         "v_threshold": draw(tensors(draw(broadcasts(shape)), thresholds)),
         "v_init": draw(tensors(draw(broadcasts(shape)), currents)),
-        "bias": draw(st.none() | tensors(draw(broadcasts(shape)), currents)),
+        "bias": draw(st.none() | tensors(draw(biases(T, shape)), currents)),
         "reset": draw(st.sampled_from(("soft", "hard"))),
         "v_reset": draw(EIGHTHS),
         "signed": signed,
@@ -106,9 +114,11 @@ def test_time_can_be_split(backend: str, case: dict[str, Any], data: st.DataObje
     T = case["x"].shape[0]
     cut = data.draw(st.integers(1, T))
     whole, v_whole = if_multistep(**case, emit="uint8", backend=backend)
-    first, v = if_multistep(**{**case, "x": case["x"][:cut]}, emit="uint8", backend=backend)
+    x, bias = case["x"], case["bias"]
+    head = {**case, "x": x[:cut], "bias": bias_steps(bias, x, slice(cut))}
+    first, v = if_multistep(**head, emit="uint8", backend=backend)
     if cut < T:
-        rest = {**case, "x": case["x"][cut:], "v_init": v}
+        rest = {**case, "x": x[cut:], "bias": bias_steps(bias, x, slice(cut, None)), "v_init": v}
         if case["signed"]:
             rest["count_init"] = case["count_init"] + first.sum(0, dtype=torch.int32)
         second, v = if_multistep(**rest, emit="uint8", backend=backend)
@@ -137,17 +147,36 @@ def test_forms_of_output_tell_the_same(
 
 @each_backend
 @some
-@given(case=cases(), T=st.integers(1, 12), dtype=st.sampled_from(DTYPES))
+@given(case=cases(max_T=12), dtype=st.sampled_from(DTYPES))
 def test_static_input_is_expanded_input(
-    backend: str, case: dict[str, Any], T: int, dtype: torch.dtype
+    backend: str, case: dict[str, Any], dtype: torch.dtype
 ) -> None:
-    current = case.pop("x")[0].to(dtype)
+    x = case.pop("x").to(dtype)
+    T, current = len(x), x[0]
     static = if_multistep(current, T=T, **case, return_v="all", backend=backend)
     expanded = current.expand(T, *current.shape)
     for x in (expanded, expanded.contiguous()):
         for a, b in zip(
             static, if_multistep(x, **case, return_v="all", backend=backend), strict=True
         ):
+            assert_same(a, b)
+
+
+@each_backend
+@some
+@given(case=cases(currents=EIGHTHS | st.floats(-8, 8, width=32)), data=st.data())
+def test_a_bias_that_is_the_same_at_every_step_needs_no_time(
+    backend: str, case: dict[str, Any], data: st.DataObject
+) -> None:
+    x = case["x"]
+    shape = data.draw(broadcasts(x.shape[1:]))
+    case["bias"] = data.draw(tensors(shape, EIGHTHS))
+    wanted = if_multistep(**case, return_v="all", backend=backend)
+    once = case["bias"].view(1, *[1] * (x.dim() - 1 - len(shape)), *shape)
+    expanded = once.expand(len(x), *once.shape[1:])
+    for bias in (once, expanded, expanded.contiguous()):
+        case["bias"] = bias
+        for a, b in zip(if_multistep(**case, return_v="all", backend=backend), wanted, strict=True):
             assert_same(a, b)
 
 

@@ -63,6 +63,27 @@ def test_parameters_of_every_shape(shape: tuple[int, ...], backend: str) -> None
 
 
 @pytest.mark.parametrize("backend", runnable())
+@pytest.mark.parametrize("shape", [shape for shape in PARAMETER_SHAPES if len(shape) < 4], ids=str)
+def test_a_bias_with_time_of_every_shape(shape: tuple[int, ...], backend: str) -> None:
+    timed = (SHAPE[0], *[1] * (4 - len(shape)), *shape)
+    for x_layout, layout in itertools.product(("contiguous", "channels_last"), LAYOUTS.values()):
+        x = LAYOUTS[x_layout](currents(*SHAPE))
+        bias = layout(currents(*timed, seed=6) / 8)
+        check(x, backend, v_threshold=thresholds(5, 1, 1), bias=bias, return_v="all")
+        check(x[0], backend, v_threshold=0.75, bias=bias, T=SHAPE[0], emit="count")
+
+
+@pytest.mark.parametrize("backend", runnable())
+@pytest.mark.parametrize("T", [1, 7, 8, 9, 33])
+def test_a_bias_with_time_over_many_steps(T: int, backend: str) -> None:
+    x = currents(T, 3, 5, 41)
+    for shape in ((1, 1, 1), (1, 5, 1), (3, 5, 41)):
+        bias = currents(T, *shape, seed=6) / 8
+        check(x, backend, v_threshold=0.75, bias=bias, return_v="all")
+        check(x, backend, v_threshold=0.75, bias=bias[:1].expand_as(bias), emit="count")
+
+
+@pytest.mark.parametrize("backend", runnable())
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_parameter_of_its_own_shape_and_layout(layout: str, backend: str) -> None:
     shapes: list[tuple[int, ...]] = [(5, 1, 1), (2, 1, 3, 7), (1, 7), (2, 5, 3, 7)]

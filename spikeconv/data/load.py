@@ -1,122 +1,21 @@
-"""Labelled images: CIFAR-10, CIFAR-100, a folder with ImageNet's transforms, handwritten digits."""
+"""Datasets by name: CIFAR-10, CIFAR-100, ImageNet or another folder of photos, digits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+
+from spikeconv.data.images import Dataset, ImageSet
+from spikeconv.data.photos import Photos
 
 DATASETS = ("cifar10", "cifar100", "imagenet", "folder", "digits")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _CIFAR_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Images and labels, normalised when they are read.
-
-    Args:
-        images: uint8 ``[N, C, H, W]`` in 0..255, or a sequence of float tensors ``[C, H, W]`` that
-            are normalised already and read one by one.
-        labels: int64 ``[N]``.
-        mean: subtracted per channel after the division by 255, or None.
-        std: divided by per channel, or None.
-
-    Example:
-        >>> images = ImageSet(torch.full((3, 1, 2, 2), 255, dtype=torch.uint8), torch.arange(3))
-        >>> [(x.shape[0], x.max().item(), y.tolist()) for x, y in images.batches(2)]
-        [(2, 1.0, [0, 1]), (1, 1.0, [2])]
-    """
-
-    images: Tensor | Sequence[Tensor]
-    labels: Tensor
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def read(self, indices: Tensor) -> Tensor:
-        """Return the images ``[n, C, H, W]``, float32 and normalised, at int64 indices ``[n]``."""
-        if not isinstance(self.images, Tensor):
-            # Threads are enough: decoding and resizing run outside the interpreter's lock.
-            with ThreadPoolExecutor() as pool:
-                return torch.stack(list(pool.map(self.images.__getitem__, indices.tolist())))
-        x = self.images[indices].float() / 255
-        if self.mean is not None:
-            x -= torch.tensor(self.mean)[:, None, None]
-        if self.std is not None:
-            x /= torch.tensor(self.std)[:, None, None]
-        return x
-
-    def batches(self, size: int, limit: int | None = None) -> Batches:
-        """Return all images, or ``limit`` evenly spaced ones, in order and ``size`` at a time."""
-        return Batches(self, size, len(self) if limit is None else min(limit, len(self)))
-
-    def sample(self, count: int, seed: int = 0) -> Tensor:
-        """Return ``count`` different images ``[count, C, H, W]`` drawn by ``seed``.
-
-        Raises:
-            ValueError: ``count`` is not in 1..N.
-        """
-        if not 1 <= count <= len(self):
-            raise ValueError(
-                f"ImageSet.sample: count must be in 1..{len(self)} (the images there are), "
-                f"got {count}"
-            )
-        generator = torch.Generator().manual_seed(seed)
-        return self.read(torch.randperm(len(self), generator=generator)[:count])
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Evenly spaced images of a set as ``(x, labels)``, ``size`` at a time; re-iterable.
-
-    Evenly spaced because a folder is ordered by class: its first images are all of one.
-    """
-
-    source: ImageSet
-    size: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if self.size < 1 or self.count < 1:
-            raise ValueError(
-                "Batches: size and the number of images must be 1 or more, "
-                f"got size={self.size} and {self.count} images"
-            )
-
-    def __len__(self) -> int:
-        return -(-self.count // self.size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        chosen = torch.arange(self.count) * len(self.source) // self.count
-        for indices in chosen.split(self.size):
-            yield self.source.read(indices), self.source.labels[indices]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A training and a test set.
-
-    Args:
-        name: as in `load_dataset`.
-        classes: names of the classes, in the order of the labels.
-        train: where calibration images come from.
-        test: what accuracy is measured on.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    train: ImageSet
-    test: ImageSet
 
 
 def load_dataset(
@@ -213,32 +112,8 @@ def _cifar(name: str, root: Path, mean: tuple[float, ...], std: tuple[float, ...
     return Dataset(name, tuple(parts[0].classes), train, test)
 
 
-@dataclass(frozen=True)
-class _Files(Sequence[Tensor]):
-    """Image files, opened when they are asked for."""
-
-    paths: list[str]
-    load: Callable[[str], Any]
-    transform: Callable[[Any], Tensor]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.transform(self.load(self.paths[index]))
-
-
 def _folder(name: str, root: Path, mean: tuple[float, ...], std: tuple[float, ...]) -> Dataset:
     torchvision = _torchvision(name)
-    transforms = torchvision.transforms
-    transform = transforms.Compose(
-        [
-            transforms.Resize(256),
-            transforms.CenterCrop(224),
-            transforms.ToTensor(),
-            transforms.Normalize(mean, std),
-        ]
-    )
     sets, classes = [], []
     for part in ("train", "val"):
         if not (root / part).is_dir():
@@ -249,7 +124,7 @@ def _folder(name: str, root: Path, mean: tuple[float, ...], std: tuple[float, ..
         files = torchvision.datasets.ImageFolder(str(root / part))
         paths = [path for path, _ in files.samples]
         labels = torch.tensor([label for _, label in files.samples])
-        sets.append(ImageSet(_Files(paths, files.loader, transform), labels))
+        sets.append(ImageSet(Photos(paths), labels, mean, std))
         classes.append(tuple(files.classes))
     if classes[0] != classes[1]:
         odd = sorted(set(classes[0]) ^ set(classes[1]))

@@ -87,14 +87,10 @@ def _check(x: Any, item: Input, name: str, *, several: bool, weight: Tensor | No
         )
 
 
-def nan_where_bad(batch: Batch, like: Tensor) -> Tensor:
-    """0 per image, NaN where it holds NaN or infinity, to be added to an output ``[B, *]``.
+def bad_images(batch: Batch) -> Tensor:
+    """0 per image, NaN where it holds NaN or infinity, to be added to its outputs. Shape ``[B]``.
 
     A neuron swallows NaN (it just does not fire), so without this a broken image would look fine.
-    An output that is not floating-point knows no NaN.
     """
-    if not like.is_floating_point():
-        return like.new_zeros(())
-    images = [x for x in tensors_of(batch) if x.is_floating_point()]
-    bad = sum((x.flatten(1) * 0).sum(1) for x in images[1:]) + (images[0].flatten(1) * 0).sum(1)
-    return bad.view(-1, *[1] * (like.dim() - 1)).to(like.dtype)
+    images = (x for x in tensors_of(batch) if x.is_floating_point())
+    return torch.stack([(x.flatten(1) * 0).sum(1) for x in images]).sum(0)

@@ -1,72 +1,28 @@
-"""The command line: spikeconv evaluate, spikeconv demo, spikeconv info."""
+"""spikeconv evaluate: convert a trained network and measure it at every time-step."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import math
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from spikeconv.calibrate import THRESHOLDS
+from spikeconv.cli.arguments import check_device, numbers, positive, set_threads, v_init
 from spikeconv.convert import convert
 from spikeconv.data import DATASETS, Dataset, load_dataset
-from spikeconv.demo import demo
-from spikeconv.environment import machine, versions
 from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.models import MODEL_NAMES, load_model
-from spikeconv.ops import backends
 from spikeconv.output import check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 
-# What a user can cause and correct; anything else is a bug and keeps its traceback.
-USER_ERRORS = (ValueError, OSError, ImportError)
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0, 2 for a user's error, 130 when interrupted.
-
-    Args:
-        argv: arguments without the program's name; None for those of the process. None at all
-            is ``info``.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a log shows each stage when it begins
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    args = _parser().parse_args(arguments or ["info"])
-    try:
-        args.run(args)
-    except USER_ERRORS as error:
-        print(f"spikeconv: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("spikeconv: interrupted", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "spikeconv", description="Trained ReLU networks to spiking networks."
-    )
-    commands = parser.add_subparsers(title="commands", required=True)
-    _add_evaluate(commands)
-    _add_demo(commands)
-    info = commands.add_parser("info", help="versions, and which backends can run")
-    info.set_defaults(run=run_info)
-    return parser
-
-
-def _add_evaluate(commands: Any) -> None:
+def add(commands: Any) -> None:
+    """Add the command's parser."""
     parser = commands.add_parser(
         "evaluate",
         help="convert a trained network and measure it at every time-step",
     )
-    parser.set_defaults(run=run_evaluate)
+    parser.set_defaults(run=run)
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help=", ".join(MODEL_NAMES))
     add("--weights", required=True, metavar="FILE", help="state dict: torch.save or safetensors")
@@ -137,98 +93,15 @@ def _add_evaluate(commands: Any) -> None:
     add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")
 
 
-def _add_demo(commands: Any) -> None:
-    parser = commands.add_parser(
-        "demo",
-        help="train, convert and measure a small network on handwritten digits",
-    )
-    parser.set_defaults(run=run_demo)
-    add = parser.add_argument
-    add(
-        "--plot",
-        default="spikeconv-demo.png",
-        metavar="FILE",
-        help="accuracy against T (%(default)s)",
-    )
-    add(
-        "--epochs",
-        type=positive,
-        default=20,
-        metavar="N",
-        help="passes over the digits (%(default)s)",
-    )
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="draws weights, order and split (%(default)s)",
-    )
-    add("--save", metavar="FILE", help="write the ANN's weights, for spikeconv evaluate")
-    # Layers this small gain nothing from a second thread, and lose much where cores are shared.
-    add("--threads", type=positive, default=1, metavar="N", help="CPU threads (%(default)s)")
-
-
-def positive(text: str) -> int:
-    """Parse a whole number of 1 or more."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number of 1 or more, got {text!r}")
-    return value
-
-
-def v_init(text: str) -> str | float:
-    """Parse ``half``, ``zero`` or a finite number in units of theta."""
-    if text in ("half", "zero"):
-        return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"wanted half, zero or a number, got {text!r}")
-    return value
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Parse numbers with commas between them."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"wanted numbers with commas between them, got {text!r}"
-        ) from None
-
-
-def run_info(args: argparse.Namespace) -> None:
-    """Print versions, the machine, and for each backend whether it can run."""
-    for name, version in versions().items():
-        print(f"{name:<12} {version or 'not installed'}")
-    print(f"{'machine':<12} {machine()}")
-    print("backends")
-    for name, reason in backends().items():
-        print(f"  {name:<10} {'can run' if reason is None else f'cannot run: {reason}'}")
-
-
-def run_demo(args: argparse.Namespace) -> None:
-    """Run the demo."""
-    _set_threads(args.threads)
-    demo(plot=args.plot, epochs=args.epochs, seed=args.seed, save=args.save)
-
-
-def run_evaluate(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Convert a trained network, measure it, print a table and write what was asked for."""
     if args.json is not None:
         check_output(args.json)
     if args.plot is not None:
         check_output(args.plot, SUFFIXES)
         figure_class()
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: torch finds no CUDA GPU here; use --device cpu")
-    _set_threads(args.threads)
+    check_device(args.device)
+    set_threads(args.threads)
     options = {} if args.pooling is None else {"pooling": args.pooling}
     ann = load_model(args.weights, args.model, **options).to(args.device)
     data = load_dataset(args.dataset, args.data, mean=args.mean, std=args.std, seed=args.seed)
@@ -292,14 +165,9 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _check_fit(args: argparse.Namespace, config: Any, data: Dataset) -> None:
     """Raise ValueError where weights and dataset do not belong together."""
-    channels = data.train.read(torch.tensor([0])).shape[1]
+    channels = data.image_shape[0]
     if (config.num_classes, config.in_channels) != (len(data.classes), channels):
         raise ValueError(
             f"{args.weights}: wanted a network for {args.dataset} ({channels} input channels, "
             f"{len(data.classes)} classes), found {config}"
         )
-
-
-def _set_threads(threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)

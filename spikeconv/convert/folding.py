@@ -1,0 +1,31 @@
+"""Time-steps as images of a larger batch, which is how layers without time take them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from spikeconv.convert.program import map_tensors
+
+
+def fold(value: Any) -> Any:
+    """``[T, B, *]`` as ``[T * B, *]``: layers without time take steps as images."""
+    return value.flatten(0, 1) if isinstance(value, Tensor) else value
+
+
+def unfold(value: Any, n: int, batch: int) -> Any:
+    """``[n * B, *]`` as ``[n, B, *]``; undoes `fold`."""
+    return value.unflatten(0, (n, batch)) if isinstance(value, Tensor) else value
+
+
+def in_time(value: Any, n: int, broadcasts: bool) -> Any:
+    """A value without time ``[B, *]`` as it meets one with n steps."""
+    if broadcasts:
+        return value.unsqueeze(0) if isinstance(value, Tensor) else value
+    return value if n == 1 else map_tensors(partial(_repeat, n=n), value)
+
+
+def _repeat(value: Tensor, n: int) -> Tensor:
+    return value.expand(n, *value.shape).flatten(0, 1)

@@ -1,0 +1,121 @@
+"""Labelled images: read by index, normalised, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikeconv.data.photos import Photos
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images and labels, normalised when they are read.
+
+    Args:
+        images: uint8 ``[N, C, H, W]`` in 0..255, or `Photos`, which are opened when they are read.
+        labels: int64 ``[N]``.
+        mean: subtracted per channel after the division by 255, or None.
+        std: divided by per channel, or None.
+
+    Example:
+        >>> images = ImageSet(torch.full((3, 1, 2, 2), 255, dtype=torch.uint8), torch.arange(3))
+        >>> [(x.shape[0], x.max().item(), y.tolist()) for x, y in images.batches(2)]
+        [(2, 1.0, [0, 1]), (1, 1.0, [2])]
+    """
+
+    images: Tensor | Photos
+    labels: Tensor
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def raw(self, indices: Tensor) -> Tensor:
+        """Return the images ``[n, C, H, W]``, uint8, at int64 indices ``[n]``."""
+        images = self.images
+        return images[indices] if isinstance(images, Tensor) else images.read(indices)
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Return uint8 images ``[n, C, H, W]`` as float32, divided by 255 and normalised."""
+        x = raw.float() / 255
+        if self.mean is not None:
+            x -= torch.tensor(self.mean)[:, None, None]
+        if self.std is not None:
+            x /= torch.tensor(self.std)[:, None, None]
+        return x
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Return the images ``[n, C, H, W]``, float32 and normalised, at int64 indices ``[n]``."""
+        return self.normalise(self.raw(indices))
+
+    def batches(self, size: int, limit: int | None = None) -> Batches:
+        """Return all images, or ``limit`` evenly spaced ones, in order and ``size`` at a time."""
+        return Batches(self, size, len(self) if limit is None else min(limit, len(self)))
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """Return ``count`` different images ``[count, C, H, W]`` drawn by ``seed``.
+
+        Raises:
+            ValueError: ``count`` is not in 1..N.
+        """
+        if not 1 <= count <= len(self):
+            raise ValueError(
+                f"ImageSet.sample: count must be in 1..{len(self)} (the images there are), "
+                f"got {count}"
+            )
+        generator = torch.Generator().manual_seed(seed)
+        return self.read(torch.randperm(len(self), generator=generator)[:count])
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Evenly spaced images of a set as ``(x, labels)``, ``size`` at a time; re-iterable.
+
+    Evenly spaced because a folder is ordered by class: its first images are all of one.
+    """
+
+    source: ImageSet
+    size: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.count < 1:
+            raise ValueError(
+                "Batches: size and the number of images must be 1 or more, "
+                f"got size={self.size} and {self.count} images"
+            )
+
+    def __len__(self) -> int:
+        return -(-self.count // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        chosen = torch.arange(self.count) * len(self.source) // self.count
+        for indices in chosen.split(self.size):
+            yield self.source.read(indices), self.source.labels[indices]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test set.
+
+    Args:
+        name: as in `load_dataset`.
+        classes: names of the classes, in the order of the labels.
+        train: where calibration images come from.
+        test: what accuracy is measured on.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: ImageSet
+    test: ImageSet
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of an image as it is read."""
+        return tuple(self.train.read(torch.tensor([0])).shape[1:])

@@ -1,0 +1,98 @@
+"""Files of weights that say what they are: safetensors with a description and thresholds inside.
+
+The description is JSON in the file's metadata. Thresholds stand beside the weights, a tensor
+``theta.<path of the activation>`` ``[len(T), channels]`` for each, so that a spiking network can be
+made without any image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from spikeconv.output import replacing
+
+_METADATA = "spikeconv"
+_THETA = "theta."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file of weights holds.
+
+    Args:
+        state: parameter name -> tensor.
+        about: what made them, as JSON has it: ``model``, ``config``, ``dataset``, ``mean``,
+            ``std``, ``recipe``, ``held_out``, ``epoch``, ...; empty for a file of another origin.
+        thresholds: path of an activation -> its thresholds, float32 ``[len(T), channels]``, for the
+            time-steps in ``about["thresholds_T"]``.
+    """
+
+    state: dict[str, Tensor]
+    about: dict[str, Any] = field(default_factory=dict)
+    thresholds: dict[str, Tensor] = field(default_factory=dict)
+
+
+def write_weights(path: str | Path, weights: Weights) -> None:
+    """Write a ``.safetensors`` file: the whole new one, or none.
+
+    Raises:
+        ValueError, FileNotFoundError: it cannot be written there.
+        ImportError: safetensors is not installed.
+    """
+    try:
+        from safetensors.torch import save_file
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{path}: writing a .safetensors file needs safetensors: pip install safetensors"
+        ) from error
+    tensors = {name: tensor.detach().contiguous() for name, tensor in weights.state.items()}
+    tensors |= {_THETA + name: theta.contiguous() for name, theta in weights.thresholds.items()}
+    with replacing(path) as partial:
+        save_file(tensors, partial, {_METADATA: json.dumps(weights.about)})
+
+
+def read_weights(path: str | Path) -> Weights:
+    """Read a ``.safetensors`` file, this package's or another's.
+
+    Raises:
+        ValueError: the file is something else or damaged.
+        ImportError: safetensors is not installed.
+    """
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{path}: opening a .safetensors file needs safetensors: pip install safetensors"
+        ) from error
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(_METADATA)
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: wanted a .safetensors file, found something else or a damaged one ({error})"
+        ) from error
+    if text is None:
+        return Weights(tensors)
+    return Weights(
+        {name: tensor for name, tensor in tensors.items() if not name.startswith(_THETA)},
+        _description(path, text),
+        {n.removeprefix(_THETA): tensors[n] for n in tensors if n.startswith(_THETA)},
+    )
+
+
+def _description(path: str | Path, text: str) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: its description is no JSON ({error})") from error
+    if not isinstance(about, Mapping):
+        raise ValueError(f"{path}: wanted a description that is a dict, found {about!r}")
+    return dict(about)

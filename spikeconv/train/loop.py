@@ -1,0 +1,290 @@
+"""The training loop: SGD over epochs, a checkpoint after each, resumed bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from spikeconv.data import ImageSet
+from spikeconv.metrics import correct
+from spikeconv.models.weights import Weights, write_weights
+from spikeconv.train.augment import augmented
+from spikeconv.train.checkpoint import RunFolder, State
+from spikeconv.train.processes import Processes
+from spikeconv.train.recipe import Recipe
+
+_EVALUATION_BATCH = 500
+# Steps between two looks at the loss, each of which waits for the device.
+_LOOK_EVERY = 50
+# Seeds of epochs lie close together; those of processes far apart.
+_EPOCHS, _PROCESSES = 1_000_003, 2**40
+
+
+def split(images: ImageSet, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Indices of the images to train on and of those held out, drawn by the seed. int64."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    order = torch.randperm(len(images), generator=generator)
+    return order[recipe.holdout :][: recipe.limit], order[: recipe.holdout]
+
+
+class Trainer:
+    """One training run: a model, its data, and the state that a checkpoint holds.
+
+    What is random in an epoch depends on the seed and the number of the epoch alone, so a run that
+    was stopped and goes on ends with the same bits as one that was not.
+
+    Args:
+        model: maps ``[B, C, H, W]`` to logits; trained in place, on the device of `processes`.
+        images: the training set; `recipe.holdout` of its images are only measured on.
+        recipe: how to train.
+        folder: where ``last.pt``, ``best.safetensors`` and ``log.jsonl`` are written; None for
+            nowhere. Of several processes the first writes and all read, so on several machines it
+            must be one that all see.
+        about: what else the run depends on, as JSON takes it; written into ``best.safetensors``. A
+            folder in which a run with another recipe or another description was begun is refused.
+        processes: those that train together; each takes its share of every batch. Batch norm takes
+            its statistics from a process's own share; the first one's are kept.
+
+    Raises:
+        ValueError: fewer images than are held out and in one batch, a batch that the processes
+            cannot share evenly.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: ImageSet,
+        recipe: Recipe,
+        folder: Path | None,
+        *,
+        about: Mapping[str, Any] | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        self.processes = processes or Processes()
+        self.device = self.processes.device
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.images = images
+        self.recipe = recipe
+        self.folder = None if folder is None else RunFolder(Path(folder))
+        self.about = dict(about or {})
+        self.train, self.held_out = split(images, recipe)
+        self.steps = len(self.train) // recipe.batch
+        self._check_sizes()
+        self.optimiser = torch.optim.SGD(
+            model.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            weight_decay=recipe.weight_decay,
+        )
+        total = recipe.epochs * self.steps
+        schedules = torch.optim.lr_scheduler
+        self.schedule: Any = (
+            schedules.OneCycleLR(self.optimiser, recipe.lr, total, cycle_momentum=False)
+            if recipe.schedule == "onecycle"
+            else schedules.CosineAnnealingLR(self.optimiser, total)
+        )
+        self.log: list[dict[str, Any]] = []
+        self.forward: Callable[[Tensor], Tensor] = self.processes.parallel(self.model)
+        if recipe.compile:
+            self.forward = torch.compile(self.forward)
+
+    def _check_sizes(self) -> None:
+        batch, count = self.recipe.batch, self.processes.count
+        if self.steps < 1:
+            raise ValueError(
+                f"Trainer: images must be enough to hold {self.recipe.holdout} out and fill a "
+                f"batch of {batch}, got {len(self.images)} (of which {len(self.train)} are left to "
+                "train on)"
+            )
+        if batch % count != 0:
+            raise ValueError(
+                f"Trainer: batch must be a multiple of the {count} processes, got {batch}"
+            )
+
+    @property
+    def done(self) -> int:
+        """Epochs that are done."""
+        return len(self.log)
+
+    def best(self) -> dict[str, Any]:
+        """The log's line of the epoch that did best on the held-out images, of equals the first."""
+        lines = [line for line in self.log if line["held_out"] is not None]
+        return max(lines, key=lambda line: float(line["held_out"])) if lines else self.log[-1]
+
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint; False where there is none.
+
+        Raises:
+            ValueError: it belongs to another run.
+        """
+        if self.folder is None or (state := self.folder.load()) is None:
+            return False
+        differing = self._differing(state)
+        if differing:
+            raise ValueError(
+                f"{self.folder.path}: the run there has another {', '.join(differing)}; choose "
+                "another folder, or say the same to go on with it"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.log = state["log"]
+        if self.processes.first:
+            self.folder.write_log(self.log)
+        return True
+
+    def _differing(self, state: State) -> list[str]:
+        """Names of what this run and that of a checkpoint do not have in common."""
+        # A checkpoint that lacks a field was written before there was one, by today's default.
+        theirs = {**asdict(Recipe()), **state["recipe"], **state.get("about", self.about)}
+        ours = {**asdict(self.recipe), **self.about}
+        return [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+
+    def run(self, progress: bool = True, say: Callable[[str], object] = tqdm.write) -> None:
+        """Train from the last checkpoint in the folder, if there is one, to the last epoch.
+
+        Args:
+            progress: show a progress bar where there is a terminal.
+            say: takes the log's line of each epoch.
+
+        The model is left in eval mode.
+
+        Raises:
+            ValueError: as `resume`, or the loss is no number any more.
+        """
+        if self.folder is not None and self.processes.first:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+        if self.done == 0:
+            self.resume()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            for epoch in range(self.done, self.recipe.epochs):
+                start = perf_counter()
+                loss = self._epoch(epoch, progress and self.processes.first)
+                accuracy = self.measure()
+                line = {
+                    "epoch": epoch + 1,
+                    "lr": self.schedule.get_last_lr()[0],
+                    "loss": round(loss, 5),
+                    "held_out": accuracy,
+                    "seconds": round(perf_counter() - start, 1),
+                }
+                self.log.append(line)
+                if self.processes.first:
+                    self._write()
+                    say(self._shown(line))
+        self.model.eval().to(memory_format=torch.contiguous_format)
+
+    def _shown(self, line: dict[str, Any]) -> str:
+        """A line of the log for the eye."""
+        held_out = f"held out {line['held_out']:.2%}, " if line["held_out"] is not None else ""
+        return (
+            f"epoch {line['epoch']:>{len(str(self.recipe.epochs))}}/{self.recipe.epochs}: "
+            f"loss {line['loss']:.4f}, {held_out}lr {line['lr']:.4g}, {line['seconds']} s"
+        )
+
+    def _epoch(self, epoch: int, progress: bool) -> float:
+        """One pass; its randomness depends on the seed and the epoch alone. The mean loss."""
+        recipe = self.recipe
+        seed = recipe.seed * _EPOCHS + epoch
+        own_seed = seed + self.processes.rank * _PROCESSES
+        generator = torch.Generator().manual_seed(seed)
+        order = self.train[torch.randperm(len(self.train), generator=generator)]
+        torch.manual_seed(own_seed)  # dropout
+        if not self.processes.first:
+            generator.manual_seed(own_seed)  # augmentation; the order is the same for all
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        mean = 0.0
+        bar = tqdm(
+            order[: self.steps * recipe.batch].split(recipe.batch),
+            f"epoch {epoch + 1}/{recipe.epochs}",
+            unit="step",
+            disable=None if progress else True,
+            leave=False,
+        )
+        for step, indices in enumerate(bar, start=1):
+            total += self._step(self.processes.share(indices), generator)
+            if step % _LOOK_EVERY == 0 or step == self.steps:
+                mean = float(self.processes.sum(total)) / (step * self.processes.count)
+                if not math.isfinite(mean):
+                    raise ValueError(self._divergence(epoch, mean))
+                bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
+        self.processes.share_buffers(self.model)
+        return mean
+
+    def _step(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """One step of SGD on the images at these indices; the loss before it."""
+        recipe = self.recipe
+        x = augmented(self.images, indices, recipe.augment, generator)
+        x = x.to(self.device, memory_format=torch.channels_last)
+        labels = self.images.labels[indices].to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
+            logits = self.forward(x)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.schedule.step()
+        return loss.detach()
+
+    def _divergence(self, epoch: int, loss: float) -> str:
+        kept = f"; epoch {epoch} is kept in {self.folder.path}" if epoch and self.folder else ""
+        return (
+            f"Trainer: the loss became {loss} in epoch {epoch + 1}{kept}. Try a lower learning "
+            f"rate (it is {self.recipe.lr:g}) or schedule='onecycle', which begins with a low one"
+            f"{', or leave bf16 off' if self.recipe.bf16 else ''}; in another folder"
+        )
+
+    @torch.no_grad()
+    def measure(self) -> float | None:
+        """Accuracy on the held-out images, in float32; without any, None."""
+        self.model.eval()
+        right = torch.zeros((), dtype=torch.int64, device=self.device)
+        own = self.processes.share(self.held_out)
+        for indices in own.split(_EVALUATION_BATCH) if len(own) else ():
+            x = self.images.read(indices).to(self.device, memory_format=torch.channels_last)
+            right += correct(self.model(x), self.images.labels[indices].to(self.device))
+        right = self.processes.sum(right)
+        return int(right) / len(self.held_out) if len(self.held_out) else None
+
+    def state(self) -> State:
+        """All that the rest of the run depends on."""
+        return {
+            "recipe": asdict(self.recipe),
+            "about": self.about,
+            "epoch": self.done,
+            "log": self.log,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What the best weights say about themselves."""
+        best = self.best()
+        return {
+            **self.about,
+            "recipe": asdict(self.recipe),
+            "epoch": best["epoch"],
+            "held_out": best["held_out"],
+            "torch": torch.__version__,
+        }
+
+    def _write(self) -> None:
+        """Write the last epoch's checkpoint and, if it is the best, its weights."""
+        if self.folder is None:
+            return
+        if self.best() is self.log[-1]:
+            write_weights(self.folder.best, Weights(self.model.state_dict(), self.describe()))
+        self.folder.save(self.state())

@@ -1,0 +1,63 @@
+"""Which network is trained on which data: average pooling, and the form that fits the images."""
+
+from __future__ import annotations
+
+from spikeconv.data import Dataset
+from spikeconv.models.registry import Config, model_config
+from spikeconv.models.resnet_config import IMAGENET_STAGES, ResNetConfig
+from spikeconv.models.vgg import VGGConfig
+
+_LARGE = ("imagenet", "folder")
+# A VGG halves the image five times.
+_LEAST_SIZE_OF_VGG = 32
+
+
+def network_config(model: str, data: Dataset, activation: str, levels: int) -> Config:
+    """Return the configuration that is trained for a dataset.
+
+    ResNets of four stages (18, 34, 50, ...) get the CIFAR stem for small images and an average
+    pool after the ImageNet stem; VGGs get batch norm and average pooling, and for small images the
+    head of one linear layer.
+
+    Args:
+        model: a name as `spikeconv.models.model_config` takes it; ``vgg16`` is ``vgg16_bn`` here.
+        data: gives classes, channels and the size of the images.
+        activation: ``"relu"``, ``"clip"`` or ``"qcfs"``.
+        levels: of ``"qcfs"``.
+
+    Raises:
+        ValueError: an unknown name, or a network that does not go with such images.
+    """
+    channels, size = data.image_shape[0], min(data.image_shape[1:])
+    options = {
+        "num_classes": len(data.classes),
+        "in_channels": channels,
+        "activation": activation,
+        "levels": levels,
+    }
+    large = data.name in _LARGE
+    config = model_config(model)
+    if isinstance(config, VGGConfig):
+        if size < _LEAST_SIZE_OF_VGG:
+            raise ValueError(
+                f"train: {model} halves an image five times, so it needs images of 32 x 32 pixels "
+                f"or more, and those of {data.name} have {size} x {size}; train a resnet"
+            )
+        name = f"vgg{config.depth}_bn"
+        form = "imagenet" if large else "cifar"
+        return model_config(name, form=form, pooling="avg", **options)
+    if _has_four_stages(config):
+        return model_config(
+            model, **options, **({"pooling": "avg"} if large else {"stem": "cifar"})
+        )
+    if large:
+        stages = ", ".join(f"resnet{depth}" for depth in IMAGENET_STAGES)
+        raise ValueError(
+            f"train: {model} is made for images of 32 x 32 pixels, and those of {data.name} are "
+            f"read with {size} x {size}; train one of {stages} or a vgg"
+        )
+    return model_config(model, **options)
+
+
+def _has_four_stages(config: ResNetConfig) -> bool:
+    return config.stem == "imagenet"

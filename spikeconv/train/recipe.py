@@ -1,0 +1,76 @@
+"""Everything that a training run depends on besides model and data, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spikeconv.train.augment import check_names
+
+SCHEDULES = ("cosine", "onecycle")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a network that is made to be converted.
+
+    Args:
+        epochs: passes over the training images, 1 or more.
+        batch: images in a step, over all processes; the last, smaller batch of an epoch is left
+            out.
+        lr: highest learning rate of SGD, above 0.
+        momentum: of SGD (Nesterov), in [0, 1).
+        weight_decay: L2 penalty on every parameter, bounds of activations included; 0 or more.
+        schedule: ``"cosine"`` from lr to 0, or ``"onecycle"`` (up to lr and down again).
+        augment: names of augmentations, in their order.
+        holdout: images of the training set that are never trained on and pick the checkpoint; with
+            none, the last epoch is the best.
+        seed: draws weights, held-out images, order and augmentation; 0 or more.
+        label_smoothing: share of the target that is spread over all classes, in [0, 1).
+        bf16: convolutions in bfloat16 (autocast); weights stay float32.
+        compile: run the network through torch.compile.
+        limit: train on so many images only, or None for all that are not held out.
+
+    Raises:
+        ValueError: a field out of its range; names it.
+
+    Source of the defaults: the code of Bu et al., "Optimal ANN-SNN Conversion for High-accuracy and
+    Ultra-low-latency Spiking Neural Networks", ICLR 2022.
+
+    Example:
+        >>> Recipe(epochs=30, schedule="onecycle").batch
+        128
+    """
+
+    epochs: int = 300
+    batch: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "cosine"
+    augment: tuple[str, ...] = ("crop", "flip")
+    holdout: int = 5000
+    seed: int = 0
+    label_smoothing: float = 0.0
+    bf16: bool = False
+    compile: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        least = {"epochs": 1, "batch": 1, "holdout": 0, "seed": 0, "limit": 1}
+        for field, minimum in least.items():
+            value = getattr(self, field)
+            if not (field == "limit" and value is None) and value < minimum:
+                raise ValueError(f"Recipe: {field} must be {minimum} or more, got {value}")
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"Recipe: lr must be above 0 and finite, got {self.lr}")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise ValueError(
+                f"Recipe: weight_decay must be 0 or more and finite, got {self.weight_decay}"
+            )
+        for field in ("momentum", "label_smoothing"):
+            if not 0 <= getattr(self, field) < 1:
+                raise ValueError(f"Recipe: {field} must be in [0, 1), got {getattr(self, field)}")
+        if self.schedule not in SCHEDULES:
+            known = " or ".join(map(repr, SCHEDULES))
+            raise ValueError(f"Recipe: schedule must be {known}, got {self.schedule!r}")
+        check_names(self.augment)
