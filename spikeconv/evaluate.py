@@ -104,10 +104,10 @@ def evaluate(
     """Measure an ANN and a spiking network on the same images.
 
     The accuracy after step t is that of the mean logits of the steps read so far, so one run of T
-    steps gives all of them; it equals a run of t steps, because no neuron sees the future. (With
-    COS, from t = 2 rho on: it looks at no more steps than a run reads, and of rho < t < 2 rho a run
-    of t reads fewer.) Before the readout it is what the network would answer then, as
-    ``readout="all"`` says it.
+    steps gives all of them; it equals a run of t steps, because no neuron sees the future. With
+    COS that holds from t = 2 * cos on: a shorter run has fewer steps to look at, so what stands
+    between cos and 2 * cos is better than runs of so many steps. Before the readout it is what the
+    network would answer then, as ``readout="all"`` says it.
 
     Args:
         ann: maps ``[B, *]`` to logits ``[B, classes]``; run in eval mode, its mode is restored.

@@ -73,6 +73,9 @@ def test_repr_says_what_it_was_made_of() -> None:
     assert repr(IFNode(PER_NEURON, 0.25, torch.zeros(2, 1))) == (
         "IFNode(v_threshold=[2] in [0.5, 2], v_init=0.25, bias=[2, 1] in [0, 0])"
     )
+    assert repr(
+        IFNode(PER_NEURON, bias=1.0, step_bias=torch.tensor([[0.5, 0.0], [0.25, -1.0]]))
+    ) == ("IFNode(v_threshold=[2] in [0.5, 2], v_init=0, bias=1, step_bias=[2, 2] in [-1, 0.5])")
     node = IFNode(1 / 3, reset="hard", v_reset=-0.5, signed=True, emit="count", backend="reference")
     assert repr(node) == (
         "IFNode(v_threshold=0.3333, v_init=0, reset='hard', v_reset=-0.5, signed=True, "
@@ -90,6 +93,12 @@ def test_parameters_are_buffers() -> None:
         "bias": 0.125,
     }
     assert set(IFNode().state_dict()) == {"v_threshold", "v_init"}
+    step_bias = nn.Parameter(torch.ones(3, 2))
+    node = IFNode(PER_NEURON, step_bias=step_bias)
+    assert set(node.state_dict()) == {"v_threshold", "v_init", "step_bias"}
+    with torch.no_grad():
+        step_bias.mul_(100.0)
+    assert_same(node.step_bias, torch.ones(3, 2))
 
 
 def test_parameters_are_copies_without_gradient() -> None:
@@ -123,7 +132,10 @@ def saved_and_loaded(node: IFNode) -> IFNode:
     ids=["copy", "deepcopy", "pickle", "save"],
 )
 def test_copies_do_the_same(copied: Any) -> None:
-    node = IFNode(PER_NEURON, 0.25, bias=0.125, reset="hard", v_reset=-0.5, signed=True)
+    step_bias = torch.tensor([[0.5], [-0.25]])
+    node = IFNode(
+        *(PER_NEURON, 0.25, 0.125), step_bias=step_bias, reset="hard", v_reset=-0.5, signed=True
+    )
     twin = copied(node)
     assert repr(twin) == repr(node)
     assert_same(twin(X), node(X))
@@ -195,6 +207,8 @@ def test_a_threshold_that_half_cannot_hold_is_an_error() -> None:
 def test_on_the_meta_device() -> None:
     with torch.device("meta"):
         node = IFNode(2.0, 0.5)
+        corrected = IFNode(torch.ones(5, 1, 1), 0.5, 0.25, step_bias=torch.ones(3, 5, 1, 1))
+    assert corrected(torch.empty(4, 2, 5, 3, 3, device="meta")).shape == (4, 2, 5, 3, 3)
     assert repr(node) == "IFNode(v_threshold=[] on meta, v_init=[] on meta)"
     assert node(torch.empty(3, 2, device="meta")).shape == (3, 2)
     made: Tensor = node.to_empty(device="cpu").v_threshold

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from spikeconv.calibrate import (
-    Batches,
-    Calibration,
-    ChannelHistogram,
-    draw_potential,
-    initial_potential,
-    thresholds,
-)
-from spikeconv.calibrate.potential import check_seed, is_random
-from spikeconv.calibrate.threshold import check_options
+from spikeconv.calibrate import Batches, Calibration
+from spikeconv.calibrate.method import METHODS, Method
 from spikeconv.convert.analog import run_analog
+from spikeconv.convert.choose import candidates, choose, comparison_images, trained_threshold
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.examine import examine, is_close, tensors, two_images
-from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
+from spikeconv.convert.populate import Populations, observe, populate, rectifier
 from spikeconv.convert.program import Program, lower
 from spikeconv.convert.report import Report
-from spikeconv.convert.timing import Timing
+from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.convert.trace import frozen, trace
+from spikeconv.convert.tune import tune, tuning_images
 from spikeconv.convert.understand import understand
-from spikeconv.neuron import IFNode
 
 Network = TypeVar("Network", bound=SpikingNetwork)
 
@@ -42,17 +36,19 @@ def convert(
     ann: nn.Module,
     calibration: Calibration,
     T: int = 16,
-    threshold: str = "mse",
+    threshold: str | None = None,
     granularity: str = "channel",
     v_init: str | float = "half",
     signed: bool = False,
     *,
+    method: str = "best",
+    corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
     delay: int = 0,
     srp: int = 0,
     cos: int = 0,
-    progress: bool = True,
     seed: int = 0,
+    progress: bool = True,
 ) -> SpikingNetwork:
     """Turn a trained ReLU network into a spiking network that does the same in T time-steps.
 
@@ -68,22 +64,32 @@ def convert(
             multiplication by constants; traceable by torch.fx; one input ``[B, *]``, of further
             arguments the defaults.
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
-            (tensor, label), read once. The order of the batches does not matter.
-        T: time-steps >= 1 that thresholds are optimised for, and the default of a call.
+            (tensor, label), read once. Thresholds do not depend on the order of the batches;
+            corrections are fitted on the first 128 images and compared on the next 64.
+        T: time-steps >= 1 that the network is made for, and the default of a call.
         threshold: ``"max"``, ``"percentile"``, ``"mse"``: least square error of the neuron's T
             levels against the activation, ``"mse-closed"``: the same for normal currents,
             ``"balance"``: gradient steps on the clipping error, ``"tcl"`` and ``"qcfs"``: the bound
-            that the network was trained with.
+            that the network was trained with. None: the trained bound or ``"mse"``, see `method`.
         granularity: a threshold per ``"channel"`` (dimension 1) or per ``"layer"``.
         v_init: ``"half"`` of theta (OPI), ``"zero"``, a number in units of theta, or drawn for
             every neuron, which ties the network to the size of its images: ``"uniform"`` from 0 to
             theta, ``"gaussian"`` with mean theta / 2 and deviation theta / 4.
         signed: neurons that also fire -1, which undoes spikes fired too early.
+        method: settles what is left open of threshold and corrections. ``"opi"``: the trained bound
+            where the network was trained with one, else ``"mse"``, and no correction. ``"best"``:
+            all combinations of these thresholds with no correction, bias correction, and refitted
+            weights with a search over the neurons' parameters are made, and the one whose outputs
+            on held-out calibration images are nearest to the ANN's is kept; `report()` says which
+            and why. No labels are used. For more than 64 steps nothing is left to correct.
+        corrections: names, in the order in which they are applied: ``"rts"``, ``"bias"``,
+            ``"potential"``, ``"potential-channel"``, ``"step-bias"``, ``"search"``, ``"weights"``;
+            each is a file in `spikeconv.calibrate`.
         percentile: percent, for ``threshold="percentile"``, above 0, at most 100.
         delay, srp, cos: steps of the T that come before the readout, and what they are for: see
             `spikeconv.convert.timing.Timing`.
-        progress: show a progress bar.
         seed: draws random initial potentials, 0 or more.
+        progress: show progress bars.
 
     Returns:
         The spiking network, on the device and in the dtype of `ann`.
@@ -94,7 +100,7 @@ def convert(
         TypeError: an argument of a wrong type.
 
     Source: Bu et al., "Optimized Potential Initialization for Low-latency Spiking Neural Networks",
-    AAAI 2022; thresholds: see `spikeconv.calibrate`.
+    AAAI 2022; thresholds and corrections: see `spikeconv.calibrate`.
 
     Example:
         >>> from torch import nn
@@ -113,12 +119,14 @@ def convert(
         granularity,
         v_init,
         signed,
+        method=method,
+        corrections=corrections,
         percentile=percentile,
         delay=delay,
         srp=srp,
         cos=cos,
-        progress=progress,
         seed=seed,
+        progress=progress,
     )
 
 
@@ -127,30 +135,36 @@ def convert_as(
     ann: nn.Module,
     calibration: Calibration,
     T: int = 16,
-    threshold: str = "mse",
+    threshold: str | None = None,
     granularity: str = "channel",
     v_init: str | float = "half",
     signed: bool = False,
     *,
+    method: str = "best",
+    corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
     delay: int = 0,
     srp: int = 0,
     cos: int = 0,
-    progress: bool = True,
     seed: int = 0,
+    progress: bool = True,
 ) -> Network:
     """`convert`, to a given kind of spiking network."""
-    if isinstance(T, bool) or not isinstance(T, int):
-        raise TypeError(f"convert: T must be an integer, got {type(T).__name__}")
-    if T < 1:
-        raise ValueError(f"convert: T must be at least 1, got {T}")
-    if not isinstance(signed, bool):
-        raise TypeError(f"convert: signed must be True or False, got {signed!r}")
-    check_options(threshold, granularity, percentile)
-    start = initial_potential(v_init)
+    check_steps("convert", "T", T)
     timing = Timing(delay, srp, cos)
-    timing.steps_read(T)
-    check_seed(seed)
+    read = timing.steps_read(T)
+    if method not in METHODS:
+        known = ", ".join(map(repr, METHODS))
+        raise ValueError(f"convert: method must be one of {known}, got {method!r}")
+    given = Method(
+        threshold="mse" if threshold is None else threshold,
+        granularity=granularity,
+        v_init=v_init,
+        corrections=() if corrections is None else corrections,  # type: ignore[arg-type]
+        signed=signed,
+        percentile=percentile,
+        seed=seed,
+    )
 
     with torch.inference_mode(False), torch.no_grad():
         frozen_ann = frozen(ann)
@@ -163,37 +177,40 @@ def convert_as(
         program, layers, weights = lower(traced)
         _check_same(frozen_ann(example.clone()), run_analog(program, layers, weights, example))
         kind.check_program(program)
-        histograms = _observe(program, layers, weights, batches, progress)
-        neurons: dict[str, IFNode] = {}
-        dead: dict[str, int] = {}
-        for index, step in enumerate(program.neurons()):
-            rectifier = layers[step.name]
-            assert isinstance(rectifier, Rectifier)
-            theta, dead[step.name] = thresholds(
-                histograms[step.name],
-                threshold=threshold,
-                granularity=granularity,
-                T=T,
-                start=start,
-                percent=percentile,
-                cap=rectifier.cap,
-                levels=getattr(rectifier, "levels", None),
-                label=step.label,
-            )
-            rank = len(step.shape)
-            theta = theta.view(-1, *[1] * (rank - 1)) if len(theta) > 1 else theta.view(())
-            potential = draw_potential(v_init, step.shape, seed, index).to(theta)
-            neurons[step.name] = IFNode(theta, potential * theta, signed=signed)
-        settings = {
-            "threshold": f"{threshold} {percentile:g}" if threshold == "percentile" else threshold,
-            "granularity": granularity,
-            "v_init": f"{v_init}, seed {seed}" if is_random(v_init) else v_init,
-            "signed": signed,
-            "calibration_images": batches.images,
-        }
-        report = Report((), T, 0, settings)
-        network = kind(program, layers, neurons, weights, T, report, timing)
-        network.describe(batches.first[: _report_images(program)], dead)
+        fitted, compared = tuning_images(program, read), comparison_images(program, read)
+        histograms, images = observe(program, layers, weights, batches, fitted + compared, progress)
+        # Where images are few, a quarter of them is for comparing.
+        fitted = min(fitted, max(1, len(images) * 3 // 4))
+
+        def make(one: Method) -> Populations:
+            made = populate(program, layers, histograms, one, read)
+            return tune(program, layers, made, weights, images[:fitted], read, one.corrections)
+
+        def run(made: Populations) -> Any:
+            changed = {**layers, **made.refitted}
+            simulation = Simulation(program, changed, made.neurons, weights, held_out, timing)
+            return simulation.mean_output(T, T)
+
+        trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())
+        methods = candidates(given, threshold is None, corrections is None, trained, read)
+        if method == "opi":
+            methods = methods[:1]
+        held_out = images[fitted:] if len(images) > fitted else images
+        wanted = run_analog(program, layers, weights, held_out)
+        populations, chosen, tried = choose(methods, make, run, wanted, progress)
+        settings = {**chosen.settings(), "calibration_images": batches.images}
+        report = Report((), T, 0, settings, tried=tuple(tried))
+        network = kind(
+            program,
+            layers,
+            populations.neurons,
+            weights,
+            T,
+            report,
+            timing,
+            populations.refitted,
+        )
+        network.describe(batches.first[: _report_images(program)], populations.dead)
     return network
 
 
@@ -213,36 +230,6 @@ def _check_same(network: Any, analog: Any) -> None:
             "looks like, such as a layer that was changed from outside"
         )
         raise ConversionError([Problem("", "forward", "", reason)])
-
-
-def _observe(
-    program: Program,
-    layers: dict[str, nn.Module],
-    weights: dict[str, Tensor],
-    batches: Batches,
-    progress: bool,
-) -> dict[str, ChannelHistogram]:
-    """Histograms of every neuron's currents, as the ANN has them, cut at the rectifier's cap."""
-    histograms: dict[str, ChannelHistogram] = {}
-    labels = {step.name: step.label for step in program.neurons()}
-
-    def observe(name: str, current: Tensor, activation: Tensor) -> None:
-        rectifier = layers[name]
-        assert isinstance(rectifier, Rectifier)
-        current = current.unsqueeze(1) if current.dim() == 1 else current  # one neuron an image
-        if name not in histograms:
-            histograms[name] = ChannelHistogram(current.shape[1], current.device)
-        capped = current if math.isinf(rectifier.cap) else current.clamp(max=rectifier.cap)
-        try:
-            histograms[name].update(capped)
-        except ValueError as error:
-            raise ValueError(
-                f"convert: activation {labels[name]!r} on calibration data: {error}"
-            ) from error
-
-    for batch in batches.shown(progress):
-        run_analog(program, layers, weights, batch, observe)
-    return histograms
 
 
 def _report_images(program: Program) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -56,18 +57,21 @@ class SpikingNetwork(nn.Module):
         T: int,
         report: Report,
         timing: Timing | None = None,
+        refitted: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.check_program(program)
         self.program = program
-        self.layers = nn.ModuleDict(layers)
+        refitted = refitted or {}
+        self.layers = nn.ModuleDict({**layers, **refitted})
+        # The ANN's own layers where calibration changed weights, to compare with.
+        self.originals = nn.ModuleDict({name: layers[name] for name in refitted})
         self.neurons = nn.ModuleDict(neurons)
         for name, value in constants.items():
             self.register_buffer(f"constant_{name}", value)
         self.T = T
         self.timing = Timing() if timing is None else timing
         self._report = report
-        self._settings = report.settings
         self._monitor: Monitor | None = None
         self.eval()
 
@@ -175,7 +179,8 @@ class SpikingNetwork(nn.Module):
             observe: called with every neuron's name, pre-activation and activation ``[B, *]``.
         """
         self._check_input(x)
-        return run_analog(self.program, self.layers, self.weights(), x, observe)
+        layers = {**self.layers, **self.originals}
+        return run_analog(self.program, layers, self.weights(), x, observe)
 
     def images_at_once(self, x: Tensor, T: int) -> int:
         """Images that run together: on a CPU so many that all their steps stay in its cache.
@@ -247,8 +252,8 @@ class SpikingNetwork(nn.Module):
             )
             for step in self.program.neurons()
         ]
-        settings = {**self._settings, **self.timing.settings()}
-        return Report(tuple(rows), self.T, len(x), settings)
+        settings = {**self._report.settings, **self.timing.settings()}
+        return replace(self._report, rows=tuple(rows), T=self.T, images=len(x), settings=settings)
 
     def populations(self) -> Mapping[str, IFNode]:
         """`neurons`, as what they are."""

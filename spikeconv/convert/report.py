@@ -40,13 +40,30 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A combination of methods that `convert` tried.
+
+    Attributes:
+        method: the combination, as settings.
+        error: ||snn - ann|| / ||ann|| of the outputs on calibration images held out from its fit.
+    """
+
+    method: str
+    error: float
+
+
+@dataclass(frozen=True)
 class Report:
-    """All neuron layers of a network, in order, and what they were measured on."""
+    """All neuron layers of a network, in order, and what they were measured on.
+
+    `tried` are the combinations that ``method="best"`` compared, the one that was kept first.
+    """
 
     rows: tuple[LayerReport, ...]
     T: int
     images: int
     settings: dict[str, Any]
+    tried: tuple[Tried, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
@@ -73,6 +90,9 @@ class Report:
         dead = sum(row.dead_channels for row in self.rows)
         channels = "1 channel was" if dead == 1 else f"{dead} channels were"
         notes = [f"{channels} never active in calibration"] if dead else []
+        if self.tried:
+            notes += ["", "error of the outputs on held-out calibration images, the first was kept"]
+            notes += [f"{one.error:.3f}  {one.method}" for one in self.tried]
         return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])
 
 

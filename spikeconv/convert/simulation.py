@@ -211,6 +211,7 @@ class Simulation:
             count_init=self.net_count.get(name),
             emit=emit,
             return_v=None if last else "last",
+            start=self.done,
         )
         if v is not None:
             self.v[name] = v

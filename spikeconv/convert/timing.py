@@ -75,7 +75,7 @@ class Timing:
     Potential", AAAI 2023. COS: Hao et al., "Bridging the Gap between ANNs and SNNs by Calibrating
     Offset Spikes", ICLR 2023. Delay: Bu, Li, Yu, "Inference-Scale Complexity in ANN-SNN
     Conversion", CVPR 2025; it reads the last 4 steps of a run shorter than delay + 4, which is
-    ``delay=T - 4`` here: a run does never read other steps than it was told to.
+    ``delay=T - 4`` here: a run never reads other steps than it was told to.
 
     Example:
         >>> timing = Timing(delay=1, srp=4)

@@ -1,0 +1,102 @@
+"""method="best": which combination of methods to take, from calibration data alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tqdm import tqdm
+
+from spikeconv.calibrate.method import Method
+from spikeconv.convert.examine import tensors
+from spikeconv.convert.layers import Rectifier
+from spikeconv.convert.populate import Populations
+from spikeconv.convert.program import Program
+from spikeconv.convert.report import Tried
+
+# What is tried, the simplest first.
+_CORRECTIONS: tuple[tuple[str, ...], ...] = ((), ("bias",), ("weights", "search"))
+
+# With more steps than these a spike is worth so little that there is nothing left to correct.
+_LARGEST_T = 64
+
+# Combinations are compared on so many images, fewer if all steps of their widest layer hold more
+# values.
+_IMAGES = 64
+_VALUES = 2**27
+
+
+def comparison_images(program: Program, T: int) -> int:
+    """How many images combinations are compared on, 1 or more."""
+    return max(1, min(_IMAGES, _VALUES // max(1, program.widest * T)))
+
+
+def trained_threshold(rectifiers: Iterable[Rectifier]) -> str | None:
+    """The method that takes the bounds a network was trained with; None where it has none."""
+    found = list(rectifiers)
+    if not all(rectifier.trained for rectifier in found):
+        return None
+    return "qcfs" if all(rectifier.levels for rectifier in found) else "tcl"
+
+
+def candidates(
+    given: Method, any_threshold: bool, any_correction: bool, trained: str | None, T: int
+) -> list[Method]:
+    """The combinations in question, the first of which is the paper's.
+
+    Args:
+        given: what the user asked for, and the default of what was left open.
+        any_threshold: the threshold was left open.
+        any_correction: so were the corrections.
+        trained: as `trained_threshold`.
+        T: steps that are read out.
+    """
+    thresholds = [given.threshold]
+    if any_threshold and trained is not None:
+        thresholds = [trained, given.threshold]
+    corrections = list(_CORRECTIONS) if any_correction and T <= _LARGEST_T else [given.corrections]
+    return [replace(given, threshold=t, corrections=c) for t in thresholds for c in corrections]
+
+
+def choose(
+    methods: Sequence[Method],
+    make: Callable[[Method], Populations],
+    run: Callable[[Populations], Any],
+    wanted: Any,
+    progress: bool,
+) -> tuple[Populations, Method, list[Tried]]:
+    """The populations of the method whose outputs are nearest to the ANN's, and all that was tried.
+
+    Args:
+        methods: the combinations; the first of equals wins.
+        make: from a combination to populations.
+        run: from populations to the spiking network's output on images held out from `make`.
+        wanted: the ANN's output on them.
+        progress: show a progress bar.
+
+    Returns:
+        The populations, their method, and all combinations with their errors, the best one first;
+        without a choice no errors.
+    """
+    if len(methods) == 1:
+        return make(methods[0]), methods[0], []
+    best: tuple[float, Populations, Method] | None = None
+    tried: list[Tried] = []
+    for method in tqdm(methods, "choosing", disable=not progress, unit="method"):
+        made = make(method)
+        error = relative_error(run(made), wanted)
+        tried.append(Tried(str(method), error))
+        if best is None or error < best[0]:
+            best = error, made, method
+    assert best is not None
+    return best[1], best[2], sorted(tried, key=lambda one: one.error)
+
+
+def relative_error(given: Any, wanted: Any) -> float:
+    """||given - wanted|| / ||wanted|| over all tensors of two outputs of one structure."""
+    pairs = [(a.double(), b.double()) for a, b in zip(tensors(given), tensors(wanted), strict=True)]
+    distance = sum(float((a - b).square().sum()) for a, b in pairs)
+    size = sum(float(b.square().sum()) for _, b in pairs)
+    return math.sqrt(distance / size) if size else float(distance > 0)

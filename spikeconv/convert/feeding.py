@@ -1,0 +1,57 @@
+"""Which layer's weights can be refitted to what a population lacks."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from spikeconv.convert.program import Phase, Program, Ref, Step, refs
+
+REFITTABLE = (nn.Conv1d, nn.Conv2d, nn.Linear)
+_ADDITIONS = (operator.add, torch.add, "add")
+
+
+def feeding_layers(program: Program, layers: Mapping[str, nn.Module]) -> dict[str, Step]:
+    """For every population, the call of the layer that feeds it alone, in units of its current.
+
+    Between the two stand additions only, none of them scaled, and nothing else reads what the
+    layer and the additions give; the layer is called once, on a signal that has spikes in it. A
+    population without such a layer is left out; of several layers the first is taken.
+    """
+    steps = {step.name: step for step in program.steps}
+    readers = Counter(
+        ref.name for step in program.steps for ref in refs((step.args, step.kwargs))
+    ) + Counter(ref.name for ref in refs(program.output))
+    calls = Counter(step.target for step in program.steps if step.kind == "module")
+
+    def layer_of(step: Step) -> Step | None:
+        if readers[step.name] != 1 or step.phase is not Phase.TEMPORAL:
+            return None
+        if step.kind == "module":
+            fits = type(layers[step.target]) in REFITTABLE and calls[step.target] == 1
+            return step if fits and isinstance(step.args[0], Ref) else None
+        if step.target in _ADDITIONS and not step.kwargs and len(step.args) == 2:
+            found = (layer_of(steps[ref.name]) for ref in refs(step.args) if ref.name in steps)
+            return next((layer for layer in found if layer is not None), None)
+        return None
+
+    feeding = {}
+    for neuron in program.neurons():
+        source = steps.get(neuron.args[0].name)
+        layer = None if source is None else layer_of(source)
+        if layer is not None:
+            feeding[neuron.name] = layer
+    return feeding
+
+
+def head(program: Program, layers: Mapping[str, nn.Module]) -> Step | None:
+    """The call of the layer whose output is the network's, behind the last neuron."""
+    step = program.steps[-1]
+    alone = program.output == Ref(step.name) and step.phase is Phase.READOUT
+    calls = sum(s.kind == "module" and s.target == step.target for s in program.steps)
+    fits = step.kind == "module" and type(layers[step.target]) in REFITTABLE and calls == 1
+    return step if alone and fits else None
