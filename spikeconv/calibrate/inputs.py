@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,7 +14,6 @@ class Inputs:
     """Several tensors ``[B, *]`` that belong to the same B images, counted and cut as one.
 
     Example:
-        >>> import torch
         >>> pair = Inputs((torch.zeros(4, 2), torch.ones(4)))
         >>> len(pair), [part.shape for part in pair[:3].tensors]
         (4, [torch.Size([3, 2]), torch.Size([3])])
@@ -48,14 +47,14 @@ def batch_of(tensors: Iterable[Tensor]) -> Batch:
     return inputs.tensors[0] if len(inputs.tensors) == 1 else inputs
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
-    """The images of all batches, one after the other."""
+def joined(batches: Iterable[Batch]) -> Batch:
+    """All images of some batches in one."""
     return batch_of(map(torch.cat, zip(*map(tensors_of, batches), strict=True)))
 
 
-def image_shapes(batch: Batch) -> list[torch.Size]:
-    """The shape of each input of one image."""
-    return [tensor.shape[1:] for tensor in tensors_of(batch)]
+def image_shapes(batch: Batch) -> tuple[torch.Size, ...]:
+    """The shape of one image's value of each input."""
+    return tuple(tensor.shape[1:] for tensor in tensors_of(batch))
 
 
 @dataclass(frozen=True)

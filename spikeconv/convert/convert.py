@@ -45,11 +45,11 @@ def convert(
     method: str = "best",
     corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
+    analog: Analog = False,
     delay: int = 0,
     srp: int = 0,
     cos: int = 0,
     seed: int = 0,
-    analog: Analog = False,
     progress: bool = True,
 ) -> SpikingNetwork:
     """Turn a trained ReLU network into a spiking network that does the same in T time-steps.
@@ -63,8 +63,9 @@ def convert(
     Args:
         ann: made of convolution, linear, batch norm, ReLU (any spelling; ReLU6 and other caps
             bound the threshold), pooling, addition, concatenation, reshaping, padding, dropout and
-            multiplication by constants; traceable by torch.fx. Its inputs ``[B, *]`` are forward's
-            arguments without a default, and those that a dict of calibration data names.
+            multiplication by constants. Its inputs ``[B, *]`` are forward's arguments without a
+            default, and those that a dict of calibration data names; shapes, but not values, may
+            decide what forward calls.
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
             (tensor, label), read once. Thresholds do not depend on the order of the batches;
             corrections are fitted on the first 128 images and compared on the next 64. For n
@@ -90,13 +91,13 @@ def convert(
             ``"potential"``, ``"potential-channel"``, ``"step-bias"``, ``"search"``, ``"weights"``;
             each is a file in `spikeconv.calibrate`.
         percentile: percent, for ``threshold="percentile"``, above 0, at most 100.
-        delay, srp, cos: steps of the T that come before the readout, and what they are for: see
-            `spikeconv.convert.timing.Timing`.
-        seed: draws random initial potentials, 0 or more.
         analog: operations without a spiking form, such as softmax or SiLU, that are kept as they
             are, where no spikes pass through them: before the first neuron they are computed once,
             after the last on the mean over time. True for all of them, or a collection of module
             paths and operations as the error names them. `report()` says what was kept.
+        delay, srp, cos: steps of the T that come before the readout, and what they are for: see
+            `spikeconv.convert.timing.Timing`.
+        seed: draws random initial potentials, 0 or more.
         progress: show progress bars.
 
     Returns:
@@ -131,11 +132,11 @@ def convert(
         method=method,
         corrections=corrections,
         percentile=percentile,
+        analog=analog,
         delay=delay,
         srp=srp,
         cos=cos,
         seed=seed,
-        analog=analog,
         progress=progress,
     )
 
@@ -153,11 +154,11 @@ def convert_as(
     method: str = "best",
     corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
+    analog: Analog = False,
     delay: int = 0,
     srp: int = 0,
     cos: int = 0,
     seed: int = 0,
-    analog: Analog = False,
     progress: bool = True,
 ) -> Network:
     """`convert`, to a given kind of spiking network."""

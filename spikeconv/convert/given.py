@@ -1,97 +1,93 @@
-"""What a call of a spiking network is given: its inputs by position or by name, checked."""
+"""Conversion without images, where the thresholds are known already."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from spikeconv.calibrate.inputs import Batch, Inputs, batch_of, tensors_of
-from spikeconv.convert.program import Input, Program
+from spikeconv.calibrate import initial_potential
+from spikeconv.convert.errors import ConversionError
+from spikeconv.convert.examine import examine
+from spikeconv.convert.layers import Rectifier
+from spikeconv.convert.lower import lower
+from spikeconv.convert.network import SpikingNetwork
+from spikeconv.convert.normalise import normalise
+from spikeconv.convert.report import LayerReport, Report
+from spikeconv.convert.trace import arguments, frozen, trace
+from spikeconv.convert.understand import understand
+from spikeconv.neuron import IFNode
+
+Network = TypeVar("Network", bound=SpikingNetwork)
 
 
-def given(
-    program: Program, args: Sequence[Any], named: Mapping[str, Any], weight: Tensor | None
-) -> Batch:
-    """The batch that a network is called with.
+def convert_given(
+    kind: type[Network],
+    ann: nn.Module,
+    thresholds: Mapping[str, Tensor],
+    image_shape: tuple[int, ...],
+    T: int = 16,
+    v_init: str | float = "half",
+    signed: bool = False,
+) -> Network:
+    """Turn a trained network into a spiking network with given thresholds, without any image.
 
     Args:
-        program: says which inputs there are.
-        args: the inputs in the order of the ANN's arguments, or one tuple, list, dict or `Inputs`
-            of them.
-        named: those that are given by the names that they have in the ANN's forward.
-        weight: gives the device and the dtype of what is floating-point, if there is any.
+        kind: class of the spiking network.
+        ann: as in `spikeconv.convert`; it is not changed.
+        thresholds: where an activation stands in the network -> its thresholds, float ``[C]`` or
+            ``[]``, above 0. An activation with a trained bound, which is its threshold, needs none.
+        image_shape: of one input.
+        T: time-steps of a call that does not say, 1 or more.
+        v_init: ``"half"`` of theta, ``"zero"``, or a number in units of theta.
+        signed: neurons that also fire -1.
+
+    Returns:
+        The spiking network. Nothing was measured: its report knows thresholds, and says NaN for
+        what only images show.
 
     Raises:
-        TypeError, ValueError: naming the argument.
+        ConversionError: as `spikeconv.convert`.
+        ValueError: an activation has no threshold, or T is below 1.
     """
-    if len(args) == 1 and not named and not isinstance(args[0], Tensor):
-        whole = args[0]
-        if isinstance(whole, Inputs):
-            args = whole.tensors
-        elif isinstance(whole, Mapping):
-            args, named = (), whole
-        elif isinstance(whole, tuple | list) and len(program.inputs) > 1:
-            args = whole
-    names = [item.argument for item in program.inputs]
-    values = dict(zip(names, args, strict=False))
-    twice = sorted(set(values) & set(named))
-    values.update(named)
-    if len(args) > len(names) or twice or sorted(values) != sorted(names):
-        also = f" and {', '.join(named)} by name" if named else ""
-        hint = "; T and readout are given by name" if len(args) > len(names) else ""
-        raise TypeError(
-            f"SpikingNetwork: the inputs must be {', '.join(names)}, got {len(args)} of them"
-            f"{also}{hint}"
-        )
-    tensors = [values[name] for name in names]
-    label = {name: name if len(names) > 1 else "x" for name in names}
-    for item, x in zip(program.inputs, tensors, strict=True):
-        _check(x, item, label[item.argument], several=len(names) > 1, weight=weight)
-    if len({len(x) for x in tensors}) > 1:
-        sizes = ", ".join(f"{name} {len(values[name])}" for name in names)
-        raise ValueError(
-            f"SpikingNetwork: all inputs must be of the same images, got so many: {sizes}"
-        )
-    return batch_of(tensors)
+    if isinstance(T, bool) or not isinstance(T, int) or T < 1:
+        raise ValueError(f"convert: T must be a whole number of 1 or more, got {T!r}")
+    start = initial_potential(v_init)
+    with torch.inference_mode(False), torch.no_grad():
+        frozen_ann = frozen(ann)
+        like = next(ann.parameters())
+        example = torch.zeros(2, *image_shape, dtype=like.dtype, device=like.device)
+        traced = trace(frozen_ann, arguments(frozen_ann).required, example)
+        problems = examine(traced, example)
+        if problems:
+            raise ConversionError(problems)
+        normalise(traced)
+        understand(traced)
+        program, layers, weights = lower(traced)
+        neurons: dict[str, IFNode] = {}
+        rows = []
+        for step in program.neurons():
+            theta = _threshold(thresholds, step.label, layers[step.name]).to(like)
+            theta = theta.view(-1, *[1] * (len(step.shape) - 1)) if theta.dim() else theta
+            neurons[step.name] = IFNode(theta, start * theta, signed=signed)
+            spread = (theta.min().item(), theta.mean().item(), theta.max().item())
+            starts = (start, start, start)
+            unmeasured = (math.nan, math.nan, math.nan)
+            rows.append(LayerReport(step.name, step.label, step.shape, spread, starts, *unmeasured))
+        settings = {"threshold": "given", "v_init": v_init, "signed": signed}
+        report = Report(tuple(rows), T, 0, settings)
+        return kind(program, layers, neurons, weights, T, report)
 
 
-def _check(x: Any, item: Input, name: str, *, several: bool, weight: Tensor | None) -> None:
-    if several and not item.dtype.is_floating_point:
-        right = isinstance(x, Tensor) and x.dtype == item.dtype
-        kind = f"a tensor of {item.dtype}"
-    else:
-        right = isinstance(x, Tensor) and x.is_floating_point()
-        kind = "a floating-point tensor"
-    if not right:
-        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"SpikingNetwork: {name} must be {kind}, got {got}")
-    wanted = item.shape
-    if x.dim() != len(wanted) + 1 or (x.dim() > 1 and x.shape[1] != wanted[0]):
-        shape = ", ".join(["B", *map(str, wanted)])
-        raise ValueError(
-            f"SpikingNetwork: {name} must be a batch like [{shape}], got shape {list(x.shape)}"
-        )
-    if weight is None:
-        return
-    if x.device != weight.device:
-        raise ValueError(
-            f"SpikingNetwork: {name} must be on {weight.device} as the network is, got {x.device}"
-        )
-    mixed = torch.is_autocast_enabled(x.device.type)
-    if x.is_floating_point() and x.dtype != weight.dtype and not mixed:
-        raise TypeError(
-            f"SpikingNetwork: {name} must be {weight.dtype} as the network is, got {x.dtype}"
-        )
-
-
-def nan_where_bad(batch: Batch) -> Tensor:
-    """0 per image ``[B]``, NaN where it holds NaN or infinity, to be added to its outputs.
-
-    A neuron swallows NaN (it just does not fire), so without this a broken image would look fine.
-    """
-    floating = (x for x in tensors_of(batch) if x.is_floating_point())
-    first, *others = ((x.unsqueeze(-1).flatten(1) * 0).sum(1) for x in floating)
-    return sum(others, first)
+def _threshold(thresholds: Mapping[str, Tensor], label: str, rectifier: nn.Module) -> Tensor:
+    if label in thresholds:
+        return thresholds[label]
+    if isinstance(rectifier, Rectifier) and rectifier.trained:
+        return torch.tensor(rectifier.cap)
+    raise ValueError(
+        f"convert: thresholds must have one for activation {label!r}, which has no trained bound; "
+        f"got those of {', '.join(thresholds) or 'none'}"
+    )

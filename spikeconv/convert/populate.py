@@ -63,10 +63,9 @@ def observe(
                 f"convert: activation {labels[name]!r} on calibration data: {error}"
             ) from error
 
-    shapes = image_shapes(batches.first)
     for batch in batches.shown(progress):
         missing = keep - sum(map(len, kept))
-        if missing > 0 and image_shapes(batch) == shapes:
+        if missing > 0 and image_shapes(batch) == image_shapes(batches.first):
             kept.append(batch[:missing])
         run_analog(program, layers, weights, batch, update)
     return histograms, joined(kept)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,6 +139,14 @@ class Program:
                 )
             values[item.name] = tensor
         return values
+
+    def widest_for(self, batch: Batch) -> float:
+        """Values of one image of a batch in the widest layer, 1 or more."""
+        scale = max(
+            math.prod(tensor.shape[1:]) / max(1, math.prod(item.shape))
+            for tensor, item in zip(tensors_of(batch), self.inputs, strict=True)
+        )
+        return max(1.0, self.widest * scale)
 
     def phase(self, phase: Phase) -> Iterator[Step]:
         """The steps of one phase, in order."""

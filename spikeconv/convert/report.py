@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,19 +47,6 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A combination of methods that `convert` tried.
-
-    Attributes:
-        method: the combination, as settings.
-        error: ||snn - ann|| / ||ann|| of the outputs on calibration images held out from its fit.
-    """
-
-    method: str
-    error: float
-
-
-@dataclass(frozen=True)
 class KeptAnalog:
     """An operation without a spiking form that was kept as it is, on request.
 
@@ -73,11 +62,24 @@ class KeptAnalog:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A combination of methods that `convert` tried.
+
+    Attributes:
+        method: the combination, as settings.
+        error: ||snn - ann|| / ||ann|| of the outputs on calibration images held out from its fit.
+    """
+
+    method: str
+    error: float
+
+
+@dataclass(frozen=True)
 class Report:
     """All neuron layers of a network, in order, and what they were measured on.
 
     `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
-    `analog` is what was kept without a spiking form.
+    `analog` are the operations that were kept although they have no spiking form.
     """
 
     rows: tuple[LayerReport, ...]
@@ -157,3 +159,14 @@ def layer_report(
         error=difference / size if size else float(difference > 0),
         dead_channels=dead_channels,
     )
+
+
+def warn_of_silent_layers(rows: Sequence[LayerReport]) -> None:
+    """Warn of every layer that was never active in calibration."""
+    for row in rows:
+        if row.dead_channels == (row.shape[0] if row.shape else 1):
+            warnings.warn(
+                f"convert: activation {row.layer!r} was never active in calibration, so its "
+                "threshold is a guess; it stays silent unless other images wake it",
+                stacklevel=2,
+            )

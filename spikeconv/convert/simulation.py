@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.cos import offset_potential
-from spikeconv.calibrate.inputs import Batch, tensors_of
+from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.calibrate.srp import silenced
+from spikeconv.convert.calls import bad_images
 from spikeconv.convert.folding import fold, in_time, unfold
-from spikeconv.convert.given import nan_where_bad
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Phase, Program, Step, fill, map_tensors
@@ -63,11 +63,11 @@ class Simulation:
 
     def _fix(self, x: Batch) -> None:
         """Compute what is the same at every step."""
-        self.x = x
+        self.inputs = x
         self.batch = len(x)
         self.like = next(tensor for tensor in tensors_of(x) if tensor.is_floating_point())
-        self.bad = nan_where_bad(x)
         self.fixed: Values = self.program.bind(x)
+        self.bad = bad_images(x)
         for step in self.program.phase(Phase.STATIC):
             self.fixed[step.name] = self._call(step, self._fixed_value)
 
@@ -87,7 +87,7 @@ class Simulation:
                 state[name] = value[images]
         for pool in self.pools.values():
             pool.keep(images)
-        self._fix(self.x[images])
+        self._fix(batch_of(tensor[images] for tensor in tensors_of(self.inputs)))
 
     def _fixed_value(self, name: str) -> Any:
         return self.constants[name] if name in self.constants else self.fixed[name]

@@ -46,7 +46,7 @@ def tune(
         layers: its layers by name.
         populations: as thresholds and initial potentials left them; not changed.
         weights: what functions read, by name.
-        x: calibration images; of many the first few are used.
+        x: calibration images ``[B, *]``; of many the first few are used.
         T: time-steps that are read out.
         corrections: names from `CORRECTION_NAMES`, in their order.
     """

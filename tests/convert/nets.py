@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import spikeconv
-from spikeconv.calibrate import Calibration
 from spikeconv.convert import ConversionError, Problem, SpikingNetwork
-from spikeconv.convert.program import map_tensors, tensors
+from spikeconv.convert.examine import tensors
+from spikeconv.convert.program import map_tensors
 from tests.helpers import assert_same
 
 Body = Callable[["Net", Tensor], Any]
@@ -65,15 +65,12 @@ def settled(net: nn.Module) -> nn.Module:
     return net
 
 
-def converted(net: nn.Module, x: Calibration | None = None, **options: Any) -> SpikingNetwork:
-    """`spikeconv.convert` on 32 images, or x, quietly, with the paper's method where none is given.
-
-    Without corrections the weights are those of `net`, the neurons hold for any T, and none of the
-    time goes into fitting what most tests do not look at.
-    """
+def converted(net: nn.Module, x: Tensor | None = None, **options: Any) -> SpikingNetwork:
+    """`spikeconv.convert` on 32 images, or x, quietly."""
     x = images(32) if x is None else x
-    defaults = {"progress": False, "method": "opi", "threshold": "max"}
-    return spikeconv.convert(net, x, **{**defaults, **options})
+    return spikeconv.convert(
+        net, x, **{"progress": False, "method": "opi", "threshold": "max", **options}
+    )
 
 
 def relative_error(actual: Any, wanted: Any) -> float:

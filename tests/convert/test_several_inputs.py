@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import spikeconv
 from spikeconv.calibrate import Inputs
 from spikeconv.convert import ConversionError, NaiveSimulation, SpikingNetwork
-from tests.convert.nets import assert_same_output, converted, dyadic, images, relative_error
+from tests.convert.nets import assert_same_output, dyadic, images, relative_error
 
 
 class TwoViews(nn.Module):
@@ -44,7 +45,8 @@ def data(count: int = 16) -> tuple[Tensor, Tensor]:
 
 def made(calibration: Any, net: nn.Module | None = None, **options: Any) -> SpikingNetwork:
     net = TwoViews() if net is None else net
-    return converted(net, calibration, **{"T": 4, **options})
+    options = {"progress": False, "method": "opi", "threshold": "max", "T": 4, **options}
+    return spikeconv.convert(net, calibration, **options)
 
 
 LABEL = torch.zeros(4, dtype=torch.long)
