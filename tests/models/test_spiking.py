@@ -110,7 +110,14 @@ def test_a_constant_that_is_added_is_no_residual_addition() -> None:
 def test_options_reach_the_conversion() -> None:
     x = torch.randn(4, 3, 32, 32)
     snn = SpikingVGG.from_ann(
-        strangers_vgg(), x, T=2, v_init="zero", granularity="layer", threshold="max", progress=False
+        strangers_vgg(),
+        x,
+        T=2,
+        v_init="zero",
+        granularity="layer",
+        threshold="max",
+        corrections=(),
+        progress=False,
     )
     (node,) = snn.neurons.values()
     assert node.v_threshold.numel() == 1
