@@ -58,7 +58,7 @@ def check(cls: type[SpikingResNet] | type[SpikingVGG], ann: nn.Module) -> None:
     """The network is of the class, runs, and is the ANN where its neurons act as rectifiers."""
     torch.manual_seed(0)
     x = torch.randn(4, 3, 32, 32)
-    snn = cls.from_ann(ann, x, T=3, progress=False)
+    snn = cls.from_ann(ann, x, T=3, method="opi", progress=False)
     assert type(snn) is cls and isinstance(snn, spikeconv.SpikingNetwork)
     assert snn.T == 3
     with torch.no_grad():
