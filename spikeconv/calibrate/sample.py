@@ -10,9 +10,12 @@ from torch import Tensor
 from spikeconv.neuron import IFNode
 from spikeconv.ops import if_multistep
 
-# Of a layer, so many neurons at the most are looked at, all channels alike: an error per channel
-# is then known to about a percent, and a look takes milliseconds however large the layer is.
-_NEURONS = 2**20
+# Of a layer, so many neurons are looked at, all channels alike, and of each channel at least so
+# many if there are: an error is then known to about a percent, and a look takes a millisecond.
+_NEURONS = 2**19
+_OF_A_CHANNEL = 2**13
+# All their steps together hold no more values than these.
+_VALUES = 2**24
 
 
 @dataclass(frozen=True)
@@ -68,21 +71,18 @@ class ChannelSample:
 
     @staticmethod
     def of(sample: LayerSample, signed: bool) -> ChannelSample:
-        """Draw evenly spaced neurons of every channel, the same for all channels."""
-        current, activation = sample.current.movedim(2, 1), sample.activation.movedim(1, 0)
-        channels = len(activation)
-        # A stride that shares no factor with the layer's sides does not keep to one column.
-        count = activation[0].numel()
-        kept = min(count, max(1, _NEURONS // channels))
-        chosen = (torch.arange(kept) * count // kept).to(activation.device)
-        return ChannelSample(
-            current.flatten(2)[:, :, chosen].contiguous(),
-            activation.flatten(1)[:, chosen].contiguous(),
-            signed,
-        )
+        """Draw neurons from all images and places, the same for all channels and in every call."""
+        T, (B, C, *_) = sample.T, sample.activation.shape
+        count = B * sample.activation[0, 0].numel()
+        kept = min(count, max(_NEURONS // C, _OF_A_CHANNEL), max(1, _VALUES // (T * C)))
+        chosen = _drawn(count, kept).to(sample.activation.device)
+        # What is the same at every step is drawn once.
+        current = sample.current[:1] if sample.current.stride(0) == 0 else sample.current
+        steps = torch.stack([_take(step, chosen) for step in current])
+        return ChannelSample(steps.expand(T, -1, -1), _take(sample.activation, chosen), signed)
 
     def error(self, theta: Tensor, start: Tensor, bias: Tensor) -> Tensor:
-        """sum_n (theta * count / T - a)^2 per channel, float64 ``[C]``.
+        """sum_n (theta * count / T - a)^2 per channel, float32 ``[C]``.
 
         Args:
             theta: thresholds ``[C]``.
@@ -99,5 +99,24 @@ class ChannelSample:
             emit="count",
             return_v=None,
         )
-        difference = count * (theta / len(self.current)) - self.activation
-        return difference.square_().sum(1, dtype=torch.float64)
+        difference = count.to(theta.dtype).mul_(theta / len(self.current)).sub_(self.activation)
+        # torch sums pairwise: a million terms cost a digit or two, float64 half as much time again.
+        return difference.square_().sum(1)
+
+
+def _take(values: Tensor, chosen: Tensor) -> Tensor:
+    """Of ``[B, C, *]`` the chosen neurons ``[C, N]``, counted through images and places."""
+    values = values.reshape(*values.shape[:2], -1)
+    places = values.shape[2]
+    return values[chosen // places, :, chosen % places].T.contiguous()
+
+
+def _drawn(count: int, kept: int) -> Tensor:
+    """`kept` of `count` indices in rising order, one at random from each of as many equal parts.
+
+    Even steps would keep to a few columns of the images where they share a factor with the width.
+    """
+    if kept == count:
+        return torch.arange(count)
+    place = torch.rand(kept, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return (place.add_(torch.arange(kept)) * (count / kept)).long().clamp_(max=count - 1)

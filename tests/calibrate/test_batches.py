@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import spikeconv
 from spikeconv.calibrate import Batches
-from tests.convert.nets import Net, dyadic, images
+from tests.convert.nets import Net, converted, dyadic, images
 
 LIKE = torch.empty(0)
 
@@ -61,7 +61,7 @@ def state(form: Any, **options: Any) -> dict[str, Tensor]:
     torch.manual_seed(0)
     net = Net(lambda s, x: s.head(F.relu(s.c2(F.relu(s.c1(x))))))
     dyadic(net)  # rounds its weights
-    snn = spikeconv.convert(net, form(images(32)), T=4, progress=False, **options)
+    snn = converted(net, form(images(32)), T=4, **{"threshold": "mse", **options})
     assert snn.report().settings["calibration_images"] == 32
     return snn.state_dict()
 
