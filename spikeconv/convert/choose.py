@@ -98,6 +98,7 @@ def relative_error(given: Any, wanted: Any) -> float:
 
     Integers, such as a class, have no distance and do not count.
 
+    >>> import torch
     >>> logits, classes = torch.tensor([[3.0, 4.0]]), torch.tensor([1])
     >>> f"{relative_error((logits + 1, 1 - classes), (logits, classes)):.4f}"
     '0.2828'

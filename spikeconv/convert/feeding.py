@@ -19,8 +19,9 @@ def feeding_layers(program: Program, layers: Mapping[str, nn.Module]) -> dict[st
     """For every population, the call of the layer that feeds it alone, in units of its current.
 
     Between the two stand additions only, none of them scaled, and nothing else reads what the
-    layer and the additions give; the layer is called once, on a signal that has spikes in it. A
-    population without such a layer is left out; of several layers the first is taken.
+    layer and the additions give; the layer is called once, on a signal that has spikes in it, and
+    gives a value for every neuron. A population without such a layer is left out; of several layers
+    the first is taken.
     """
     steps = {step.name: step for step in program.steps}
     readers = Counter(
@@ -28,21 +29,21 @@ def feeding_layers(program: Program, layers: Mapping[str, nn.Module]) -> dict[st
     ) + Counter(ref.name for ref in refs(program.output))
     calls = Counter(step.target for step in program.steps if step.kind == "module")
 
-    def layer_of(step: Step) -> Step | None:
-        if readers[step.name] != 1 or step.phase is not Phase.TEMPORAL:
+    def layer_of(step: Step, shape: tuple[int, ...]) -> Step | None:
+        if readers[step.name] != 1 or step.phase is not Phase.TEMPORAL or step.shape != shape:
             return None
         if step.kind == "module":
-            fits = type(layers[step.target]) in REFITTABLE and calls[step.target] == 1
-            return step if fits and isinstance(step.args[0], Ref) else None
+            return step if _fits(step, layers) and calls[step.target] == 1 else None
         if step.target in _ADDITIONS and not step.kwargs and len(step.args) == 2:
-            found = (layer_of(steps[ref.name]) for ref in refs(step.args) if ref.name in steps)
+            operands = (steps[ref.name] for ref in refs(step.args) if ref.name in steps)
+            found = (layer_of(operand, shape) for operand in operands)
             return next((layer for layer in found if layer is not None), None)
         return None
 
     feeding = {}
     for neuron in program.neurons():
         source = steps.get(neuron.args[0].name)
-        layer = None if source is None else layer_of(source)
+        layer = None if source is None else layer_of(source, neuron.shape)
         if layer is not None:
             feeding[neuron.name] = layer
     return feeding
@@ -53,5 +54,10 @@ def head(program: Program, layers: Mapping[str, nn.Module]) -> Step | None:
     step = program.steps[-1]
     alone = program.output == Ref(step.name) and step.phase is Phase.READOUT
     calls = sum(s.kind == "module" and s.target == step.target for s in program.steps)
-    fits = step.kind == "module" and type(layers[step.target]) in REFITTABLE and calls == 1
-    return step if alone and fits else None
+    return step if alone and calls == 1 and _fits(step, layers) else None
+
+
+def _fits(step: Step, layers: Mapping[str, nn.Module]) -> bool:
+    """Whether a call is of a layer whose weights can be changed, on a value given by position."""
+    given = bool(step.args) and isinstance(step.args[0], Ref)
+    return given and step.kind == "module" and type(layers[step.target]) in REFITTABLE

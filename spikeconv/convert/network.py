@@ -261,12 +261,13 @@ class SpikingNetwork(nn.Module):
             )
             for step in self.program.neurons()
         ]
+        settings = {k: v for k, v in self._report.settings.items() if k not in vars(self.timing)}
         return replace(
             self._report,
             rows=tuple(rows),
             T=self.T,
             images=len(x),
-            settings={**self._report.settings, **self.timing.settings()},
+            settings={**settings, **self.timing.settings()},
             analog=tuple(
                 KeptAnalog(step.analog, step.label, step.phase.value)
                 for step in self.program.steps
