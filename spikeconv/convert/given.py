@@ -13,11 +13,11 @@ from spikeconv.calibrate import initial_potential
 from spikeconv.convert.errors import ConversionError
 from spikeconv.convert.examine import examine
 from spikeconv.convert.layers import Rectifier
+from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
-from spikeconv.convert.program import lower
 from spikeconv.convert.report import LayerReport, Report
-from spikeconv.convert.trace import frozen, trace
+from spikeconv.convert.trace import arguments, frozen, trace
 from spikeconv.convert.understand import understand
 from spikeconv.neuron import IFNode
 
@@ -57,9 +57,10 @@ def convert_given(
         raise ValueError(f"convert: T must be a whole number of 1 or more, got {T!r}")
     start = initial_potential(v_init)
     with torch.inference_mode(False), torch.no_grad():
-        traced = trace(frozen(ann))
+        network = frozen(ann)
         like = next(ann.parameters())
         example = torch.zeros(2, *image_shape, dtype=like.dtype, device=like.device)
+        traced = trace(network, arguments(network).required, example)
         problems = examine(traced, example)
         if problems:
             raise ConversionError(problems)
