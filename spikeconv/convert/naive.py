@@ -69,6 +69,12 @@ class NaiveSimulation(nn.Module):
         multi_step: bool = False,
     ) -> None:
         super().__init__()
+        biased = [n for n, node in network.populations().items() if node.step_bias is not None]
+        if biased:
+            raise ValueError(
+                "NaiveSimulation: network must be without a bias of its own for each step, "
+                f'got one at {biased[0]}; convert with method="opi" or corrections=()'
+            )
         if network.timing.before:
             raise ValueError(
                 "NaiveSimulation: network must be read at every step, "
