@@ -95,7 +95,6 @@ def convert_network(
     ann = build_network(options.model, options.image_size, options.weights)
     calibration = Images(options.image_size).draw(options.calibration_images, seed=1)[0]
     batches = torch.split(calibration, min(32, options.batch))
-    # The rivals' neurons know no bias.
     snn = convert(ann, batches, T=options.T, method="opi", progress=False)
     return ann.to(device), snn.to(device)
 

@@ -51,10 +51,8 @@ def per_channel(values: Tensor, like: Tensor) -> Tensor:
 
     >>> per_channel(torch.tensor([[1.0, 3.0], [4.0, 6.0]]), torch.zeros(5, 2, 2)).tolist()
     [[2.0], [5.0]]
-    >>> per_channel(torch.tensor([1.0, 3.0]), torch.zeros(5, 2)).tolist()
-    [1.0, 3.0]
     """
-    return values.unsqueeze(-1).flatten(1).mean(1).view(-1, *[1] * (like.dim() - 2))
+    return values.reshape(len(values), -1).mean(1).view(-1, *[1] * (like.dim() - 2))
 
 
 @dataclass(frozen=True)

@@ -114,4 +114,4 @@ def spans(T: int) -> list[slice]:
 def _channels(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A parameter of the population as one number a channel ``[C]``: the mean of its neurons'."""
     value = value.expand(torch.broadcast_shapes(value.shape, shape))
-    return value.unsqueeze(-1).flatten(1).mean(1)
+    return value.reshape(len(value), -1).mean(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeconv.calibrate import INITIAL_POTENTIALS, THRESHOLDS
+from spikeconv.calibrate.method import METHODS
 from spikeconv.cli.arguments import check_device, numbers, positive, set_threads, v_init
 from spikeconv.convert import convert
 from spikeconv.data import DATASETS, Dataset, load_dataset
@@ -62,6 +63,12 @@ def add(commands: Any) -> None:
         default="half",
         metavar="V",
         help=f"{', '.join(INITIAL_POTENTIALS)}, or V times theta (%(default)s)",
+    )
+    add(
+        "--method",
+        choices=METHODS,
+        default="best",
+        help="best: corrections picked from calibration images; opi: the paper's (%(default)s)",
     )
     add("--signed", action="store_true", help="neurons that also fire -1")
     add(
@@ -129,6 +136,7 @@ def run(args: argparse.Namespace) -> None:
             percentile=args.percentile,
             granularity=args.granularity,
             v_init=args.v_init,
+            method=args.method,
             signed=args.signed,
         )
         results[T] = evaluate(ann, snn, loader)
@@ -161,6 +169,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "percentile": args.percentile if args.threshold == "percentile" else None,
         "granularity": args.granularity,
         "v_init": args.v_init,
+        "method": args.method,
         "signed": args.signed,
         "calibration_images": args.calibration_images,
         "seed": args.seed,

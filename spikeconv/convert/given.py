@@ -57,10 +57,10 @@ def convert_given(
         raise ValueError(f"convert: T must be a whole number of 1 or more, got {T!r}")
     start = initial_potential(v_init)
     with torch.inference_mode(False), torch.no_grad():
-        frozen_ann = frozen(ann)
+        network = frozen(ann)
         like = next(ann.parameters())
         example = torch.zeros(2, *image_shape, dtype=like.dtype, device=like.device)
-        traced = trace(frozen_ann, arguments(frozen_ann).required, example)
+        traced = trace(network, arguments(network).required, example)
         problems = examine(traced, example)
         if problems:
             raise ConversionError(problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -261,13 +261,12 @@ class SpikingNetwork(nn.Module):
             )
             for step in self.program.neurons()
         ]
-        settings = {k: v for k, v in self._report.settings.items() if k not in vars(self.timing)}
         return replace(
             self._report,
             rows=tuple(rows),
             T=self.T,
             images=len(x),
-            settings={**settings, **self.timing.settings()},
+            settings=_without_timing(self._report.settings) | self.timing.settings(),
             analog=tuple(
                 KeptAnalog(step.analog, step.label, step.phase.value)
                 for step in self.program.steps
@@ -295,3 +294,8 @@ class SpikingNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(filter(None, (f"T={self.T}", str(self.timing))))
+
+
+def _without_timing(settings: dict[str, Any]) -> dict[str, Any]:
+    """What a report said, less what the network's timing may have become since."""
+    return {name: value for name, value in settings.items() if name not in asdict(Timing())}
