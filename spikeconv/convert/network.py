@@ -16,7 +16,7 @@ from spikeconv.convert.calls import given
 from spikeconv.convert.confident import run_until_confident
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Program, map_tensors
-from spikeconv.convert.report import KeptAnalog, Report, layer_report, warn_of_silent_layers
+from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import Exit, check_confidence
@@ -267,11 +267,7 @@ class SpikingNetwork(nn.Module):
             T=self.T,
             images=len(x),
             settings=_without_timing(self._report.settings) | self.timing.settings(),
-            analog=tuple(
-                KeptAnalog(step.analog, step.label, step.phase.value)
-                for step in self.program.steps
-                if step.analog
-            ),
+            analog=kept_analog(self.program),
         )
 
     def populations(self) -> Mapping[str, IFNode]:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from spikeconv.convert.monitor import Monitor
+from spikeconv.convert.program import Program
 from spikeconv.neuron import IFNode
 
 _WHEN = {
@@ -158,6 +159,15 @@ def layer_report(
         never_fired=monitor.never_fired()[name],
         error=difference / size if size else float(difference > 0),
         dead_channels=dead_channels,
+    )
+
+
+def kept_analog(program: Program) -> tuple[KeptAnalog, ...]:
+    """What a program keeps although it has no spiking form."""
+    return tuple(
+        KeptAnalog(step.analog, step.label, step.phase.value)
+        for step in program.steps
+        if step.analog
     )
 
 

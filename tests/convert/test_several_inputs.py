@@ -238,3 +238,20 @@ def test_mixing_the_images_of_one_of_two_inputs() -> None:
 
     with pytest.raises(ConversionError, match="mixes the images of a batch"):
         made((images(8), images(8)), Mixes())
+
+
+def test_with_the_best_method_and_until_it_is_sure() -> None:
+    """What is fitted, compared and left early works on all inputs together."""
+
+    class Logits(TwoViews):
+        def forward(self, x: Tensor, other: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(x, other)[0]
+
+    x, y = data(24)
+    snn = made((x, y), Logits(), method="best", threshold=None, T=8)
+    assert snn.report().tried
+    logits, steps = snn.exit_early((x, y), confidence=1.0)
+    assert torch.equal(steps, torch.full((24,), 8))
+    torch.testing.assert_close(logits, snn(x, y))
+    early = snn.exit_early((x, y), confidence=0.34).steps
+    assert early.min() < 8
