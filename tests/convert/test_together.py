@@ -173,9 +173,7 @@ def test_analog_behind_the_head() -> None:
     net, x = Net(lambda s, x: body(s, x).softmax(1)), images(24)
     snn = converted(net, x, method="best", threshold=None, T=4, analog=True)
     report = snn.report()
-    assert [kept.operation for kept in report.analog] == ["Tensor.softmax"] and len(
-        report.tried
-    ) == 3
+    assert [kept.operation for kept in report.analog] == ["Tensor.softmax"]
     assert head(snn.program, snn.layers) is None
     data = report.to_dict()
     assert len(data["analog"]) == 1 and len(data["tried"]) == 3
