@@ -95,7 +95,7 @@ def convert_network(
     ann = build_network(options.model, options.image_size, options.weights)
     calibration = Images(options.image_size).draw(options.calibration_images, seed=1)[0]
     batches = torch.split(calibration, min(32, options.batch))
-    snn = convert(ann, batches, T=options.T, progress=False)
+    snn = convert(ann, batches, T=options.T, method="opi", progress=False)
     return ann.to(device), snn.to(device)
 
 

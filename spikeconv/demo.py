@@ -107,7 +107,7 @@ def sweep(
     for T in STEPS:
         cells = []
         for name, v_init in V_INITS.items():
-            snn = convert(ann, calibration, T=T, v_init=v_init, progress=False)
+            snn = convert(ann, calibration, T=T, method="opi", v_init=v_init, progress=False)
             result = evaluate(ann, snn, loader, progress=False)
             curves[name][T] = result.snn[-1]
             converted[T, v_init] = snn

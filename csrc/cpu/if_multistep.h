@@ -18,6 +18,9 @@ struct IfInput {
 
 constexpr int kMaxLanes = 16;
 
+// Neighbours for which one value of a bias with time may stand: a multiple of a kernel's vector.
+constexpr int kGroup = 64;
+
 // A block of neighbouring neurons for some consecutive steps. Every pointer is at the block's first
 // neuron; rows are one step apart and strides count elements.
 struct IfBlock {
@@ -26,8 +29,9 @@ struct IfBlock {
   const void* x;  // [steps, neurons] in its dtype
   int64_t x_stride;
   IfInput<float> theta;
-  IfInput<float> bias;          // of the first of these steps
-  int64_t bias_stride;          // with IfStep::kTimed only; otherwise all have the first one's
+  IfInput<float> bias;  // where it has time, of the first of these steps
+  int64_t bias_stride;  // with time only: elements from step to step
+  bool bias_grouped;    // likewise: neuron i has data[i / kGroup * kMaxLanes], and copies follow
   IfInput<float> v_before;      // before the first of these steps
   IfInput<int32_t> net_before;  // likewise; signed neurons only
   IfInput<uint32_t> amplitude;  // the stored pattern of a positive spike

@@ -89,10 +89,14 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   IfState<Real, Int> state[kTile];
   Word amplitude[kTile];
   Int summed[kTile];
+  int64_t bias_at[kTile] = {};
   for (int k = 0; k < kTile; ++k) {
     const int64_t at = i + k * L::kCount;
     parameters[k].theta = load<Real>(block.theta, at);
     parameters[k].bias = kPlain ? kNoBias - Real{} : load<Real>(block.bias, at);
+    if constexpr (kStep == IfStep::kTimed) {
+      bias_at[k] = block.bias_grouped ? at / kGroup * kMaxLanes : at * block.bias.step;
+    }
     parameters[k].v_reset = block.v_reset - Real{};  // the same in every lane
     parameters[k].hard = !kPlain && block.hard ? Mask(zero == zero) : Mask(zero != zero);
     state[k].v = load<Real>(block.v_before, at);
@@ -110,8 +114,7 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
       prefetch_x<L, kDtype>(block.x, x_at, k);
       const Real x = load_x<L, kDtype>(block.x, x_at);
       if constexpr (kStep == IfStep::kTimed) {
-        parameters[k].bias =
-            load<Real>(block.bias.data + t * block.bias_stride + at * block.bias.step);
+        parameters[k].bias = load<Real>(block.bias.data + t * block.bias_stride + bias_at[k]);
       }
       const IfSpike<Mask> s = if_step<kSigned>(parameters[k], x, state[k]);
       if constexpr (kEmit == Emit::kWords) {

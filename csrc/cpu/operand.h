@@ -92,24 +92,21 @@ class Scratch {
   Element* data_;
 };
 
-// An operand as the kernel wants it, for any block of neurons and, where it has time, some steps.
+// An operand as the kernel wants it, for any block of neurons.
 template <class Element>
 class Operand {
  public:
-  // Where the tensor is not given every neuron has `absent`. With time, steps lie stride_t apart
-  // and block() is asked for at most `steps` at once.
+  // Where the tensor is not given every neuron has `absent`.
   Operand(const std::optional<at::Tensor>& tensor, c10::IntArrayRef sizes, c10::IntArrayRef strides,
-          Element absent, int64_t block, int64_t stride_t = 0, int64_t steps = 1)
+          Element absent, int64_t block)
       : data_(tensor.has_value() ? tensor->const_data_ptr<Element>() : nullptr),
         sizes_(sizes),
         strides_(strides),
-        stride_t_(stride_t),
         uniform_(data_ == nullptr || is_uniform(sizes, strides)),
         dense_(!uniform_ && is_dense(sizes, strides)),
-        row_(dense_     ? stride_t
-             : uniform_ ? kMaxLanes
-                        : block),
-        buffer_(dense_ ? 0 : row_ * steps) {
+        buffer_(dense_     ? 0
+                : uniform_ ? kMaxLanes
+                           : block) {
     if (uniform_) {
       std::fill_n(buffer_.data(), kMaxLanes, data_ == nullptr ? absent : *data_);
     }
@@ -126,32 +123,12 @@ class Operand {
     return {buffer_.data(), uniform_ ? 0 : 1};
   }
 
-  // The same for steps t, ..., t + steps - 1 of an operand with time, row() elements apart.
-  IfInput<Element> block(int64_t first, int64_t count, int64_t t, int64_t steps) {
-    const Element* from = data_ + t * stride_t_;
-    if (dense_) {
-      return {from + first, 1};
-    }
-    for (int64_t s = 0; s < steps; ++s, from += stride_t_) {
-      if (uniform_) {
-        std::fill_n(buffer_.data() + s * row_, kMaxLanes, *from);
-      } else {
-        gather(from, sizes_, strides_, first, count, buffer_.data() + s * row_);
-      }
-    }
-    return {buffer_.data(), uniform_ ? 0 : 1};
-  }
-
-  int64_t row() const { return row_; }
-
  private:
   const Element* data_;
   c10::IntArrayRef sizes_;
   c10::IntArrayRef strides_;
-  int64_t stride_t_;
   bool uniform_;
   bool dense_;
-  int64_t row_;  // elements between steps
   Scratch<Element> buffer_;
 };
 

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <type_traits>
 
 #include "amplitude.h"
 #include "cpu/if_multistep.h"
 #include "cpu/operand.h"
+#include "cpu/timed_bias.h"
 #include "if_multistep_call.h"
 
 namespace spikeconv::cpu {
@@ -38,13 +40,17 @@ class Worker {
         x_dense_(is_dense(a.sizes, a.x_strides)),
         theta_(a.v_threshold, a.sizes, a.threshold_strides, 0.0f, run.block),
         v_init_(a.v_init, a.sizes, a.v_init_strides, 0.0f, run.block),
-        bias_(a.bias, a.sizes, a.bias_strides, kNoBias, run.block, a.bias_stride_t,
-              has_timed_bias() ? kSteps : 1),
+        bias_(a.bias_stride_t == 0 ? a.bias : std::optional<at::Tensor>(), a.sizes, a.bias_strides,
+              kNoBias, run.block),
         net_init_(a.count_init, a.sizes, a.count_strides, 0, run.block),
         x_rows_(x_dense_ ? 0 : run.block * (is_static() ? 1 : kSteps)),
         v_(run.plan.last ? 0 : run.block),
         net_(a.is_signed ? run.block : 0),
-        amplitude_(run.plan.emit == Emit::kPsp ? run.block : kMaxLanes) {}
+        amplitude_(run.plan.emit == Emit::kPsp ? run.block : kMaxLanes) {
+    if (a.bias_stride_t != 0) {
+      timed_bias_.emplace(a, run.block, kSteps);
+    }
+  }
 
   // Runs neurons first, ..., first + count - 1 through all steps.
   void run(int64_t first, int64_t count) {
@@ -52,10 +58,7 @@ class Worker {
     IfBlock block{};
     block.neurons = count;
     block.theta = theta_.block(first, count);
-    if (!has_timed_bias()) {
-      block.bias = bias_.block(first, count);
-    }
-    block.bias_stride = bias_.row();
+    block.bias = bias_.block(first, count);
     block.v_before = v_init_.block(first, count);
     block.net_before = net_init_.block(first, count);
     block.amplitude = amplitude(block.theta, count);
@@ -72,8 +75,8 @@ class Worker {
       block.steps = std::min(kSteps, a_.T - t);
       block.first_bit = 1u << (t % 32);
       set_x(block, first, t);
-      if (has_timed_bias()) {
-        block.bias = bias_.block(first, count, t, block.steps);
+      if (timed_bias_) {
+        timed_bias_->set(block, first, t);
       }
       const int64_t row = plan.summed ? 0 : t * plan.neurons;
       block.emitted = run_.emitted + (row + first) * run_.emitted_bytes;
@@ -89,8 +92,6 @@ class Worker {
   using Stored = std::conditional_t<kDtype == Dtype::kFloat32, uint32_t, uint16_t>;
 
   bool is_static() const { return a_.x_stride_t == 0; }
-
-  bool has_timed_bias() const { return a_.bias_stride_t != 0; }
 
   // The stored pattern of each neuron's spikes.
   IfInput<uint32_t> amplitude(IfInput<float> theta, int64_t count) {
@@ -141,6 +142,7 @@ class Worker {
   Scratch<float> v_;
   Scratch<int32_t> net_;
   Scratch<uint32_t> amplitude_;
+  std::optional<TimedBias> timed_bias_;
 };
 
 }  // namespace spikeconv::cpu

@@ -2,6 +2,7 @@
 
 from spikeconv.calibrate.batches import Batches, Calibration
 from spikeconv.calibrate.histogram import ChannelHistogram
+from spikeconv.calibrate.inputs import Inputs
 from spikeconv.calibrate.potential import INITIAL_POTENTIALS, draw_potential, initial_potential
 from spikeconv.calibrate.threshold import THRESHOLDS, thresholds
 
@@ -11,6 +12,7 @@ __all__ = [
     "Batches",
     "Calibration",
     "ChannelHistogram",
+    "Inputs",
     "draw_potential",
     "initial_potential",
     "thresholds",

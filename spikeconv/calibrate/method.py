@@ -51,11 +51,11 @@ class Method:
     def settings(self) -> dict[str, str | float]:
         """What a report says of it."""
         percent = f" {self.percentile:g}" if self.threshold == "percentile" else ""
-        drawn = f"{self.v_init}, seed {self.seed}" if is_random(self.v_init) else self.v_init
+        drawn = f"{self.v_init}, seed {self.seed}" if is_random(self.v_init) else None
         return {
             "threshold": f"{self.threshold}{percent}",
             "granularity": self.granularity,
-            "v_init": drawn,
+            "v_init": self.v_init if drawn is None else drawn,
             "corrections": "+".join(self.corrections) or "none",
             "signed": self.signed,
         }

@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from spikeconv.calibrate import THRESHOLDS
+from spikeconv.calibrate import INITIAL_POTENTIALS, THRESHOLDS
+from spikeconv.calibrate.method import METHODS
 from spikeconv.cli.arguments import check_device, numbers, positive, set_threads, v_init
 from spikeconv.convert import convert
 from spikeconv.data import DATASETS, Dataset, load_dataset
 from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.models import MODEL_NAMES, load_model
+from spikeconv.models.checkpoint import open_weights
 from spikeconv.output import check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 
@@ -24,7 +26,7 @@ def add(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("--model", required=True, metavar="NAME", help=", ".join(MODEL_NAMES))
+    add("--model", metavar="NAME", help=f"what the weights must be: {', '.join(MODEL_NAMES)} (any)")
     add("--weights", required=True, metavar="FILE", help="state dict: torch.save or safetensors")
     add("--dataset", required=True, choices=DATASETS, help="what to measure on")
     add("--data", metavar="DIR", help="folder that holds the dataset; digits needs none")
@@ -60,7 +62,13 @@ def add(commands: Any) -> None:
         type=v_init,
         default="half",
         metavar="V",
-        help="half, zero, or V times theta (%(default)s)",
+        help=f"{', '.join(INITIAL_POTENTIALS)}, or V times theta (%(default)s)",
+    )
+    add(
+        "--method",
+        choices=METHODS,
+        default="best",
+        help="best: corrections picked from calibration images; opi: the paper's (%(default)s)",
     )
     add("--signed", action="store_true", help="neurons that also fire -1")
     add(
@@ -83,10 +91,14 @@ def add(commands: Any) -> None:
         "--mean",
         type=numbers,
         metavar="A,B,C",
-        help="of the channels (ImageNet's; for digits their own)",
+        help="of the channels (what the weights were trained with, else ImageNet's or the digits')",
     )
     add("--std", type=numbers, metavar="A,B,C", help="likewise")
-    add("--pooling", choices=("max", "avg"), help="of a VGG, whose weights do not show it (max)")
+    add(
+        "--pooling",
+        choices=("max", "avg"),
+        help="of networks whose weights do not say it (max)",
+    )
     add("--json", metavar="FILE", help="write the measurement")
     add("--plot", metavar="FILE", help="write accuracy against T, .png or .svg")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (%(default)s)")
@@ -104,6 +116,9 @@ def run(args: argparse.Namespace) -> None:
     set_threads(args.threads)
     options = {} if args.pooling is None else {"pooling": args.pooling}
     ann = load_model(args.weights, args.model, **options).to(args.device)
+    args.model = ann.config.name
+    about = open_weights(args.weights).about
+    args.mean, args.std = args.mean or about.get("mean"), args.std or about.get("std")
     data = load_dataset(args.dataset, args.data, mean=args.mean, std=args.std, seed=args.seed)
     _check_fit(args, ann.config, data)
     calibration = data.train.sample(args.calibration_images, args.seed)
@@ -121,6 +136,7 @@ def run(args: argparse.Namespace) -> None:
             percentile=args.percentile,
             granularity=args.granularity,
             v_init=args.v_init,
+            method=args.method,
             signed=args.signed,
         )
         results[T] = evaluate(ann, snn, loader)
@@ -138,7 +154,7 @@ def run(args: argparse.Namespace) -> None:
         curves = {f"converted for T = {last.T}": every}
         if len(own) > 1:
             curves["converted for each T"] = own
-        plot_accuracy(args.plot, curves, last.ann, f"{args.model} on {args.dataset}")
+        plot_accuracy(args.plot, curves, last.ann, f"{ann.config.name} on {args.dataset}")
         print(f"wrote {args.plot}")
 
 
@@ -153,6 +169,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "percentile": args.percentile if args.threshold == "percentile" else None,
         "granularity": args.granularity,
         "v_init": args.v_init,
+        "method": args.method,
         "signed": args.signed,
         "calibration_images": args.calibration_images,
         "seed": args.seed,

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from spikeconv.convert.program import INPUT, Program, fill
+from spikeconv.calibrate.inputs import Batch
+from spikeconv.convert.program import Program, fill
 from spikeconv.convert.simulation import Layers, run_step
 
 Observer = Callable[[str, Tensor, Tensor], None]
@@ -17,11 +18,11 @@ def run_analog(
     program: Program,
     layers: Layers,
     weights: Mapping[str, Tensor],
-    x: Tensor,
+    x: Batch,
     observe: Observer | None = None,
 ) -> Any:
     """The ANN's output; `observe` gets each neuron's name, pre-activation and activation."""
-    values: dict[str, Any] = {INPUT: x}
+    values = program.bind(x)
     for step in program.steps:
         if step.kind == "constant":
             values[step.name] = weights[step.target]

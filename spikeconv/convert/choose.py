@@ -10,10 +10,9 @@ from typing import Any
 from tqdm import tqdm
 
 from spikeconv.calibrate.method import Method
-from spikeconv.convert.examine import tensors
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.populate import Populations
-from spikeconv.convert.program import Program
+from spikeconv.convert.program import Program, tensors
 from spikeconv.convert.report import Tried
 
 # What is tried, the simplest first; the search gives every channel a threshold of its own, so it is
@@ -103,9 +102,16 @@ def choose(
 def relative_error(given: Any, wanted: Any) -> float:
     """||given - wanted|| / ||wanted|| over all tensors of two outputs of one structure.
 
-    Infinity where an output is broken: such a combination is never the best.
+    Integers, such as a class, have no distance and do not count. Infinity where an output is
+    broken: such a combination is never the best.
+
+    >>> import torch
+    >>> logits, classes = torch.tensor([[3.0, 4.0]]), torch.tensor([1])
+    >>> f"{relative_error((logits + 1, 1 - classes), (logits, classes)):.4f}"
+    '0.2828'
     """
-    pairs = [(a.double(), b.double()) for a, b in zip(tensors(given), tensors(wanted), strict=True)]
+    both = zip(tensors(given), tensors(wanted), strict=True)
+    pairs = [(a.double(), b.double()) for a, b in both if b.is_floating_point()]
     distance = sum(float((a - b).square().sum()) for a, b in pairs)
     size = sum(float(b.square().sum()) for _, b in pairs)
     if not math.isfinite(distance):

@@ -12,18 +12,19 @@ from spikeconv.calibrate import Batches, Calibration
 from spikeconv.calibrate.method import METHODS, Method
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.choose import candidates, choose, comparison_images, trained_threshold
-from spikeconv.convert.errors import ConversionError, Problem
-from spikeconv.convert.examine import examine, is_close, tensors, two_images
+from spikeconv.convert.examine import examine, two_images
+from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
 from spikeconv.convert.populate import Populations, observe, populate, rectifier
-from spikeconv.convert.program import Program, lower
+from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
+from spikeconv.convert.same import check_same
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Timing, check_steps
-from spikeconv.convert.trace import frozen, trace
+from spikeconv.convert.trace import arguments, frozen, trace
 from spikeconv.convert.tune import tune, tuning_images
-from spikeconv.convert.understand import understand
+from spikeconv.convert.understand import Analog, check_analog, understand
 
 Network = TypeVar("Network", bound=SpikingNetwork)
 
@@ -47,6 +48,7 @@ def convert(
     method: str = "best",
     corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
+    analog: Analog = False,
     delay: int = 0,
     srp: int = 0,
     cos: int = 0,
@@ -64,11 +66,14 @@ def convert(
     Args:
         ann: made of convolution, linear, batch norm, ReLU (any spelling; ReLU6 and other caps
             bound the threshold), pooling, addition, concatenation, reshaping, padding, dropout and
-            multiplication by constants; traceable by torch.fx; one input ``[B, *]``, of further
-            arguments the defaults.
+            multiplication by constants. Its inputs ``[B, *]`` are forward's arguments without a
+            default, and those that a dict of calibration data names; shapes, but not values, may
+            decide what forward calls.
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
             (tensor, label), read once. Thresholds do not depend on the order of the batches;
-            corrections are fitted on the first 128 images and compared on the next 64.
+            corrections are fitted on the first 128 images and compared on the next 64. For n
+            inputs, a batch is a tuple of n tensors, of these and a label, a pair (such a tuple,
+            label), or a dict of tensors by the names of forward's arguments.
         T: time-steps >= 1 that the network is made for, and the default of a call.
         threshold: ``"max"``, ``"percentile"``, ``"mse"``: least square error of the neuron's T
             levels against the activation, ``"mse-closed"``: the same for normal currents,
@@ -89,6 +94,10 @@ def convert(
             ``"potential"``, ``"potential-channel"``, ``"step-bias"``, ``"search"``, ``"weights"``;
             each is a file in `spikeconv.calibrate`.
         percentile: percent, for ``threshold="percentile"``, above 0, at most 100.
+        analog: operations without a spiking form, such as softmax or SiLU, that are kept as they
+            are, where no spikes pass through them: before the first neuron they are computed once,
+            after the last on the mean over time. True for all of them, or a collection of module
+            paths and operations as the error names them. `report()` says what was kept.
         delay, srp, cos: steps of the T that come before the readout, and what they are for: see
             `spikeconv.convert.timing.Timing`.
         seed: draws random initial potentials, 0 or more.
@@ -99,7 +108,8 @@ def convert(
 
     Raises:
         ConversionError: with everything in the network that cannot be converted.
-        ValueError: an unknown option; empty calibration data, or NaN or infinity in it.
+        ValueError: an unknown option, or name in analog; empty calibration data, or NaN or
+            infinity in it.
         TypeError: an argument of a wrong type.
 
     Source: Bu et al., "Optimized Potential Initialization for Low-latency Spiking Neural Networks",
@@ -125,6 +135,7 @@ def convert(
         method=method,
         corrections=corrections,
         percentile=percentile,
+        analog=analog,
         delay=delay,
         srp=srp,
         cos=cos,
@@ -146,6 +157,7 @@ def convert_as(
     method: str = "best",
     corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
+    analog: Analog = False,
     delay: int = 0,
     srp: int = 0,
     cos: int = 0,
@@ -168,17 +180,20 @@ def convert_as(
         percentile=percentile,
         seed=seed,
     )
+    check_analog(analog)
 
     with torch.inference_mode(False), torch.no_grad():
         frozen_ann = frozen(ann)
-        traced = trace(frozen_ann)
-        batches = Batches(calibration, _device_and_dtype(traced))
+        batches = Batches(calibration, _device_and_dtype(frozen_ann), arguments(frozen_ann))
         example = two_images(batches.first[:1])
+        traced = trace(frozen_ann, batches.names, example)
         problems = examine(traced, example)
         normalise(traced)
-        understand(traced, problems)
+        understand(traced, problems, analog)
         program, layers, weights = lower(traced)
-        _check_same(frozen_ann(example.clone()), run_analog(program, layers, weights, example))
+        check_same(frozen_ann, program, layers, weights, example)
+        if traced.meta.get("asks_batch"):
+            check_same(frozen_ann, program, layers, weights, example[:1])
         kind.check_program(program)
         fitted, compared = tuning_images(program, read), comparison_images(program, read)
         histograms, images = observe(program, layers, weights, batches, fitted + compared, progress)
@@ -222,17 +237,6 @@ def _device_and_dtype(module: nn.Module) -> Tensor:
     tensors = (*module.parameters(), *module.buffers())
     floating = (tensor for tensor in tensors if tensor.is_floating_point())
     return next(floating, torch.empty(0)).new_empty(0)
-
-
-def _check_same(network: Any, analog: Any) -> None:
-    """Make sure that tracing and normalising have not changed what the network computes."""
-    pairs = zip(tensors(network), tensors(analog), strict=True)
-    if not all(is_close(before, after, root=4) for before, after in pairs):
-        reason = (
-            "its analog form gives other outputs than the network; something in it is not what it "
-            "looks like, such as a layer that was changed from outside"
-        )
-        raise ConversionError([Problem("", "forward", "", reason)])
 
 
 def _report_images(program: Program) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch.nn import Parameter
 
+from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.program import tensors
 from spikeconv.convert.trace import problem
 
 _OVERLAPS = (
@@ -44,13 +45,27 @@ class _Recorder(fx.Interpreter):
         return value
 
 
-def two_images(image: Tensor) -> Tensor:
-    """A batch of an image `[1, *]` and of noise of its size, always the same."""
+def two_images(image: Batch) -> Batch:
+    """A batch of an image `[1, *]` and of noise of its size, always the same.
+
+    What is not floating-point may be an index, so its second image has the values of the first.
+    """
+    return batch_of(map(_two, tensors_of(image)))
+
+
+def _two(image: Tensor) -> Tensor:
+    if not image.is_floating_point():
+        return torch.cat([image, image.flatten().flip(0).view_as(image)])
     noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
     return torch.cat([image, noise * (image.abs().max().item() or 1.0)])
 
 
-def examine(traced: fx.GraphModule, batch: Tensor) -> list[Problem]:
+def copies(batch: Batch) -> tuple[Tensor, ...]:
+    """Copies of a batch's tensors, for what may write into them."""
+    return tuple(tensor.clone() for tensor in tensors_of(batch))
+
+
+def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
     """Run two images, each for itself and both; note what they show in every node's meta.
 
     - ``shape``: of the batch's value, where it is a tensor; ``tensors``: it is a tuple of some,
@@ -67,9 +82,9 @@ def examine(traced: fx.GraphModule, batch: Tensor) -> list[Problem]:
         ConversionError: the network fails on the images.
     """
     first, second, double = (_Recorder(traced) for _ in range(3))
-    first.run(batch[:1].clone())
-    second.run(batch[1:].clone())
-    double.run(batch.clone())
+    first.run(*copies(batch[:1]))
+    second.run(*copies(batch[1:]))
+    double.run(*copies(batch))
     for node in traced.graph.nodes:
         inputs = node.all_input_nodes
         node.meta["constant"] = node.op == "get_attr" or (
@@ -122,15 +137,6 @@ def _note_overwriting(traced: fx.GraphModule, run: _Recorder) -> list[Problem]:
     return problems
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and dicts, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from tensors(item)
-
-
 def _versions(value: Any) -> list[int]:
     """Counters of the writes into a value's memory; views share their base's."""
     return [tensor._version for tensor in tensors(value)]
@@ -161,7 +167,8 @@ def _apart(batch: Any, first: Any, second: Any) -> bool:
         if batch.dim() == 0 or len(batch) != 2 or first.shape != single or second.shape != single:
             return False
         if not batch.is_floating_point():
-            return True  # what makes integers of images is not linear anyway
+            # They may come from rounded values, which differ in their last bits with the batch.
+            batch, first, second = batch.float(), first.float(), second.float()
         return is_close(batch[:1], first) and is_close(batch[1:], second)
     if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Tensor):
         return len(batch) == len(first) and all(map(_apart, batch, first, second))

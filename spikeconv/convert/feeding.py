@@ -28,21 +28,21 @@ def feeding_layers(program: Program, layers: Mapping[str, nn.Module]) -> dict[st
         ref.name for step in program.steps for ref in refs((step.args, step.kwargs))
     ) + Counter(ref.name for ref in refs(program.output))
 
-    def layer_of(step: Step) -> Step | None:
-        if readers[step.name] != 1 or step.phase is not Phase.TEMPORAL:
+    def layer_of(step: Step, shape: tuple[int, ...]) -> Step | None:
+        if readers[step.name] != 1 or step.phase is not Phase.TEMPORAL or step.shape != shape:
             return None
         if step.kind == "module":
             return step if _fits(step, layers) else None
         if step.target in _ADDITIONS and not step.kwargs and len(step.args) == 2:
-            parts = (steps[ref.name] for ref in refs(step.args) if ref.name in steps)
-            found = (layer_of(part) for part in parts if part.shape == step.shape)
+            operands = (steps[ref.name] for ref in refs(step.args) if ref.name in steps)
+            found = (layer_of(operand, shape) for operand in operands)
             return next((layer for layer in found if layer is not None), None)
         return None
 
     feeding = {}
     for neuron in program.neurons():
         source = steps.get(neuron.args[0].name)
-        layer = None if source is None else layer_of(source)
+        layer = None if source is None else layer_of(source, neuron.shape)
         if layer is not None:
             feeding[neuron.name] = layer
     return feeding
@@ -52,12 +52,12 @@ def head(program: Program, layers: Mapping[str, nn.Module]) -> Step | None:
     """The call of the layer whose output is the network's, behind the last neuron."""
     for step in program.steps[-1:]:
         alone = program.output == Ref(step.name) and step.phase is Phase.READOUT
-        if alone and step.kind == "module" and _fits(step, layers):
+        if alone and _fits(step, layers):
             return step
     return None
 
 
 def _fits(step: Step, layers: Mapping[str, nn.Module]) -> bool:
-    """Whether a module's call is that of a layer which can be refitted, on one value."""
-    plain = len(step.args) == 1 and isinstance(step.args[0], Ref) and not step.kwargs
-    return plain and type(layers[step.target]) in REFITTABLE
+    """Whether a call is of a layer whose weights can be changed, on a value given by position."""
+    given = bool(step.args) and isinstance(step.args[0], Ref)
+    return given and step.kind == "module" and type(layers[step.target]) in REFITTABLE

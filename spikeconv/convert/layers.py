@@ -46,6 +46,26 @@ class Rectifier(nn.Module):
         return ", ".join(said if self.levels is None else [*said, f"levels={self.levels}"])
 
 
+class Largest(nn.Module):
+    """The largest value over dimensions of every image: a max pool over all of them.
+
+    Args:
+        dims: dimensions of ``[B, *]``, of which 0 is none.
+        keepdim: keep them, with size 1.
+    """
+
+    def __init__(self, dims: tuple[int, ...], keepdim: bool = False) -> None:
+        super().__init__()
+        self.dims = dims
+        self.keepdim = keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax(self.dims, self.keepdim)
+
+    def extra_repr(self) -> str:
+        return f"dims={self.dims}, keepdim={self.keepdim}"
+
+
 @dataclass
 class PoolState:
     """What a temporal max pool carries from one chunk of time to the next."""

@@ -11,9 +11,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from spikeconv.calibrate.inputs import Batch, batch_of
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.network import READOUTS, SpikingNetwork
-from spikeconv.convert.program import INPUT, Phase, fill, map_tensors
+from spikeconv.convert.program import Phase, fill, map_tensors
 from spikeconv.convert.simulation import run_step
 from spikeconv.neuron import IFNode
 
@@ -24,18 +25,21 @@ class TorchIF(nn.Module):
     def __init__(self, node: IFNode) -> None:
         super().__init__()
         self.node = node
-        self.v: Tensor | None = None
-        self.net_count: Tensor | None = None
+        self.reset()
 
     def reset(self) -> None:
         """Forget the state."""
-        self.v = self.net_count = None
+        self.v: Tensor | None = None
+        self.net_count: Tensor | None = None
+        self.done = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Postsynaptic potential of one time-step, for its current x ``[B, *]``."""
         theta = self.node.v_threshold
         v = self.node.v_init if self.v is None else self.v
         m = v + x.float()
+        bias = self._bias()
+        m = m if bias is None else m + bias
         s = (m >= theta).to(m.dtype)
         if self.node.signed:
             count = torch.zeros_like(m) if self.net_count is None else self.net_count
@@ -43,7 +47,15 @@ class TorchIF(nn.Module):
             self.net_count = count + s
         psp = theta * s
         self.v = m - psp
+        self.done += 1
         return psp.to(x.dtype)
+
+    def _bias(self) -> Tensor | None:
+        """What is added in this step besides the current."""
+        bias, each_step = self.node.bias, self.node.step_bias
+        if each_step is None or self.done >= len(each_step):
+            return bias
+        return each_step[self.done] if bias is None else each_step[self.done].float() + bias
 
 
 class NaiveSimulation(nn.Module):
@@ -57,6 +69,10 @@ class NaiveSimulation(nn.Module):
             potentials theta * spike, with a method ``reset()``.
         multi_step: call each neuron once with all time-steps ``[T, B, *]``, and each layer once on
             ``[T * B, *]``; otherwise run the whole network step by step on ``[B, *]``.
+
+    Raises:
+        ValueError: the network has an analog operation after its last neuron, which is defined on
+            the mean over time only.
     """
 
     def __init__(
@@ -71,22 +87,31 @@ class NaiveSimulation(nn.Module):
                 "NaiveSimulation: network must be read at every step, "
                 f"got one with {network.timing}"
             )
+        after = [s for s in network.program.phase(Phase.READOUT) if s.analog]
+        if after:
+            raise ValueError(
+                f"NaiveSimulation: network must be linear after its last neuron, got "
+                f"{after[0].analog} at {after[0].label}"
+            )
         self.network = network
         self.neurons = nn.ModuleDict(
             {name: make_neuron(node) for name, node in network.populations().items()}
         )
         self.multi_step = multi_step
 
-    def forward(self, x: Tensor, T: int | None = None, readout: str = "mean") -> Any:
+    def forward(self, *inputs: Tensor, T: int | None = None, readout: str = "mean") -> Any:
         """As `SpikingNetwork.forward`."""
         if readout not in READOUTS:
             raise ValueError(f"NaiveSimulation: readout must be one of {READOUTS}, got {readout!r}")
+        x = batch_of(inputs)
         steps = self.network.T if T is None else T
         for neuron in self.neurons.values():
             cast(Callable[[], None], neuron.reset)()
         pools: dict[str, PoolState] = {}
         if self.multi_step:
-            repeated = x.expand(steps, *x.shape).flatten(0, 1)
+            repeated = batch_of(
+                tensor.expand(steps, *tensor.shape).flatten(0, 1) for tensor in inputs
+            )
             folded = self._run(repeated, steps, pools)
             outputs = map_tensors(lambda y: y.unflatten(0, (steps, len(x))), folded)
         else:
@@ -96,9 +121,9 @@ class NaiveSimulation(nn.Module):
             return map_tensors(lambda y: y.mean(0), outputs)
         return map_tensors(_running_mean, outputs)
 
-    def _run(self, x: Tensor, n: int, pools: dict[str, PoolState]) -> Any:
+    def _run(self, x: Batch, n: int, pools: dict[str, PoolState]) -> Any:
         """Output ``[n * B, *]`` of n time-steps; one step where the neurons are single-step."""
-        values: dict[str, Any] = {INPUT: x}
+        values = self.network.program.bind(x)
         weights = self.network.weights()
         for step in self.network.program.steps:
             if step.kind == "constant":

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import asdict, replace
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
+from spikeconv.calibrate.inputs import Batch, Inputs, tensors_of
 from spikeconv.convert.analog import Observer, run_analog
+from spikeconv.convert.calls import given
 from spikeconv.convert.confident import run_until_confident
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Program, map_tensors
-from spikeconv.convert.report import Report, layer_report
+from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import Exit, check_confidence
 from spikeconv.neuron import IFNode
 
 READOUTS = ("mean", "all")
+
+# Images as a user gives them where one argument stands for all inputs.
+Images: TypeAlias = Tensor | Inputs | Sequence[Tensor] | Mapping[str, Tensor]
 
 # Steps that run at once hold about so many values of the widest layer: a gigabyte in float32
 # together with its input and output, however large T is.
@@ -83,17 +87,21 @@ class SpikingNetwork(nn.Module):
         """Stay in evaluation mode: batch norm that could not be folded must keep its statistics."""
         return super().train(False)
 
-    def forward(self, x: Tensor, T: int | None = None, readout: str = "mean") -> Any:
+    def forward(
+        self, *inputs: Tensor, T: int | None = None, readout: str = "mean", **named: Tensor
+    ) -> Any:
         """Run the network.
 
         Args:
-            x: images ``[B, *]``, as the ANN takes them. An image with NaN or infinity in it gives
-                NaN logits.
+            inputs: images ``[B, *]``, as the ANN takes them: what it was calibrated with, in the
+                order of its forward's arguments, each the same at every step. An image with NaN or
+                infinity in it gives NaN logits.
             T: time-steps >= 1, default ``self.T``.
             readout: ``"mean"`` for the output on the mean over the steps that `timing` reads,
                 ``"all"`` for what would be answered after every step: the output on the mean of
                 the steps read so far; before the first of them, on that of all steps so far since
                 the neurons last started anew. COS's steps show the network without COS.
+            named: inputs by the names of the ANN's arguments.
 
         Returns:
             The ANN's output structure, with tensors ``[B, *]``, or ``[T, B, *]`` for ``"all"``.
@@ -101,7 +109,7 @@ class SpikingNetwork(nn.Module):
         Raises:
             TypeError, ValueError: naming the argument; T leaves no step to read.
         """
-        self._check_input(x)
+        x = self._given(inputs, named)
         steps = self._check_steps(T)
         if readout not in READOUTS:
             raise ValueError(
@@ -113,14 +121,17 @@ class SpikingNetwork(nn.Module):
         outputs = [run(part, steps) for part in parts]
         return map_tensors(lambda *ys: torch.cat(ys, 0 if readout == "mean" else 1), *outputs)
 
-    def _mean(self, x: Tensor, T: int) -> Any:
+    def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Batch:
+        return given(self.program, inputs, named, next(self.layers.parameters(), None))
+
+    def _mean(self, x: Batch, T: int) -> Any:
         return self._simulation(x).mean_output(T, self.steps_at_once(x))
 
-    def _running_means(self, x: Tensor, T: int) -> Any:
+    def _running_means(self, x: Batch, T: int) -> Any:
         chunks = list(self._simulation(x).running_outputs(T, self.steps_at_once(x)))
         return map_tensors(lambda *ys: torch.cat(ys), *chunks)
 
-    def _simulation(self, x: Tensor) -> Simulation:
+    def _simulation(self, x: Batch) -> Simulation:
         return Simulation(
             self.program,
             self.layers,
@@ -132,7 +143,7 @@ class SpikingNetwork(nn.Module):
         )
 
     def exit_early(
-        self, x: Tensor, confidence: float, T: int | None = None, chunk: int = 1
+        self, x: Images, confidence: float, T: int | None = None, chunk: int = 1
     ) -> Exit:
         """Run each image until the network is sure of it, and no further.
 
@@ -140,7 +151,7 @@ class SpikingNetwork(nn.Module):
         read. The bits are the same where a layer gives an image the same bits in a smaller batch.
 
         Args:
-            x: images ``[B, *]``.
+            x: images ``[B, *]``; of several inputs a tuple, or a dict by the arguments' names.
             confidence: largest softmax value of the logits so far at which an image is answered,
                 above 0, at most 1. It may be reached before the readout begins.
             T: time-steps >= 1 after which every image is answered, default ``self.T``.
@@ -153,7 +164,7 @@ class SpikingNetwork(nn.Module):
         Raises:
             TypeError, ValueError: naming the argument; the output is not logits ``[B, C]``.
         """
-        self._check_input(x)
+        batch = self._given((x,), {})
         steps = self._check_steps(T)
         check_confidence("SpikingNetwork.exit_early", confidence)
         check_steps("SpikingNetwork.exit_early", "chunk", chunk)
@@ -162,7 +173,8 @@ class SpikingNetwork(nn.Module):
                 "SpikingNetwork.exit_early: keep_counts must be False of a monitor around it, "
                 "because images leave before the counts are whole; got True"
             )
-        parts = x.split(self.images_at_once(x, min(chunk, steps))) if len(x) else (x,)
+        at_once = self.images_at_once(batch, min(chunk, steps))
+        parts = batch.split(at_once) if len(batch) else (batch,)
         exits = (
             run_until_confident(
                 self._simulation(part), steps, min(chunk, self.steps_at_once(part)), confidence
@@ -171,18 +183,18 @@ class SpikingNetwork(nn.Module):
         )
         return Exit(*map(torch.cat, zip(*exits, strict=True)))
 
-    def analog(self, x: Tensor, observe: Observer | None = None) -> Any:
+    def analog(self, x: Images, observe: Observer | None = None) -> Any:
         """The same network as an ANN: every neuron is the rectifier that it stands for.
 
         Args:
-            x: images ``[B, *]``.
+            x: images ``[B, *]``; of several inputs a tuple, or a dict by the arguments' names.
             observe: called with every neuron's name, pre-activation and activation ``[B, *]``.
         """
-        self._check_input(x)
         layers = {**self.layers, **self.originals}
-        return run_analog(self.program, layers, self.weights(), x, observe)
+        batch = self._given((x,), {})
+        return run_analog(self.program, layers, self.weights(), batch, observe)
 
-    def images_at_once(self, x: Tensor, T: int) -> int:
+    def images_at_once(self, x: Batch, T: int) -> int:
         """Images that run together: on a CPU so many that all their steps stay in its cache.
 
         Elsewhere all, or so many that COS's steps, which cannot be run in chunks, fit in memory.
@@ -190,20 +202,15 @@ class SpikingNetwork(nn.Module):
         whole = self._monitor is not None and self._monitor.keep_counts
         if whole or torch.compiler.is_compiling():
             return max(1, len(x))
-        if x.device.type == "cpu":
+        if tensors_of(x)[0].device.type == "cpu":
             values = _VALUES_IN_CACHE * torch.get_num_threads()
-            return max(1, int(values / (self._widest(x) * T)))
+            return max(1, int(values / (self.program.widest_for(x) * T)))
         cos = max(1, self.timing.cos)
-        return max(1, min(len(x), int(_VALUES_AT_ONCE / (self._widest(x) * cos))))
+        return max(1, min(len(x), int(_VALUES_AT_ONCE / (self.program.widest_for(x) * cos))))
 
-    def steps_at_once(self, x: Tensor) -> int:
+    def steps_at_once(self, x: Batch) -> int:
         """Time-steps that run together for such a batch; more are run in chunks, v handed over."""
-        return max(1, int(_VALUES_AT_ONCE / (self._widest(x) * max(1, len(x)))))
-
-    def _widest(self, x: Tensor) -> float:
-        """Values of one image of x in the widest layer."""
-        scale = math.prod(x.shape[1:]) / max(1, math.prod(self.program.input_shape))
-        return max(1.0, self.program.widest * scale)
+        return max(1, int(_VALUES_AT_ONCE / (self.program.widest_for(x) * max(1, len(x)))))
 
     @contextmanager
     def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:
@@ -218,7 +225,7 @@ class SpikingNetwork(nn.Module):
         finally:
             self._monitor = outer
 
-    def report(self, x: Tensor | None = None) -> Report:
+    def report(self, x: Images | None = None) -> Report:
         """What conversion did, layer by layer: thresholds, firing, and the error against the ANN.
 
         Args:
@@ -229,11 +236,13 @@ class SpikingNetwork(nn.Module):
             return self._report
         return self._measure(x, {row.name: row.dead_channels for row in self._report.rows})
 
-    def describe(self, x: Tensor, dead_channels: dict[str, int]) -> None:
+    def describe(self, x: Images, dead_channels: dict[str, int]) -> None:
         """Set what `report()` says from a measurement on images x."""
         self._report = self._measure(x, dead_channels)
+        warn_of_silent_layers(self._report.rows)
 
-    def _measure(self, x: Tensor, dead_channels: dict[str, int]) -> Report:
+    def _measure(self, x: Images, dead_channels: dict[str, int]) -> Report:
+        x = self._given((x,), {})
         activations: dict[str, Tensor] = {}
         with torch.no_grad():
             self.analog(x, lambda name, before, after: activations.update({name: after}))
@@ -252,8 +261,14 @@ class SpikingNetwork(nn.Module):
             )
             for step in self.program.neurons()
         ]
-        settings = {**self._report.settings, **self.timing.settings()}
-        return replace(self._report, rows=tuple(rows), T=self.T, images=len(x), settings=settings)
+        return replace(
+            self._report,
+            rows=tuple(rows),
+            T=self.T,
+            images=len(x),
+            settings=_without_timing(self._report.settings) | self.timing.settings(),
+            analog=kept_analog(self.program),
+        )
 
     def populations(self) -> Mapping[str, IFNode]:
         """`neurons`, as what they are."""
@@ -273,25 +288,10 @@ class SpikingNetwork(nn.Module):
         self.timing.steps_read(steps)
         return steps
 
-    def _check_input(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            given = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"SpikingNetwork: x must be a floating-point tensor, got {given}")
-        wanted = self.program.input_shape
-        if x.dim() != len(wanted) + 1 or (x.dim() > 1 and x.shape[1] != wanted[0]):
-            shape = ", ".join(["B", *map(str, wanted)])
-            raise ValueError(
-                f"SpikingNetwork: x must be a batch like [{shape}], got shape {list(x.shape)}"
-            )
-        weight = next(self.layers.parameters(), x)
-        if x.device != weight.device:
-            raise ValueError(
-                f"SpikingNetwork: x must be on {weight.device} as the network is, got {x.device}"
-            )
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise TypeError(
-                f"SpikingNetwork: x must be {weight.dtype} as the network is, got {x.dtype}"
-            )
-
     def extra_repr(self) -> str:
         return ", ".join(filter(None, (f"T={self.T}", str(self.timing))))
+
+
+def _without_timing(settings: dict[str, Any]) -> dict[str, Any]:
+    """What a report said, less what the network's timing may have become since."""
+    return {name: value for name, value in settings.items() if name not in asdict(Timing())}

@@ -6,54 +6,31 @@ nothing that writes in place, and reshapes that take the batch size from their o
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from spikeconv.convert import vocabulary
-from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples
+from spikeconv.convert.layers import reshape_like, reshape_samples
+from spikeconv.convert.pools import as_max_pool, pools_before_neurons, without_indices
 from spikeconv.convert.rectifiers import as_rectifier
-from spikeconv.convert.trace import called, spelling
-
-_POOL_SPELLINGS: dict[Callable[..., Any], tuple[type[nn.Module], tuple[str, ...]]] = {}
-for _dim in (1, 2, 3):
-    _window = ("kernel_size", "stride", "padding", "dilation")
-    _pool = getattr(nn, f"MaxPool{_dim}d")
-    _POOL_SPELLINGS[getattr(F, f"max_pool{_dim}d")] = (_pool, (*_window, "ceil_mode"))
-    _POOL_SPELLINGS[getattr(torch, f"max_pool{_dim}d")] = (_pool, (*_window, "ceil_mode"))
-    _POOL_SPELLINGS[getattr(F, f"adaptive_max_pool{_dim}d")] = (
-        getattr(nn, f"AdaptiveMaxPool{_dim}d"),
-        ("output_size",),
-    )
+from spikeconv.convert.rewrite import call_new_module, first, modules_of, name_call_site
+from spikeconv.convert.trace import called
 
 
 def normalise(traced: fx.GraphModule) -> None:
     """Bring a traced network into the form above, in place; what is not understood stays."""
     out_of_place(traced)
     drop_inert(traced)
+    without_indices(traced)
     unify_spellings(traced)
     fold_batch_norms(traced)
     pools_before_neurons(traced)
     traced.graph.eliminate_dead_code()
     one_reader_each(traced)
     traced.graph.lint()
-
-
-def _modules(traced: fx.GraphModule) -> dict[str, nn.Module]:
-    return dict(traced.named_modules())
-
-
-def _call_new_module(traced: fx.GraphModule, node: fx.Node, x: fx.Node, module: nn.Module) -> None:
-    """Make `node` the call `module(x)` of a layer of its own."""
-    taken = dict(traced.named_modules())
-    name = next(n for i in itertools.count() if (n := f"{node.name}_layer{i or ''}") not in taken)
-    traced.add_submodule(name, module)
-    node.op, node.target, node.args, node.kwargs = "call_module", name, (x,), {}
 
 
 def out_of_place(traced: fx.GraphModule) -> None:
@@ -72,7 +49,7 @@ def out_of_place(traced: fx.GraphModule) -> None:
 
 def drop_inert(traced: fx.GraphModule) -> None:
     """Remove dropout, identities and copies."""
-    modules = _modules(traced)
+    modules = modules_of(traced)
     for node in list(traced.graph.nodes):
         if node.op.startswith("call") and vocabulary.is_dropped(node, modules):
             node.replace_all_uses_with(node.args[0])
@@ -81,41 +58,24 @@ def drop_inert(traced: fx.GraphModule) -> None:
 
 def unify_spellings(traced: fx.GraphModule) -> None:
     """One rectifier, one max pool, one batch norm, one reshape, whatever the user wrote."""
-    modules = _modules(traced)
+    modules = modules_of(traced)
     for node in traced.graph.nodes:
         if not node.op.startswith("call"):
             continue
         found = as_rectifier(node, modules)
         if found is not None:
             if node.op != "call_module":
-                _name_call_site(node, modules)
-            _call_new_module(traced, node, *found)
-            modules = _modules(traced)
-        elif not isinstance(_first(node), fx.Node):
+                name_call_site(node, modules)
+            call_new_module(traced, node, *found)
+            modules = modules_of(traced)
+        elif not isinstance(first(node), fx.Node):
             continue
-        elif node.target in _POOL_SPELLINGS and not vocabulary.returns_indices(node, modules):
-            pool, names = _POOL_SPELLINGS[node.target]
-            given = {
-                name: vocabulary.argument(node, position + 1, name)
-                for position, name in enumerate(names)
-            }
-            options = {name: value for name, value in given.items() if value is not None}
-            _call_new_module(traced, node, _first(node), pool(**options))
+        elif (pool := as_max_pool(node)) is not None:
+            call_new_module(traced, node, first(node), pool)
         elif _is_reshape(node):
             _reshape_samples(node)
         elif node.op == "call_method" and node.target == "expand":
             node.args = (node.args[0], -1, *_sizes(node)[1:])
-
-
-def _name_call_site(node: fx.Node, modules: dict[str, nn.Module]) -> None:
-    """A function's or method's call, soon a module's, gets a path: its owner's and its own name."""
-    own = spelling(node, modules).rpartition(".")[2]
-    owner = node.meta["path"]
-    node.meta["path"] = f"{owner}.{own}" if owner else own
-
-
-def _first(node: fx.Node) -> Any:
-    return vocabulary.argument(node, 0, "input")
 
 
 def _is_reshape(node: fx.Node) -> bool:
@@ -147,12 +107,12 @@ def fold_batch_norms(traced: fx.GraphModule) -> None:
     w' = w * gamma / sqrt(var + eps) per output channel, b' = (b - mean) * gamma / sqrt(var + eps)
     + beta. Another batch norm, before a layer or after an activation, stays: it is affine.
     """
-    modules = _modules(traced)
+    modules = modules_of(traced)
     for node in list(traced.graph.nodes):
         if node.op != "call_module":
             continue
         norm = called(node, modules)
-        source = _first(node)
+        source = first(node)
         if (
             not isinstance(norm, vocabulary.BATCH_NORMS)
             or not vocabulary.is_linear(node, modules)
@@ -173,42 +133,10 @@ def fold_batch_norms(traced: fx.GraphModule) -> None:
             fused = fuse_linear_bn_eval(layer, norm)
         else:
             continue
-        _call_new_module(traced, node, _first(source), fused.requires_grad_(False))
+        call_new_module(traced, node, first(source), fused.requires_grad_(False))
         node.meta["path"] = source.meta["path"]
         traced.graph.erase_node(source)
-        modules = _modules(traced)
-
-
-def pools_before_neurons(traced: fx.GraphModule) -> None:
-    """Max pooling of a rectifier's output becomes a rectifier of pooled currents.
-
-    max(relu(a), relu(b)) = relu(max(a, b)), exactly. A rectifier with other readers stays for them.
-    """
-    modules = _modules(traced)
-    moved = True
-    while moved:
-        moved = False
-        for node in traced.graph.nodes:
-            if node.op != "call_module" or not vocabulary.is_max_pool(node, modules):
-                continue
-            neuron = _first(node)
-            rectifier = called(neuron, modules) if neuron.op == "call_module" else None
-            if isinstance(rectifier, Rectifier):
-                _swap(traced, neuron, node, rectifier)
-                modules = _modules(traced)
-                moved = True
-                break
-
-
-def _swap(traced: fx.GraphModule, neuron: fx.Node, pool: fx.Node, rectifier: Rectifier) -> None:
-    with traced.graph.inserting_before(pool):
-        pooled = traced.graph.call_module(str(pool.target), (neuron.args[0],))
-        pooled.meta.update(pool.meta)
-    path, line = neuron.meta["path"], neuron.meta["line"]
-    _call_new_module(traced, pool, pooled, rectifier.like())
-    pool.meta.update(path=path, line=line)
-    if not neuron.users:
-        traced.graph.erase_node(neuron)
+        modules = modules_of(traced)
 
 
 def one_reader_each(traced: fx.GraphModule) -> None:
@@ -223,4 +151,5 @@ def one_reader_each(traced: fx.GraphModule) -> None:
         for user in list(node.users)[1:]:
             with traced.graph.inserting_before(node):
                 copy = traced.graph.node_copy(node)
+                copy.meta["copy_of"] = node
             user.replace_input_with(node, copy)

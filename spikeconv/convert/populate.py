@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate import Batches, ChannelHistogram, draw_potential, initial_potential
+from spikeconv.calibrate.inputs import Batch, image_shapes, joined
 from spikeconv.calibrate.method import Method
 from spikeconv.calibrate.threshold import thresholds
 from spikeconv.convert.analog import run_analog
@@ -41,15 +41,15 @@ def observe(
     batches: Batches,
     keep: int,
     progress: bool,
-) -> tuple[dict[str, ChannelHistogram], Tensor]:
+) -> tuple[dict[str, ChannelHistogram], Batch]:
     """Histograms of every neuron's currents in the ANN, cut at the rectifier's cap.
 
     Returns:
-        The histograms by name, and the first `keep` images.
+        The histograms by name, and the first `keep` images of the first batch's size.
     """
     histograms: dict[str, ChannelHistogram] = {}
     labels = {step.name: step.label for step in program.neurons()}
-    kept: list[Tensor] = []
+    kept: list[Batch] = []
 
     def update(name: str, current: Tensor, activation: Tensor) -> None:
         cap = rectifier(layers, name).cap
@@ -64,12 +64,11 @@ def observe(
             ) from error
 
     for batch in batches.shown(progress):
-        if (missing := keep - sum(map(len, kept))) > 0 and batch.shape[1:] == batches.first.shape[
-            1:
-        ]:
+        missing = keep - sum(map(len, kept))
+        if missing > 0 and image_shapes(batch) == image_shapes(batches.first):
             kept.append(batch[:missing])
         run_analog(program, layers, weights, batch, update)
-    return histograms, torch.cat(kept)
+    return histograms, joined(kept)
 
 
 def populate(

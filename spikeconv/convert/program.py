@@ -1,4 +1,4 @@
-"""Pass 3: the normalised graph as a program of four phases, plain data that a network runs.
+"""A network as a program of four phases: plain data that a simulation runs.
 
 - **constant**: weights that a function reads, and what is computed from them alone.
 - **static**: what depends on no neuron is the same at every step, so it is computed once.
@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor
 
-from spikeconv.convert import vocabulary
-from spikeconv.convert.layers import Rectifier
+from spikeconv.calibrate.inputs import Batch, tensors_of
 
 INPUT = "input"
 
@@ -45,7 +44,8 @@ class Step:
 
     `target` is the layer's name, the function, the method's name or the constant's name; `shape`
     that of one image's value. A step that broadcasts is elementwise, and an operand of it may be
-    the same at every time-step.
+    the same at every time-step. `analog` is how a user would write a call that has no spiking form
+    and was kept on request, else "".
     """
 
     name: str
@@ -57,6 +57,24 @@ class Step:
     label: str
     shape: tuple[int, ...] = ()
     broadcasts: bool = False
+    analog: str = ""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor that the network is called with.
+
+    Attributes:
+        name: of its value in the program.
+        argument: its name in the ANN's forward.
+        shape: of one image's value, as calibration had it.
+        dtype: as calibration had it.
+    """
+
+    name: str
+    argument: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
 
 
 @dataclass
@@ -66,8 +84,9 @@ class Program:
     Attributes:
         steps: all steps, in an order in which every value is ready when it is read.
         output: nested tuples, lists and dicts of `Ref`s.
-        input_shape: shape of one input, without the batch, as calibration had it.
+        inputs: what the network is called with, in that order.
         widest: values in the largest tensor between two steps, for one such input.
+        fixed_size: the program holds for images of the inputs' shapes only.
         boundary: names of the temporal values that the readout reads as means over time.
         inner: names of the temporal values that other temporal steps read.
         last_reads: for each step, the values that neither a later one nor the output reads.
@@ -76,8 +95,9 @@ class Program:
 
     steps: tuple[Step, ...]
     output: Any
-    input_shape: tuple[int, ...]
+    inputs: tuple[Input, ...]
     widest: int
+    fixed_size: bool = False
     boundary: frozenset[str] = field(init=False)
     inner: frozenset[str] = field(init=False)
     last_reads: dict[str, tuple[str, ...]] = field(init=False)
@@ -96,6 +116,37 @@ class Program:
         kept = {ref.name for ref in refs(self.output)}
         self.last_reads = _last_reads(self.steps, kept)
         self.last_temporal_reads = _last_reads(tuple(self.phase(Phase.TEMPORAL)), set())
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image's first input, as calibration had it."""
+        return self.inputs[0].shape
+
+    def bind(self, batch: Batch) -> dict[str, Any]:
+        """The values that a run begins with: the inputs by their names.
+
+        Raises:
+            ValueError: images of another size than the one that the network was traced for.
+        """
+        values: dict[str, Any] = {}
+        for item, tensor in zip(self.inputs, tensors_of(batch), strict=True):
+            if self.fixed_size and tensor.shape[1:] != item.shape:
+                raise ValueError(
+                    f"SpikingNetwork: {item.argument} must be of shape "
+                    f"[{', '.join(['B', *map(str, item.shape)])}], got {list(tensor.shape)}; the "
+                    "network's forward depends on the size of its input, so it was converted for "
+                    "this one only; convert it once more with images of the other size"
+                )
+            values[item.name] = tensor
+        return values
+
+    def widest_for(self, batch: Batch) -> float:
+        """Values of one image of a batch in the widest layer, 1 or more."""
+        scale = max(
+            math.prod(tensor.shape[1:]) / max(1, math.prod(item.shape))
+            for tensor, item in zip(tensors_of(batch), self.inputs, strict=True)
+        )
+        return max(1.0, self.widest * scale)
 
     def phase(self, phase: Phase) -> Iterator[Step]:
         """The steps of one phase, in order."""
@@ -147,6 +198,15 @@ def fill(value: Any, read: Callable[[str], Any]) -> Any:
     return value
 
 
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists and dicts, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from tensors(item)
+
+
 def map_tensors(function: Callable[..., Tensor], *outputs: Any) -> Any:
     """Outputs of one structure, joined tensor by tensor."""
     first = outputs[0]
@@ -158,119 +218,3 @@ def map_tensors(function: Callable[..., Tensor], *outputs: Any) -> Any:
         items = [map_tensors(function, *group) for group in zip(*outputs, strict=True)]
         return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
     return first
-
-
-def lower(
-    graph_module: fx.GraphModule,
-) -> tuple[Program, dict[str, nn.Module], dict[str, Tensor]]:
-    """The program of a normalised and understood graph, its layers and its constants, by name.
-
-    Layers include the rectifiers, under the names of the neurons that will replace them.
-    """
-    modules = dict(graph_module.named_modules())
-    phases = _phases(graph_module.graph, modules)
-    steps: list[Step] = []
-    layers: dict[str, nn.Module] = {}
-    constants: dict[str, Tensor] = {}
-    labels: dict[str, int] = {}
-    names: dict[fx.Node, str] = {}
-    input_shape: tuple[int, ...] = ()
-    output: Any = None
-    shapes = [node.meta["shape"] for node in graph_module.graph.nodes if "shape" in node.meta]
-    widest = max(math.prod(shape[1:]) for shape in shapes)
-
-    def reference(node: fx.Node) -> Any:
-        return Ref(names[node])
-
-    for node in graph_module.graph.nodes:
-        args = _plain(fx.node.map_arg(node.args, reference))
-        kwargs = _plain(fx.node.map_arg(node.kwargs, reference))
-        names[node] = _free_name(node.name)
-        if node.op == "placeholder":
-            names[node] = INPUT
-            input_shape = node.meta["shape"][1:]
-            continue
-        if node.op == "output":
-            output = args[0]
-            continue
-        kind, target = _kind(node, modules)
-        if node.op == "call_module":
-            target = names[node]
-            layers[target] = modules[str(node.target)]
-        elif node.op == "get_attr":
-            target = names[node]
-            constants[target] = _attribute(graph_module, str(node.target)).detach()
-        steps.append(
-            Step(
-                name=names[node],
-                kind=kind,
-                target=target,
-                args=args,
-                kwargs=kwargs,
-                phase=phases[node],
-                label=_label(node, modules, labels),
-                shape=tuple(node.meta.get("shape", (0,))[1:]),
-                broadcasts=vocabulary.is_sum(node) or vocabulary.is_product(node),
-            )
-        )
-    return Program(tuple(steps), output, input_shape, widest), layers, constants
-
-
-def _free_name(name: str) -> str:
-    """A name that a ModuleDict takes as key: one of its own methods' names it refuses."""
-    return f"{name}_" if hasattr(nn.ModuleDict, name) or name == INPUT else name
-
-
-def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[str, Any]:
-    if node.op == "call_module" and isinstance(modules[str(node.target)], Rectifier):
-        return "neuron", node.target
-    if vocabulary.is_max_pool(node, modules):
-        return "max_pool", node.target
-    plain = {"call_module": "module", "call_function": "function", "call_method": "method"}
-    return plain.get(node.op, "constant"), node.target
-
-
-def _phases(graph: fx.Graph, modules: dict[str, nn.Module]) -> dict[fx.Node, Phase]:
-    """A phase per node: temporal from the first neuron on, readout where no neuron follows."""
-    is_neuron = {node: _kind(node, modules)[0] == "neuron" for node in graph.nodes}
-    follows_neuron: dict[fx.Node, bool] = {}
-    for node in graph.nodes:
-        follows_neuron[node] = is_neuron[node] or any(
-            follows_neuron[source] for source in node.all_input_nodes
-        )
-    feeds_neuron: dict[fx.Node, bool] = {}
-    for node in reversed(graph.nodes):
-        feeds_neuron[node] = any(is_neuron[user] or feeds_neuron[user] for user in node.users)
-
-    def phase(node: fx.Node) -> Phase:
-        if not follows_neuron[node]:
-            return Phase.CONSTANT if node.meta.get("constant") else Phase.STATIC
-        return Phase.TEMPORAL if is_neuron[node] or feeds_neuron[node] else Phase.READOUT
-
-    return {node: phase(node) for node in graph.nodes}
-
-
-def _label(node: fx.Node, modules: dict[str, nn.Module], used: dict[str, int]) -> str:
-    """Where a reader of the network finds the call; call sites of one module are numbered."""
-    path = node.meta.get("path", "")
-    if not path or node.op != "call_module":
-        path = f"{path}.{node.name}" if path else node.name
-    used[path] = used.get(path, 0) + 1
-    return path if used[path] == 1 else f"{path} ({used[path]})"
-
-
-def _plain(value: Any) -> Any:
-    """torch.fx's immutable containers as plain ones, which can be copied and pickled."""
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(map(_plain, value))
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def _attribute(root: nn.Module, path: str) -> Tensor:
-    owner, _, name = path.rpartition(".")
-    value = getattr(root.get_submodule(owner), name)
-    return value if isinstance(value, Tensor) else torch.as_tensor(value)

@@ -12,7 +12,8 @@ from torch import fx, nn
 
 from spikeconv.activation import QCFS, Clip
 from spikeconv.convert.layers import Rectifier
-from spikeconv.convert.trace import called, computes_as
+from spikeconv.convert.trace import called
+from spikeconv.convert.tracer import computes_as
 from spikeconv.convert.vocabulary import PRODUCT_FUNCTIONS, PRODUCT_METHODS, argument
 
 Found = tuple[fx.Node, Rectifier]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
 
 from spikeconv.convert.monitor import Monitor
+from spikeconv.convert.program import Program
 from spikeconv.neuron import IFNode
+
+_WHEN = {
+    "static": "before the first neuron, computed once",
+    "readout": "after the last neuron, on the mean over time",
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,21 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class KeptAnalog:
+    """An operation without a spiking form that was kept as it is, on request.
+
+    Attributes:
+        operation: as a user would write it.
+        layer: where it stands in the network that was converted.
+        phase: ``"static"``, computed once per image, or ``"readout"``, on the mean over time.
+    """
+
+    operation: str
+    layer: str
+    phase: str
+
+
+@dataclass(frozen=True)
 class Tried:
     """A combination of methods that `convert` tried.
 
@@ -56,7 +79,8 @@ class Tried:
 class Report:
     """All neuron layers of a network, in order, and what they were measured on.
 
-    `tried` are the combinations that ``method="best"`` compared, the one that was kept first.
+    `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
+    `analog` are the operations that were kept although they have no spiking form.
     """
 
     rows: tuple[LayerReport, ...]
@@ -64,6 +88,7 @@ class Report:
     images: int
     settings: dict[str, Any]
     tried: tuple[Tried, ...] = ()
+    analog: tuple[KeptAnalog, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
@@ -90,6 +115,10 @@ class Report:
         dead = sum(row.dead_channels for row in self.rows)
         channels = "1 channel was" if dead == 1 else f"{dead} channels were"
         notes = [f"{channels} never active in calibration"] if dead else []
+        notes += [
+            f"kept analog: {kept.operation} at {kept.layer}, {_WHEN[kept.phase]}"
+            for kept in self.analog
+        ]
         if self.tried:
             notes += ["", "error of the outputs on held-out calibration images, the first was kept"]
             notes += [f"{one.error:.3f}  {one.method}" for one in self.tried]
@@ -131,3 +160,23 @@ def layer_report(
         error=difference / size if size else float(difference > 0),
         dead_channels=dead_channels,
     )
+
+
+def kept_analog(program: Program) -> tuple[KeptAnalog, ...]:
+    """What a program keeps although it has no spiking form."""
+    return tuple(
+        KeptAnalog(step.analog, step.label, step.phase.value)
+        for step in program.steps
+        if step.analog
+    )
+
+
+def warn_of_silent_layers(rows: Sequence[LayerReport]) -> None:
+    """Warn of every layer that was never active in calibration."""
+    for row in rows:
+        if row.dead_channels == (row.shape[0] if row.shape else 1):
+            warnings.warn(
+                f"convert: activation {row.layer!r} was never active in calibration, so its "
+                "threshold is a guess; it stays silent unless other images wake it",
+                stacklevel=2,
+            )

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.cos import offset_potential
+from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.calibrate.srp import silenced
+from spikeconv.convert.calls import bad_images
 from spikeconv.convert.folding import fold, in_time, unfold
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
-from spikeconv.convert.program import INPUT, Phase, Program, Step, fill, map_tensors
+from spikeconv.convert.program import Phase, Program, Step, fill, map_tensors
 from spikeconv.convert.timing import Stage, Timing
 from spikeconv.neuron import IFNode
 
@@ -31,7 +33,7 @@ def run_step(step: Step, layers: Layers, args: Any, kwargs: Any) -> Any:
 
 
 class Simulation:
-    """State and values of one run of a program on a batch x ``[B, *]``.
+    """State and values of one run of a program on a batch x of B images.
 
     Values of the temporal phase are ``[n * B, *]`` for the n steps of the chunk, time outermost.
     """
@@ -42,7 +44,7 @@ class Simulation:
         layers: Layers,
         neurons: Mapping[str, IFNode],
         weights: Mapping[str, Tensor],
-        x: Tensor,
+        x: Batch,
         timing: Timing,
         monitor: Monitor | None = None,
     ) -> None:
@@ -59,13 +61,13 @@ class Simulation:
         self.silent: dict[str, Tensor] = {}
         self._start(Stage(0))
 
-    def _fix(self, x: Tensor) -> None:
+    def _fix(self, x: Batch) -> None:
         """Compute what is the same at every step."""
-        self.batch = x.shape[0]
-        self.fixed: Values = {INPUT: x}
-        # NaN for images with NaN or infinity in them, else 0, to be added to their outputs: a
-        # neuron swallows NaN (it just does not fire), so a broken image would look fine.
-        self.bad = (x.flatten(1) * 0).sum(1)
+        self.inputs = x
+        self.batch = len(x)
+        self.like = next(tensor for tensor in tensors_of(x) if tensor.is_floating_point())
+        self.fixed: Values = self.program.bind(x)
+        self.bad = bad_images(x)
         for step in self.program.phase(Phase.STATIC):
             self.fixed[step.name] = self._call(step, self._fixed_value)
 
@@ -85,7 +87,7 @@ class Simulation:
                 state[name] = value[images]
         for pool in self.pools.values():
             pool.keep(images)
-        self._fix(self.fixed[INPUT][images])
+        self._fix(batch_of(tensor[images] for tensor in tensors_of(self.inputs)))
 
     def _fixed_value(self, name: str) -> Any:
         return self.constants[name] if name in self.constants else self.fixed[name]
@@ -120,7 +122,7 @@ class Simulation:
             self._start(stage)
             for steps, last in stage.chunks(at_once):
                 sums = self._advance(steps, last=last, trains=True)
-                t = torch.arange(self.done - steps, self.done, device=self.fixed[INPUT].device) + 1
+                t = torch.arange(self.done - steps, self.done, device=self.like.device) + 1
                 t = torch.where(t > stage.delay, t - stage.delay, t)
                 rates = {
                     name: fold(self._rate(name, s, t.view(-1, *[1] * (s.dim() - 1))))
@@ -262,7 +264,7 @@ class Simulation:
         is_neuron = name in self.neurons
         total = total.to(torch.float32)
         scaled = total * self.neurons[name].v_threshold if is_neuron else total
-        return (scaled / steps).to(self.fixed[INPUT].dtype)
+        return (scaled / steps).to(self.like.dtype)
 
     def _read_out(self, rates: Mapping[str, Tensor], n: int) -> Any:
         """The output ``[n, B, *]``, from means ``[n * B, *]``."""
@@ -278,6 +280,8 @@ class Simulation:
 
         def each(y: Tensor) -> Tensor:
             y = y.unflatten(0, (n, self.batch))
+            if not y.is_floating_point():  # it knows no NaN
+                return y
             return y + self.bad.to(y.dtype).view(-1, *[1] * (y.dim() - 2))
 
         return map_tensors(each, fill(self.program.output, read))

@@ -4,87 +4,27 @@ from __future__ import annotations
 
 import copy
 import inspect
-import operator
 import os
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from spikeconv.activation import QCFS, Clip
+from spikeconv.calibrate.inputs import Arguments, Batch, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.specialise import SpecialisedTracer
+from spikeconv.convert.tracer import Tracer
 
-# What a subclass may define and still compute what its base does.
-_RENAMING = {"__init__", "__repr__", "extra_repr", "__doc__", "__module__", "__qualname__"}
-_RENAMING |= {"__annotations__", "__annotate_func__", "__firstlineno__", "__static_attributes__"}
 # What calls on torch.fx's stand-ins for tensors have been seen to raise.
-_FAILURES = (
+FAILURES = (
     fx.proxy.TraceError,
     *(TypeError, AttributeError, NameError, RuntimeError, ValueError, LookupError),
 )
 _LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
-
-
-class _Proxy(fx.Proxy):
-    """A stand-in for a tensor that knows `h += g` as writing in place; torch.fx's does not."""
-
-
-def _assignment(operation: Callable[..., Any]) -> Callable[[_Proxy, Any], Any]:
-    def assign(self: _Proxy, other: Any) -> Any:
-        return self.tracer.create_proxy("call_function", operation, (self, other), {})
-
-    return assign
-
-
-for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul"):
-    setattr(_Proxy, f"__{_name}__", _assignment(getattr(operator, _name)))
-
-
-class _Tracer(fx.Tracer):
-    """torch.fx's tracer; layers of torch.nn stay whole, everything else is traced into."""
-
-    record_stack_traces = True
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Proxy(node, self)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m):
-            return False  # what was added to a layer from outside is seen only by tracing through
-        if super().is_leaf_module(m, module_qualified_name):
-            return True
-        if computes_as(m, Clip, QCFS):
-            return True
-        return _only_renames(type(m)) and not isinstance(m, nn.Sequential)
-
-    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
-        """One input, where every further argument of forward has a default."""
-        _, *inputs = inspect.signature(root_fn).parameters.values()
-        optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        required = [p for p in inputs if p.default is p.empty and p.kind not in optional]
-
-        def one_input(self: nn.Module, x: Any) -> Any:
-            return root_fn(self, x)
-
-        function = one_input if inputs and inputs[:1] == required else root_fn
-        return super().create_args_for_root(  # type: ignore[no-untyped-call]
-            function, is_module, concrete_args
-        )
-
-
-def _only_renames(kind: type[nn.Module]) -> bool:
-    """Whether a class is a layer of torch.nn that was given another name or other defaults."""
-    own = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.", "builtins"))]
-    return bool(own) and all(set(vars(base)) <= _RENAMING for base in own)
-
-
-def computes_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a layer computes what one of these does: a subclass with its own forward may not."""
-    return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
 
 
 def frozen(ann: nn.Module) -> nn.Module:
@@ -118,32 +58,61 @@ def _own_class(module: nn.Module) -> None:
     module.__class__ = type(kind.__name__, kind.__bases__, body)
 
 
-def trace(network: nn.Module) -> fx.GraphModule:
-    """The calls of one forward pass, with the network's own layers.
+def arguments(network: nn.Module) -> Arguments:
+    """What forward takes: tensors where there is no default, else the first argument.
 
     Raises:
-        ConversionError: torch.fx cannot trace it, or it takes not one input.
+        ConversionError: it takes nothing.
     """
-    tracer = _Tracer()
+    _, *inputs = inspect.signature(type(network).forward).parameters.values()
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [p for p in inputs if p.kind not in several]
+    required = [p.name for p in named if p.default is p.empty] or [p.name for p in named[:1]]
+    if not required:
+        reason = "forward takes no input by name; give it an argument for each tensor that it reads"
+        raise ConversionError([Problem("", "forward", "", reason)])
+    return Arguments(tuple(required), tuple(p.name for p in named if p.name not in required))
+
+
+def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.GraphModule:
+    """The calls of one forward pass on inputs of these names, with the network's own layers.
+
+    Where the forward's flow depends on shapes, those of the example decide. The result's meta says
+    ``fixed_size`` where it then holds for images of that size only, and ``asks_batch`` where the
+    number of images was asked for, and was more than one.
+
+    Raises:
+        ConversionError: it cannot be traced.
+    """
+    tracer: Tracer = Tracer(inputs)
     try:
         graph = tracer.trace(network)
-    except _FAILURES as error:
-        reason = (
-            f"torch.fx cannot trace this forward ({error}); conversion needs a forward whose "
-            "calls do not depend on the values or shapes of tensors"
-        )
-        frames = traceback.extract_tb(error.__traceback__)
-        line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
-        raise ConversionError([Problem("", type(network).__name__, line, reason)]) from error
-    inputs = [str(node.target) for node in graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        reason = f"one input is wanted, forward takes {', '.join(inputs) or 'none'}"
-        raise ConversionError([Problem("", "forward", "", reason)])
+    except FAILURES:
+        graph, tracer = _specialised(network, dict(zip(inputs, tensors_of(example), strict=True)))
     traced = fx.GraphModule(tracer.root, graph, type(network).__name__)
+    if isinstance(tracer, SpecialisedTracer):
+        traced.meta.update(fixed_size=tracer.fixed_size, asks_batch=tracer.asks_batch)
     for node in graph.nodes:
         node.meta["path"] = _path(node)
         node.meta["line"] = _line(node)
     return traced
+
+
+def _specialised(
+    network: nn.Module, example: Mapping[str, Tensor]
+) -> tuple[fx.Graph, SpecialisedTracer]:
+    """The graph for the shapes of an example of two images."""
+    tracer = SpecialisedTracer(example)
+    try:
+        return tracer.trace(network), tracer
+    except FAILURES as error:
+        reason = (
+            f"torch.fx cannot trace this forward ({error}); conversion needs a forward whose calls "
+            "depend neither on the values of tensors nor on how many images there are"
+        )
+        frames = traceback.extract_tb(error.__traceback__)
+        line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
+        raise ConversionError([Problem("", type(network).__name__, line, reason)]) from error
 
 
 def _path(node: fx.Node) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.correct import CORRECTIONS, WEIGHTS
+from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.sample import LayerSample
 from spikeconv.calibrate.weights import Refittable, missing_current, refit
 from spikeconv.convert.analog import run_analog
@@ -37,7 +38,7 @@ def tune(
     layers: Mapping[str, nn.Module],
     populations: Populations,
     weights: Mapping[str, Tensor],
-    x: Tensor,
+    x: Batch,
     T: int,
     corrections: Sequence[str],
 ) -> Populations:
@@ -73,7 +74,7 @@ class _Tuning(Simulation):
         layers: Mapping[str, nn.Module],
         populations: Populations,
         weights: Mapping[str, Tensor],
-        x: Tensor,
+        x: Batch,
         corrections: Sequence[str],
     ) -> None:
         self.populations = dict(populations.neurons)

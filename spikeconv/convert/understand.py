@@ -2,110 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
-from torch import fx, nn
+import torch
+from torch import fx
 
-from spikeconv.convert import vocabulary
 from spikeconv.convert.errors import ConversionError, Problem
-from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples
+from spikeconv.convert.phases import kind_of, phases_of
+from spikeconv.convert.program import Phase
+from spikeconv.convert.refusals import refusal
 from spikeconv.convert.trace import problem
 
-_UNKNOWN = (
-    "conversion knows it neither as linear nor as a ReLU, so there is no spiking form of it; "
-    "replace it by ReLU and train again, or take it off the network's end"
-)
-_PRODUCT = (
-    "the product or quotient of two values that both depend on the input has no spiking form; "
-    "multiplying by a constant, a parameter or a buffer has"
-)
-_ROUNDS = "division that rounds is not linear, so it has no spiking form; leave out rounding_mode"
-_INDICES = "max pooling that returns indices has no spiking form; set return_indices=False"
-_BATCH_STATISTICS = (
-    "batch norm without running statistics uses those of the batch; set "
-    "track_running_stats=True and train, or calibrate, once more"
-)
-_DROPS = "it drops values at inference too; pass training=self.training"
-_MIXES = (
-    "it mixes the images of a batch, or fixes the batch size; time-steps are run as images of a "
-    "larger batch, so every image must be treated for itself along dimension 0"
-)
-_CONSTANT_OUTPUT = "it returns a tensor that does not depend on the input; return it elsewhere"
+# False, True, or the paths and operations that are to stay as they are.
+Analog: TypeAlias = bool | Collection[str]
+
 _NO_RECTIFIER = (
     "there is no ReLU in it, so there is nothing to turn into spikes; its output is linear in its "
     "input already"
 )
+_ONLY_ANALOG = "there is no ReLU in it, so there is nothing to turn into spikes"
+_BETWEEN = "; it cannot be kept analog, as spikes go in and a neuron reads what comes out"
+_PLACES = {Phase.STATIC: "before the first neuron", Phase.READOUT: "after the last neuron"}
 
 
-def understand(traced: fx.GraphModule, found: Sequence[Problem] = ()) -> None:
-    """Raise one ConversionError that names every call without a spiking form, and all `found`."""
+def check_analog(analog: Analog) -> None:
+    """Raise TypeError where `analog` is neither a bool nor a collection of strings."""
+    if isinstance(analog, bool):
+        return
+    if isinstance(analog, str | bytes) or not isinstance(analog, Collection):
+        raise TypeError(
+            "convert: analog must be True, False or a collection of module paths and operations, "
+            f"such as ['head.softmax'], got {analog!r}"
+        )
+    for name in analog:
+        if not isinstance(name, str):
+            raise TypeError(f"convert: analog must hold strings, got {name!r}")
+
+
+def understand(
+    traced: fx.GraphModule, found: Sequence[Problem] = (), analog: Analog = False
+) -> None:
+    """Raise one ConversionError that names every call without a spiking form, and all `found`.
+
+    Where `analog` asks for it and no spikes pass through the call, it is kept as it is and marked
+    in its node's meta as ``analog``.
+
+    Raises:
+        ConversionError: with every problem.
+        ValueError: analog names what the network does not have.
+    """
     modules = dict(traced.named_modules())
-    problems = list(found) + [
-        problem(node, modules, reason)
-        for node in traced.graph.nodes
-        if (reason := _refusal(node, modules)) is not None
-    ]
-    neurons = [n for n in traced.graph.nodes if isinstance(_layer(n, modules), Rectifier)]
-    if not problems and not neurons:
-        problems.append(Problem("", "forward", "", _NO_RECTIFIER))
+    phases = phases_of(traced.graph, modules)
+    spikes = any(kind_of(node, modules)[0] == "neuron" for node in traced.graph.nodes)
+    problems = list(found)
+    known: set[str] = set()
+    told: dict[fx.Node, set[bool]] = {}
+    for node in traced.graph.nodes:
+        refused = refusal(node, modules, phases)
+        if refused is None:
+            continue
+        at = problem(node, modules, refused.reason)
+        asked = analog if isinstance(analog, bool) else bool({at.path, at.operation} & {*analog})
+        known |= {at.path, at.operation}
+        place = _PLACES.get(phases[node]) if refused.keepable else None
+        keeps = asked and place is not None
+        # A call that was copied for each of its readers is one thing to a user.
+        before = told.setdefault(node.meta.get("copy_of", node), set())
+        again = keeps in before
+        before.add(keeps)
+        if keeps:
+            node.meta["analog"] = "" if again else at.operation
+            _write_out_of_place(traced, node)
+            continue
+        if again:
+            continue
+        if refused.keepable and asked:
+            at = replace(at, reason=at.reason + _BETWEEN)
+        elif place is not None and spikes:
+            hint = f"; it stands {place}, so analog={_request(at)} keeps it as it is"
+            at = replace(at, reason=at.reason + hint)
+        problems.append(at)
+    if not problems and not spikes:
+        kept = any(node.meta.get("analog") for node in traced.graph.nodes)
+        problems.append(Problem("", "forward", "", _ONLY_ANALOG if kept else _NO_RECTIFIER))
     if problems:
         raise ConversionError(problems)
+    if not isinstance(analog, bool) and (unknown := sorted({*analog} - known)):
+        raise ValueError(
+            f"convert: analog names {', '.join(map(repr, unknown))}, but every operation without a "
+            f"spiking form is one of {', '.join(map(repr, sorted(known - {''}))) or 'none'}"
+        )
 
 
-def _layer(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Module | None:
-    return modules[str(node.target)] if node.op == "call_module" else None
+def _request(at: Problem) -> str:
+    """What to pass for one operation: a layer's path says it alone, a function's name must do."""
+    is_layer = "." not in at.operation and at.path
+    return repr([at.path if is_layer else at.operation])
 
 
-def _depends_on_input(value: object) -> bool:
-    return isinstance(value, fx.Node) and not value.meta.get("constant", False)
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, fx.Node) and "shape" in value.meta
-
-
-def _refusal(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
-    """Why a node cannot be converted, or None."""
-    if node.op == "output" or vocabulary.is_named_tuple(node):
-        constant = any(_is_tensor(n) and not _depends_on_input(n) for n in node.all_input_nodes)
-        return _CONSTANT_OUTPUT if constant else None
-    if not node.op.startswith("call") or node.meta["constant"]:
-        return None
-    if "shape" not in node.meta and not node.meta.get("tensors"):
-        return None  # arithmetic on sizes
-    reason = _has_no_spiking_form(node, modules)
-    return _MIXES if reason in (None, _UNKNOWN) and node.meta.get("mixes") else reason
-
-
-def _has_no_spiking_form(node: fx.Node, modules: dict[str, nn.Module]) -> str | None:
-    """Why a call that treats every image for itself has no spiking form, or None."""
-    if isinstance(_layer(node, modules), Rectifier):
-        return None
-    if node.target in (reshape_samples, reshape_like):
-        return None
-    if vocabulary.is_max_pool(node, modules):
-        return _INDICES if vocabulary.returns_indices(node, modules) else None
-    if vocabulary.is_batch_norm(node, modules):
-        return None if vocabulary.is_linear(node, modules) else _BATCH_STATISTICS
-    if vocabulary.is_sum(node):
-        return None
-    if vocabulary.is_product(node) or vocabulary.is_contraction(node):
-        return _product_refusal(node)
-    if vocabulary.is_linear(node, modules):
-        return _MIXES if vocabulary.rolls_all(node) else None
-    return _DROPS if node.target in vocabulary.DROPPED_FUNCTIONS else _UNKNOWN
-
-
-def _product_refusal(node: fx.Node) -> str | None:
-    """One factor may be a signal, and no divisor; a weight is a factor."""
-    operands: list[object] = []
-    for value in (*node.args, *node.kwargs.values()):
-        operands += value if isinstance(value, list | tuple) else [value]
-    signals = [value for value in operands if _depends_on_input(value) and _is_tensor(value)]
-    if len(signals) > 1:
-        return _PRODUCT
-    if "div" not in str(getattr(node.target, "__name__", node.target)):
-        return None
-    if vocabulary.argument(node, 2, "rounding_mode") is not None:
-        return _ROUNDS
-    return _PRODUCT if vocabulary.argument(node, 1, "other") in signals else None
+def _write_out_of_place(traced: fx.GraphModule, node: fx.Node) -> None:
+    """Let a call that is kept write into a copy: what it read may be the caller's image."""
+    for operand in set(node.all_input_nodes) & set(node.meta.get("overwrites", ())):
+        with traced.graph.inserting_before(node):
+            copy = traced.graph.call_function(torch.clone, (operand,))
+        copy.meta.update(operand.meta)
+        node.replace_input_with(operand, copy)

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from spikeconv.convert.trace import called, computes_as
+from spikeconv.convert.layers import Largest
+from spikeconv.convert.trace import called
+from spikeconv.convert.tracer import computes_as
 
 # Layers that do nothing at inference.
 DROPPED_MODULES = (
@@ -73,6 +75,7 @@ MAX_POOL_MODULES = (
     nn.AdaptiveMaxPool1d,
     nn.AdaptiveMaxPool2d,
     nn.AdaptiveMaxPool3d,
+    Largest,
 )
 # torch.nn.functional's pools are dispatchers over return_indices; a trace records either form.
 MAX_POOL_FUNCTIONS = frozenset(

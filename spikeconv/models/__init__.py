@@ -1,6 +1,7 @@
 """ResNets and VGGs: the ANNs to build or load, and their spiking forms."""
 
 from spikeconv.models.checkpoint import from_state_dict, load_model, read_state_dict
+from spikeconv.models.pretrained import PRETRAINED, load_pretrained, pretrained_about
 from spikeconv.models.registry import MODEL_NAMES, build_model, model_config
 from spikeconv.models.resnet import ResNet
 from spikeconv.models.resnet_config import ResNetConfig, cifar_resnet, imagenet_resnet
@@ -9,6 +10,7 @@ from spikeconv.models.vgg import VGG, VGGConfig
 
 __all__ = [
     "MODEL_NAMES",
+    "PRETRAINED",
     "VGG",
     "ResNet",
     "ResNetConfig",
@@ -20,6 +22,8 @@ __all__ = [
     "from_state_dict",
     "imagenet_resnet",
     "load_model",
+    "load_pretrained",
     "model_config",
+    "pretrained_about",
     "read_state_dict",
 ]

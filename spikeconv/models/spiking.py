@@ -10,7 +10,10 @@ import torch
 from torch import nn
 
 from spikeconv.convert import Calibration, SpikingNetwork, convert_as
+from spikeconv.convert.given import convert_given
 from spikeconv.convert.program import Phase, Program, Step, refs
+from spikeconv.models.checkpoint import open_weights
+from spikeconv.models.pretrained import load_pretrained, pretrained_path, thresholds_for
 
 _ADDITIONS = (operator.add, torch.add, "add")
 
@@ -40,9 +43,54 @@ class _FromANN(SpikingNetwork):
         """
         return convert_as(cls, ann, calibration, T=T, **options)
 
+    @classmethod
+    def from_pretrained(
+        cls: type[Network],
+        name: str,
+        calibration: Calibration | None = None,
+        T: int = 16,
+        *,
+        v_init: str | float = "half",
+        signed: bool = False,
+        **options: Any,
+    ) -> Network:
+        """Convert a network with shipped weights; no image is needed.
+
+        Args:
+            name: as in `spikeconv.models.load_pretrained`.
+            calibration: training images, on which the network is converted as by `from_ann`; or
+                None for the thresholds in the file of weights, which are those of least square
+                error on training images, or the bounds that the network was trained with.
+            T: time-steps, 1 or more.
+            v_init: as in `spikeconv.convert`.
+            signed: neurons that also fire -1.
+            **options: with calibration images, the further arguments of `spikeconv.convert`.
+
+        Returns:
+            The spiking network. It takes images divided by 255 and normalised as
+            `spikeconv.models.pretrained_about` says.
+
+        Raises:
+            ValueError: no such name (lists those there are), or options without images.
+            TypeError: the network is of another kind.
+            FileNotFoundError, ImportError: as `spikeconv.models.load_pretrained`.
+        """
+        ann = load_pretrained(name)
+        if calibration is not None:
+            return cls.from_ann(ann, calibration, T, v_init=v_init, signed=signed, **options)
+        if options:
+            raise ValueError(
+                f"{cls.__name__}: {', '.join(options)} needs calibration images; give some as "
+                "calibration, or leave it out"
+            )
+        weights = open_weights(pretrained_path(name))
+        thresholds = thresholds_for(weights, T)
+        shape = tuple(weights.about["image_shape"])
+        return convert_given(cls, ann, thresholds, shape, T, v_init, signed)
+
 
 class SpikingResNet(_FromANN):
-    """A spiking network with residual additions, made by `from_ann`.
+    """A spiking network with residual additions, made by `from_ann` or `from_pretrained`.
 
     Example:
         >>> from spikeconv.models import build_model
@@ -63,7 +111,7 @@ class SpikingResNet(_FromANN):
 
 
 class SpikingVGG(_FromANN):
-    """A spiking network without residual additions, made by `from_ann`.
+    """A spiking network without residual additions, made by `from_ann` or `from_pretrained`.
 
     Example:
         >>> ann = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))

@@ -104,6 +104,7 @@ class Job:
             "model": config.name,
             "config": asdict(config),
             "dataset": self.data.name,
+            "image_shape": self.data.image_shape,
             "mean": self.data.train.mean,
             "std": self.data.train.std,
             "init": None if self.init is None else self.init.name,

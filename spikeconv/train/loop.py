@@ -146,7 +146,8 @@ class Trainer:
     def _differing(self, state: State) -> list[str]:
         """Names of what this run and that of a checkpoint do not have in common."""
         # A checkpoint that lacks a field was written before there was one, by today's default.
-        theirs = {**asdict(Recipe()), **state["recipe"], **state.get("about", self.about)}
+        defaults = {**asdict(Recipe()), **self.about}
+        theirs = {**defaults, **state["recipe"], **state.get("about", {})}
         ours = {**asdict(self.recipe), **self.about}
         return [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
 

@@ -68,6 +68,7 @@ def test_evaluate_prints_a_table_and_writes_json_and_plot(
         "percentile": None,
         "granularity": "channel",
         "v_init": "half",
+        "method": "best",
         "signed": True,
         "calibration_images": 20,
         "seed": 0,

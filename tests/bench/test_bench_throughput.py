@@ -38,7 +38,7 @@ def ann():
 
 @pytest.fixture(scope="module")
 def snn(ann):
-    return convert(ann, torch.rand(64, 3, 2, 2), T=4, progress=False)
+    return convert(ann, torch.rand(64, 3, 2, 2), T=4, method="opi", progress=False)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import spikeconv
 from spikeconv.calibrate import Batches
-from tests.convert.nets import Net, dyadic, images
+from tests.convert.nets import Net, converted, dyadic, images
 
 LIKE = torch.empty(0)
 
@@ -61,7 +61,7 @@ def state(form: Any, **options: Any) -> dict[str, Tensor]:
     torch.manual_seed(0)
     net = Net(lambda s, x: s.head(F.relu(s.c2(F.relu(s.c1(x))))))
     dyadic(net)  # rounds its weights
-    snn = spikeconv.convert(net, form(images(32)), T=4, progress=False, **options)
+    snn = converted(net, form(images(32)), T=4, **{"threshold": "mse", **options})
     assert snn.report().settings["calibration_images"] == 32
     return snn.state_dict()
 
@@ -113,12 +113,12 @@ def test_not_finite(bad: float) -> None:
         (None, "a tensor or an iterable of tensors or of .* pairs, got NoneType"),
         (3, "got int"),
         ("images", "got str"),
-        ({"x": torch.ones(2, 2)}, "got dict"),
+        ({"x": [torch.ones(2, 2)]}, "got dict"),
         (nn.Linear(2, 2), "got Linear"),
         (torch.ones(2, 2, dtype=torch.uint8), r"batch 0 must be a floating-point .*uint8"),
         ([torch.ones(2, 2), torch.ones(2, 2).int()], r"batch 1 must be .*got torch\.int32"),
         ([[1.0, 2.0]], "batch 0 must be .*got float"),
-        ([{"x": torch.ones(2, 2)}], "batch 0 must be .*got dict"),
+        ([{"x": [1.0]}], "batch 0 must be .*got list"),
         ([None], "batch 0 must be .*got NoneType"),
         ([()], "batch 0 must be .*got tuple"),
         ((torch.ones(4, 2), torch.zeros(4).long()), r"batch 1 must be .*got torch\.int64"),

@@ -66,10 +66,11 @@ def settled(net: nn.Module) -> nn.Module:
 
 
 def converted(net: nn.Module, x: Tensor | None = None, **options: Any) -> SpikingNetwork:
-    """`spikeconv.convert` on 32 images, or x, quietly and without corrections."""
+    """`spikeconv.convert` on 32 images, or x, quietly."""
     x = images(32) if x is None else x
-    given = {"progress": False, "threshold": "max", "method": "opi", **options}
-    return spikeconv.convert(net, x, **given)
+    return spikeconv.convert(
+        net, x, **{"progress": False, "method": "opi", "threshold": "max", **options}
+    )
 
 
 def relative_error(actual: Any, wanted: Any) -> float:

@@ -35,9 +35,8 @@ def assert_like_reading_all(snn: SpikingNetwork, x: Tensor, confidence: float, c
     torch.testing.assert_close(logits, wanted.logits)
 
 
-def middle(snn: SpikingNetwork, x: Tensor) -> float:
+def middle(logits: Tensor) -> float:
     """A confidence that images reach at as many different steps as possible, none just so."""
-    logits = snn(x, readout="all")
     sure = certainty(logits).flatten().sort().values
     gaps = sure.diff() > 1e-5
     candidates = ((sure[1:] + sure[:-1]) / 2)[gaps].tolist()
@@ -51,7 +50,7 @@ def middle(snn: SpikingNetwork, x: Tensor) -> float:
 def test_equals_reading_all(name: str, timing: Timing) -> None:
     snn, x = network_and_images(name)
     snn.timing = timing
-    confidence = middle(snn, x)
+    confidence = middle(snn(x, readout="all"))
     for chunk in (1, 5):
         assert_like_reading_all(snn, x, confidence, chunk)
     assert_like_reading_all(snn, x, 1e-3, 1)  # everyone at once
@@ -61,14 +60,14 @@ def test_equals_reading_all(name: str, timing: Timing) -> None:
 def test_signed() -> None:
     """The net counts go with their images."""
     snn, x = network_and_images("residual", signed=True)
-    assert_like_reading_all(snn, x, middle(snn, x), 1)
+    assert_like_reading_all(snn, x, middle(snn(x, readout="all")), 1)
 
 
 def test_bits() -> None:
     """Where no layer's arithmetic depends on the batch, not even the last bit differs."""
     net = Net(lambda s, x: F.relu(s.c2(F.relu(s.c1(x)))).mean((2, 3)))
     snn, x = dyadic(net, T=T), images(8)
-    confidence = middle(snn, x)
+    confidence = middle(snn(x, readout="all"))
     wanted = early_exit(snn(x, readout="all"), confidence)
     assert len(wanted.steps.unique()) > 1
     logits, steps = snn.exit_early(x, confidence)
@@ -78,7 +77,7 @@ def test_bits() -> None:
 def test_it_stops() -> None:
     """The temporal layer sees an image at each step until it has left, and not after."""
     snn, x = network_and_images("residual")
-    confidence = middle(snn, x)
+    confidence = middle(snn(x, readout="all"))
     sizes: list[int] = []
     layer = next(step.target for step in snn.program.steps if step.label == "c2")
     snn.layers[layer].register_forward_pre_hook(lambda m, args: sizes.append(len(args[0])))
@@ -92,7 +91,7 @@ def test_it_stops() -> None:
 
 def test_only_steps_that_ran_are_counted() -> None:
     snn, x = network_and_images("residual")
-    confidence = middle(snn, x)
+    confidence = middle(snn(x, readout="all"))
     with snn.monitor() as monitor:
         steps = snn.exit_early(x, confidence).steps
     neurons = sum(torch.Size(step.shape).numel() for step in snn.program.neurons())
@@ -106,7 +105,7 @@ def test_only_steps_that_ran_are_counted() -> None:
 
 def test_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     snn, x = network_and_images("residual")
-    confidence = middle(snn, x)
+    confidence = middle(snn(x, readout="all"))
     whole = snn.exit_early(x, confidence)
     monkeypatch.setattr(network, "_VALUES_IN_CACHE", snn.program.widest * 3)
     assert snn.images_at_once(x, 1) == 3
@@ -135,7 +134,7 @@ def test_shapes_that_depend_on_the_batch_follow_it() -> None:
     """A view by the batch's size, before the first neuron, is that of the images that are left."""
     net = Net(lambda s, x: s.head(F.relu(s.c2(F.relu(s.c1(x.view(x.size(0), 2, 8, 8)))))))
     snn, x = converted(net, T=T), images(8)
-    assert_like_reading_all(snn, x, middle(snn, x), 1)
+    assert_like_reading_all(snn, x, middle(snn(x, readout="all")), 1)
 
 
 @pytest.mark.parametrize(
@@ -165,4 +164,4 @@ def test_networks_of_vectors() -> None:
     """Without a convolution: images are vectors."""
     snn = converted(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.rand(16, 4))
     x = torch.rand(5, 4)
-    assert_like_reading_all(snn, x, middle(snn, x), 1)
+    assert_like_reading_all(snn, x, middle(snn(x, readout="all")), 1)

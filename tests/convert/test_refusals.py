@@ -111,7 +111,7 @@ FUNCTIONS: dict[str, Any] = {
     "comparison": lambda h: (h > 0) + h,
     "normalize": lambda h: F.normalize(h),
     "layer_norm": lambda h: F.layer_norm(h, (8,)),
-    "amax": lambda h: h.amax((2, 3), keepdim=True),
+    "amin": lambda h: h.amin((2, 3), keepdim=True),
     "norm": lambda h: h + torch.linalg.vector_norm(h, dim=1, keepdim=True),
     "bytes": lambda h: h.view(torch.int32) * 1.0,
     "int": lambda h: h.int() * 1.0,

@@ -57,6 +57,7 @@ def test_report_of_the_calibration_images(one_neuron: SpikingNetwork) -> None:
         "threshold": "max",
         "granularity": "channel",
         "v_init": "half",
+        "corrections": "none",
         "signed": False,
         "calibration_images": 2,
     }

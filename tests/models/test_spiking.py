@@ -58,7 +58,7 @@ def check(cls: type[SpikingResNet] | type[SpikingVGG], ann: nn.Module) -> None:
     """The network is of the class, runs, and is the ANN where its neurons act as rectifiers."""
     torch.manual_seed(0)
     x = torch.randn(4, 3, 32, 32)
-    snn = cls.from_ann(ann, x, T=3, progress=False)
+    snn = cls.from_ann(ann, x, T=3, method="opi", progress=False)
     assert type(snn) is cls and isinstance(snn, spikeconv.SpikingNetwork)
     assert snn.T == 3
     with torch.no_grad():
@@ -110,7 +110,14 @@ def test_a_constant_that_is_added_is_no_residual_addition() -> None:
 def test_options_reach_the_conversion() -> None:
     x = torch.randn(4, 3, 32, 32)
     snn = SpikingVGG.from_ann(
-        strangers_vgg(), x, T=2, v_init="zero", granularity="layer", threshold="max", progress=False
+        strangers_vgg(),
+        x,
+        T=2,
+        v_init="zero",
+        granularity="layer",
+        threshold="max",
+        corrections=(),
+        progress=False,
     )
     (node,) = snn.neurons.values()
     assert node.v_threshold.numel() == 1

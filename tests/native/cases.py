@@ -14,7 +14,7 @@ from tests.native import plain
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 EMITS = ("spikes", "psp", "uint8", "words", "count")
 RETURN_VS = ("none", "last", "all")
-LAYOUTS = ("dense", "gaps", "reversed", "first", "last")
+LAYOUTS = ("dense", "gaps", "reversed", "first", "last", "runs")
 BIASES_IN_TIME = ("none", "same", "timed")
 
 
@@ -34,6 +34,8 @@ def view(sizes: tuple[int, ...], layout: str, values: Tensor) -> Tensor:
         return drawn(sizes[::-1]).permute(*reversed(range(len(sizes))))
     if layout == "first":
         return drawn((sizes[0], *[1] * (len(sizes) - 1))).expand(sizes)
+    if layout == "runs":
+        return drawn((*sizes[:-1], 1)).expand(sizes)
     if layout == "last":
         return drawn((*[1] * (len(sizes) - 1), sizes[-1])).expand(sizes)
     return drawn(sizes)
@@ -60,8 +62,10 @@ SHAPES = (
     ("dense", (4096,), 4),
     ("gaps", (17, 59), 4),
     ("reversed", (3, 5, 67), 33),
+    ("reversed", (25, 192), 12),
     ("first", (2, 504), 5),
     ("last", (2, 3, 167), 32),
+    ("runs", (3, 70), 9),
 )
 
 
@@ -175,7 +179,7 @@ def population(
     `bias` is one of BIASES_IN_TIME.
     """
     others = itertools.islice(itertools.cycle(LAYOUTS), LAYOUTS.index(layout) + 1, None)
-    if static or layout in ("first", "last"):
+    if static or layout in ("first", "last", "runs"):
         x = view(sizes, layout, currents(dtype)).expand(T, *sizes)
     else:
         x = view((T, *sizes), layout, currents(dtype))

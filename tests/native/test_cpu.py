@@ -113,3 +113,14 @@ def test_rows_longer_than_a_block_in_every_layout() -> None:
     for layout in LAYOUTS:
         bias = view((9, 2, 2050), layout, BIASES)
         compare(cpp, Case(x, theta, v_init, bias, hard=True), ("psp", "all"))
+
+
+@pytest.mark.parametrize("run", [1, 63, 64, 65, 96, 128, 192, 4096, 8192])
+def test_a_bias_with_time_that_runs_of_neighbours_share(run: int) -> None:
+    torch.manual_seed(3)
+    sizes = (3, 5, run) if run < 1000 else (3, run)
+    x = view((11, *sizes), "dense", currents(torch.bfloat16))
+    theta, v_init = view(sizes, "last", THRESHOLDS), view(sizes, "dense", POTENTIALS)
+    for shape in (sizes[:-1], (1, *sizes[1:-1])):
+        bias = view((11, *shape, 1), "dense", BIASES).expand(11, *sizes)
+        compare(cpp, Case(x, theta, v_init, bias, signed=True), ("spikes", "all"))

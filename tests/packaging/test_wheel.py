@@ -47,8 +47,9 @@ def test_only_top_level_name_is_spikeconv(names):
 def test_holds_the_package_the_kernels_and_nothing_else(names, tree):
     package = {str(p.relative_to(tree)) for p in (tree / "spikeconv").rglob("*.py")}
     kernels = {f"spikeconv/{p.relative_to(tree)}" for p in (tree / "kernels").rglob("*.py")}
+    weights = {str(p.relative_to(tree)) for p in (tree / "spikeconv").rglob("*.safetensors")}
     shipped = {name for name in names if not name.startswith(DIST_INFO)}
-    assert shipped == package | kernels | {"spikeconv/py.typed"}
+    assert shipped == package | kernels | weights | {"spikeconv/py.typed"}
     assert "spikeconv/kernels/if_multistep.py" in kernels
 
 

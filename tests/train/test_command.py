@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,15 @@ def test_the_weights_of_a_relu_network_have_thresholds_for_every_T(tmp_path: Pat
         assert (theta > 0).all()
         # More steps resolve more, so less is cut off.
         assert theta[-1].mean() > theta[0].mean()
+
+
+def test_what_was_trained_is_evaluated_as_it_was_trained(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    assert main(words(tmp_path, "--mean", "0.25", "--std", "0.5", "--activation", "qcfs")) == 0
+    argv = ["evaluate", "--weights", str(tmp_path / "best.safetensors"), "--dataset", "digits"]
+    assert main([*argv, "--T", "2", "--limit", "40", "--json", str(result)]) == 0
+    settings = json.loads(result.read_text())["settings"]
+    assert (settings["model"], settings["mean"], settings["std"]) == ("resnet8", [0.25], [0.5])
 
 
 def test_the_same_command_goes_on_and_then_changes_nothing(

@@ -1,0 +1,195 @@
+"""The accuracy report in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cells import Cell
+from goals import GOALS, Goal
+from methods import CLAIM_STEPS, FREE_THRESHOLDS, TRAINED_THRESHOLDS
+from published import PUBLISHED, Published
+from results import Results
+from scan import EXIT_METHOD, EXIT_T
+
+NONE = "-"
+_CLAIM = {"v_init 0": "/zero", "RTS shift": "/rts", "theta/2": "", "ours": "/ours"}
+
+
+def report(results: Results, facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """All tables.
+
+    Args:
+        results: what was measured.
+        facts: the machine that writes it.
+        settings: of the run.
+    """
+    seconds = sum(sum(cell.seconds.values()) for _, cell in results.cells)
+    parts = [
+        "# Accuracy",
+        "Top-1 accuracy in percent after exactly T steps of a network converted for that T; T "
+        "counts all steps, those before the readout too. Binary spikes unless a row says signed. "
+        f"Calibrated on {results.calibration} training images, which seed {results.seed} draws; "
+        f"`{NONE}`: not measured, or the method needs more steps. `*`: on fewer than all test "
+        "images. Made by `python bench/accuracy.py`; [cells.jsonl](cells.jsonl) has every cell "
+        "with its settings, seconds and commit.",
+        f"{facts['machine']}; torch {facts['torch']}, commit {facts['commit']}; "
+        f"{len(results.cells)} cells, {seconds / 3600:.1f} hours; "
+        + ", ".join(f"{key} {value}" for key, value in settings.items()),
+        "## Goals",
+        goals(results),
+    ]
+    for network in results.networks:
+        parts += ["", f"## {network.name}", _headline(results, network.name)]
+        if network.name in results.missing:
+            continue
+        parts += [
+            methods(results, network.name),
+            "### What the initial potential lifts",
+            claim(results, network.name),
+            *_early_exit(results, network.name),
+            *_pictures(results, network.name),
+        ]
+    parts += ["## Published figures beside ours", published(results)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def goals(results: Results) -> str:
+    """The goal table: measured / wanted, and whether it was reached."""
+    steps = sorted({T for goal in GOALS for T in goal.wanted})
+    rows = []
+    for goal in GOALS:
+        cells = [_goal_cell(results, goal, T) for T in steps]
+        rows.append([goal.label, goal.network, goal.method, *cells])
+    return markdown(["", "network", "method", *(f"T={T}" for T in steps)], rows)
+
+
+def _goal_cell(results: Results, goal: Goal, T: int) -> str:
+    if T not in goal.wanted:
+        return ""
+    wanted = goal.wanted[T]
+    cell = results.cell(goal.network, goal.method, T)
+    if cell is None:
+        return f"{NONE} / {wanted:g}"
+    verdict = "reached" if 100 * cell.accuracy >= wanted else "not reached"
+    return f"{_percent(cell, results.all_images(goal.network))} / {wanted:g} {verdict}"
+
+
+def _headline(results: Results, network: str) -> str:
+    label = next(one.label for one in results.networks if one.name == network)
+    if network in results.missing:
+        return f"{label}. {results.missing[network]}"
+    ann = results.ann(network)
+    shown = NONE if ann is None else _percent(ann, results.all_images(network))
+    return f"{label}. ANN {shown}."
+
+
+def methods(results: Results, network: str) -> str:
+    """Accuracy of every method that was measured on a network, against T."""
+    whole = results.all_images(network)
+    rows = []
+    for method in results.rows(network):
+        cells = (results.cell(network, method.name, T) for T in results.steps)
+        shown = [_percent(cell, whole) for cell in cells]
+        rows.append([method.name, method.label, method.before_in_words(), *shown])
+    head = ["method", "what it is", "steps before the readout"]
+    return markdown([*head, *(f"T={T}" for T in results.steps)], rows)
+
+
+def claim(results: Results, network: str) -> str:
+    """Each threshold under each initialisation, and the lift of theta/2 and of ours."""
+    whole = results.all_images(network)
+    rows = []
+    for threshold in (*FREE_THRESHOLDS, *TRAINED_THRESHOLDS):
+        for T in CLAIM_STEPS:
+            cells = [results.cell(network, threshold + end, T) for end in _CLAIM.values()]
+            if any(cells):
+                zero, _, half, ours = cells
+                lifts = [_lift(half, zero), _lift(ours, half)]
+                rows.append([threshold, str(T), *(_percent(c, whole) for c in cells), *lifts])
+    return markdown(["threshold", "T", *_CLAIM, "theta/2 over 0", "ours over theta/2"], rows)
+
+
+def _lift(upper: Cell | None, lower: Cell | None) -> str:
+    if upper is None or lower is None:
+        return NONE
+    return f"{100 * (upper.accuracy - lower.accuracy):+.2f}"
+
+
+def _early_exit(results: Results, network: str) -> list[str]:
+    cell = results.cell(network, EXIT_METHOD, EXIT_T)
+    if cell is None or not cell.exit:
+        return []
+    curve = zip(cell.exit["confidences"], cell.exit["steps"], cell.exit["accuracies"], strict=True)
+    rows = [[f"{c:g}", f"{s:.2f}", f"{100 * a:.2f}"] for c, s, a in curve]
+    rows.append(["never sure enough", f"{EXIT_T:.2f}", f"{100 * cell.accuracy:.2f}"])
+    title = f"### Early exit, `{EXIT_METHOD}` at T = {EXIT_T}"
+    return [title, markdown(["confidence", "mean steps", "accuracy"], rows)]
+
+
+def _pictures(results: Results, network: str) -> list[str]:
+    return [
+        f"![{what}]({network}{end}.png)"
+        for what, end in (("accuracy against T", ""), ("error of every layer", "-layers"))
+    ]
+
+
+def published(results: Results) -> str:
+    """Figures of papers, and ours on networks of the same kind."""
+    kinds = dict.fromkeys((row.dataset, row.family) for row in PUBLISHED)
+    parts = []
+    for dataset, family in kinds:
+        rows = [
+            _published_row(row, results.steps)
+            for row in PUBLISHED
+            if (row.dataset, row.family) == (dataset, family)
+        ]
+        for network in results.networks:
+            if (network.dataset, network.family) == (dataset, family):
+                rows += _our_rows(results, network.name)
+        head = ["method", "ANN", *(f"T={T}" for T in results.steps), "T counts", "source"]
+        parts += [f"### {dataset}, {family}", markdown(head, rows)]
+    return "\n\n".join(parts)
+
+
+def _published_row(row: Published, steps: Sequence[int]) -> list[str]:
+    ann = NONE if row.ann is None else f"{row.ann:.2f}"
+    figures = [f"{row.figures[T]:.2f}" if T in row.figures else NONE for T in steps]
+    counted = "all steps" if not row.extra else f"not {row.extra} more before the readout"
+    doubt = "" if row.confirmed else " (from memory, not confirmed)"
+    note = f"; {row.note}" if row.note else ""
+    return [row.method, ann, *figures, counted, f"{row.source}{doubt}{note}"]
+
+
+def _our_rows(results: Results, network: str) -> Iterable[list[str]]:
+    ann, whole = results.ann(network), results.all_images(network)
+    for method in ("opi", "best", "best-signed"):
+        cells = [results.cell(network, method, T) for T in results.steps]
+        if any(cells):
+            figures = [_percent(cell, whole) for cell in cells]
+            yield [f"**{network} {method}**", _percent(ann, whole), *figures, "all steps", "here"]
+
+
+def _percent(cell: Cell | None, whole: int) -> str:
+    if cell is None:
+        return NONE
+    return f"{100 * cell.accuracy:.2f}{'*' if cell.images < whole else ''}"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, numbers to the right.
+
+    >>> print(markdown(["a", "T=4"], [["x", "1.50"]]))
+    | a | T=4 |
+    |---|---:|
+    | x | 1.50 |
+    """
+    numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(head))]
+    rule = "|".join("---:" if right else "---" for right in numeric)
+    lines = ["| " + " | ".join(line) + " |" for line in (head, *rows)]
+    return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+
+
+def _is_number(text: str) -> bool:
+    text = text.rstrip("*")
+    return text == NONE or text.lstrip("+-").replace(".", "", 1).isdigit()

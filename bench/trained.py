@@ -1,0 +1,196 @@
+"""The networks of the accuracy table: where their weights are, and how to get those missing."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import spikeconv
+from spikeconv.activation import QCFS, Clip
+from spikeconv.data import Dataset, load_dataset
+from spikeconv.models import load_model
+from spikeconv.models.checkpoint import open_weights
+
+HERE = Path(__file__).resolve().parent
+_SHIPPED = Path(spikeconv.__file__).resolve().parent / "weights"
+_TRAIN = "spikeconv train --dataset cifar10 --data ../shared/data"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network.
+
+    Args:
+        name: as ``--networks`` takes it.
+        dataset: what it was trained on.
+        path: its weights, which may be missing; relative to the folder of the data.
+        label: what a reader is told.
+        family: key of its published rivals in `published.PUBLISHED`.
+        train: command that makes the weights.
+        cost: time of an image and step, in units of ResNet-20's.
+    """
+
+    name: str
+    dataset: str
+    path: Path
+    label: str
+    family: str = ""
+    train: str = ""
+    cost: float = 1.0
+
+    def file(self, data: Path) -> Path:
+        """Its weights, with the data in that folder."""
+        return self.path if self.path.is_absolute() else data / self.path
+
+    def missing(self, data: Path) -> str | None:
+        """Why it cannot be measured, or None."""
+        if self.file(data).is_file():
+            return None
+        how = f"; to train them: {self.train}" if self.train else ""
+        return f"weights not there: {_short(self.file(data))}{how}"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network in memory, with its data.
+
+    Args:
+        ann: in eval mode.
+        weights: the first half of the file's SHA-256.
+        trained: the threshold it was trained with, ``"tcl"`` or ``"qcfs"``, or None.
+        data: normalised as the weights say.
+    """
+
+    ann: nn.Module
+    weights: str
+    trained: str | None
+    data: Dataset
+
+
+def _resnet20(kind: str) -> str:
+    return (
+        f"{_TRAIN} --model resnet20 {kind} --epochs 300 --out runs/resnet20, then copy "
+        "runs/resnet20/best.safetensors there"
+    )
+
+
+def _vgg16(kind: str) -> str:
+    return (
+        f"{_TRAIN} --model vgg16 {kind} --epochs 300 --augment crop,flip,autoaugment,cutout "
+        "--out runs/vgg16, then copy runs/vgg16/best.safetensors there"
+    )
+
+
+NETWORKS: tuple[Network, ...] = (
+    Network(
+        "resnet20-shared",
+        "cifar10",
+        Path("weights/resnet20-12fca82f.th"),
+        "ResNet-20 as others trained it, ReLU, max 91.73; training-free",
+        "resnet20",
+    ),
+    Network(
+        "resnet20-cifar10-qcfs",
+        "cifar10",
+        _SHIPPED / "resnet20-cifar10-qcfs.safetensors",
+        "own ResNet-20 (16/32/64 wide), trained step of 4 levels",
+        "resnet20",
+        _resnet20("--activation qcfs --levels 4"),
+    ),
+    Network(
+        "resnet20-cifar10",
+        "cifar10",
+        _SHIPPED / "resnet20-cifar10.safetensors",
+        "own ResNet-20 (16/32/64 wide), ReLU",
+        "resnet20",
+        _resnet20("--activation relu"),
+    ),
+    Network(
+        "vgg16-cifar10-clip",
+        "cifar10",
+        HERE / "weights" / "vgg16-cifar10-clip.safetensors",
+        "own VGG-16, trained clip bound",
+        "vgg16",
+        _vgg16("--activation clip"),
+        7.5,
+    ),
+    Network(
+        "vgg16-cifar10-qcfs",
+        "cifar10",
+        HERE / "weights" / "vgg16-cifar10-qcfs.safetensors",
+        "own VGG-16, trained step of 4 levels",
+        "vgg16",
+        _vgg16("--activation qcfs --levels 4"),
+        7.5,
+    ),
+    Network(
+        "resnet32-shared",
+        "cifar10",
+        Path("weights/resnet32-d509ac18.th"),
+        "ResNet-32 as others trained it, ReLU; training-free",
+        "",
+        cost=1.7,
+    ),
+)
+
+
+def own_network(text: str, dataset: str) -> Network:
+    """A user's network, from NAME=FILE.
+
+    Raises:
+        ValueError: it is not spelled so, or there is no such file.
+    """
+    name, equals, file = text.partition("=")
+    if not (name and equals and file):
+        raise ValueError(f"--weights: wanted NAME=FILE, got {text!r}")
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise ValueError(f"--weights: {file}: there is no such file")
+    return Network(name, dataset, path, f"{name}, {path.name}")
+
+
+def load(network: Network, data: Path, seed: int = 0) -> Loaded:
+    """The network and its data.
+
+    Args:
+        network: not `Network.missing`.
+        data: folder of the dataset.
+        seed: draws the split of digits.
+
+    Raises:
+        ValueError: weights and data do not go together.
+        FileNotFoundError: the data are not there.
+    """
+    path = network.file(data)
+    about = open_weights(path).about
+    ann = load_model(path)
+    mean, std = (
+        about.get(key) if about.get("dataset") == network.dataset else None
+        for key in ("mean", "std")
+    )
+    found = load_dataset(network.dataset, data, mean=mean, std=std, seed=seed)
+    fits = (len(found.classes), found.image_shape[0])
+    if (ann.config.num_classes, ann.config.in_channels) != fits:
+        raise ValueError(
+            f"{path}: wanted a network for {network.dataset} ({fits[0]} classes, {fits[1]} input "
+            f"channels), found {ann.config}"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+    return Loaded(ann, digest, trained_threshold(ann), found)
+
+
+def trained_threshold(ann: nn.Module) -> str | None:
+    """The threshold method that reads the bounds a network was trained with; None without."""
+    kinds: list[Any] = [type(m) for m in ann.modules() if isinstance(m, nn.ReLU | Clip)]
+    if not kinds or not all(issubclass(kind, Clip) for kind in kinds):
+        return None
+    return "qcfs" if all(issubclass(kind, QCFS) for kind in kinds) else "tcl"
+
+
+def _short(path: Path) -> str:
+    root = HERE.parent
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

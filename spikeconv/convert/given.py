@@ -1,0 +1,93 @@
+"""Conversion without images, where the thresholds are known already."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from spikeconv.calibrate import initial_potential
+from spikeconv.convert.errors import ConversionError
+from spikeconv.convert.examine import examine
+from spikeconv.convert.layers import Rectifier
+from spikeconv.convert.lower import lower
+from spikeconv.convert.network import SpikingNetwork
+from spikeconv.convert.normalise import normalise
+from spikeconv.convert.report import LayerReport, Report
+from spikeconv.convert.trace import arguments, frozen, trace
+from spikeconv.convert.understand import understand
+from spikeconv.neuron import IFNode
+
+Network = TypeVar("Network", bound=SpikingNetwork)
+
+
+def convert_given(
+    kind: type[Network],
+    ann: nn.Module,
+    thresholds: Mapping[str, Tensor],
+    image_shape: tuple[int, ...],
+    T: int = 16,
+    v_init: str | float = "half",
+    signed: bool = False,
+) -> Network:
+    """Turn a trained network into a spiking network with given thresholds, without any image.
+
+    Args:
+        kind: class of the spiking network.
+        ann: as in `spikeconv.convert`; it is not changed.
+        thresholds: where an activation stands in the network -> its thresholds, float ``[C]`` or
+            ``[]``, above 0. An activation with a trained bound, which is its threshold, needs none.
+        image_shape: of one input.
+        T: time-steps of a call that does not say, 1 or more.
+        v_init: ``"half"`` of theta, ``"zero"``, or a number in units of theta.
+        signed: neurons that also fire -1.
+
+    Returns:
+        The spiking network. Nothing was measured: its report knows thresholds, and says NaN for
+        what only images show.
+
+    Raises:
+        ConversionError: as `spikeconv.convert`.
+        ValueError: an activation has no threshold, or T is below 1.
+    """
+    if isinstance(T, bool) or not isinstance(T, int) or T < 1:
+        raise ValueError(f"convert: T must be a whole number of 1 or more, got {T!r}")
+    start = initial_potential(v_init)
+    with torch.inference_mode(False), torch.no_grad():
+        network = frozen(ann)
+        like = next(ann.parameters())
+        example = torch.zeros(2, *image_shape, dtype=like.dtype, device=like.device)
+        traced = trace(network, arguments(network).required, example)
+        problems = examine(traced, example)
+        if problems:
+            raise ConversionError(problems)
+        normalise(traced)
+        understand(traced)
+        program, layers, weights = lower(traced)
+        neurons: dict[str, IFNode] = {}
+        rows = []
+        for step in program.neurons():
+            theta = _threshold(thresholds, step.label, layers[step.name]).to(like)
+            theta = theta.view(-1, *[1] * (len(step.shape) - 1)) if theta.dim() else theta
+            neurons[step.name] = IFNode(theta, start * theta, signed=signed)
+            spread = (theta.min().item(), theta.mean().item(), theta.max().item())
+            starts = (start, start, start)
+            unmeasured = (math.nan, math.nan, math.nan)
+            rows.append(LayerReport(step.name, step.label, step.shape, spread, starts, *unmeasured))
+        settings = {"threshold": "given", "v_init": v_init, "signed": signed}
+        report = Report(tuple(rows), T, 0, settings)
+        return kind(program, layers, neurons, weights, T, report)
+
+
+def _threshold(thresholds: Mapping[str, Tensor], label: str, rectifier: nn.Module) -> Tensor:
+    if label in thresholds:
+        return thresholds[label]
+    if isinstance(rectifier, Rectifier) and rectifier.trained:
+        return torch.tensor(rectifier.cap)
+    raise ValueError(
+        f"convert: thresholds must have one for activation {label!r}, which has no trained bound; "
+        f"got those of {', '.join(thresholds) or 'none'}"
+    )

@@ -1,0 +1,153 @@
+"""Why a call of a normalised graph has no spiking form, in words that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from spikeconv.convert import vocabulary
+from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples
+from spikeconv.convert.program import Phase
+from spikeconv.convert.trace import called
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why, and whether the call could be kept as it is where no spikes pass through it."""
+
+    reason: str
+    keepable: bool = False
+
+
+_UNKNOWN = (
+    "conversion knows it neither as linear nor as a ReLU, so there is no spiking form of it; "
+)
+_REPLACE = "replace it by ReLU and train again, or take it off the network's end"
+_ATTENTION = "attention multiplies values that all depend on the input, behind a softmax"
+_NORM = "it divides by a statistic of its input, which batch norm does not do at inference"
+_LARGEST = "take amax, or max without its indices, over dimensions of an image, which have one"
+_POOL = "take a max or an average pool, which have one"
+
+_PRODUCT = (
+    "the product or quotient of two values that both depend on the input has no spiking form; "
+    "multiplying by a constant, a parameter or a buffer has"
+)
+_ROUNDS = "division that rounds is not linear, so it has no spiking form; leave out rounding_mode"
+_INDICES = "max pooling that returns indices has no spiking form; set return_indices=False"
+_BATCH_STATISTICS = (
+    "batch norm without running statistics uses those of the batch; set "
+    "track_running_stats=True and train, or calibrate, once more"
+)
+_DROPS = "it drops values at inference too; pass training=self.training"
+MIXES = (
+    "it mixes the images of a batch, or fixes the batch size; time-steps are run as images of a "
+    "larger batch, so every image must be treated for itself along dimension 0"
+)
+_CONSTANT_OUTPUT = "it returns a tensor that does not depend on the input; return it elsewhere"
+
+# What to do instead of the general advice.
+_ADVICE: tuple[tuple[str, tuple[object, ...]], ...] = (
+    (
+        _ATTENTION,
+        (
+            *(nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer),
+            *(nn.TransformerEncoder, nn.TransformerDecoder, nn.Transformer),
+            *(F.scaled_dot_product_attention, F.multi_head_attention_forward),
+        ),
+    ),
+    (
+        _NORM,
+        (
+            *(nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.InstanceNorm1d),
+            *(nn.InstanceNorm2d, nn.InstanceNorm3d, F.layer_norm, F.rms_norm, F.group_norm),
+            *(F.instance_norm, F.normalize, F.local_response_norm),
+        ),
+    ),
+    (_LARGEST, (torch.max, torch.min, torch.topk, "max", "min", "topk")),
+    (
+        _POOL,
+        (
+            *(nn.LPPool1d, nn.LPPool2d, nn.LPPool3d, F.lp_pool1d, F.lp_pool2d, F.lp_pool3d),
+            *(nn.FractionalMaxPool2d, nn.FractionalMaxPool3d, F.fractional_max_pool2d),
+        ),
+    ),
+)
+
+
+def _advice(target: object) -> str:
+    for advice, targets in _ADVICE:
+        if target in targets or type(target) in targets:
+            return advice
+    return _REPLACE
+
+
+def refusal(
+    node: fx.Node, modules: dict[str, nn.Module], phases: Mapping[fx.Node, Phase]
+) -> Refusal | None:
+    """Why a node cannot be converted, or None."""
+    if node.op == "output" or vocabulary.is_named_tuple(node):
+        constant = any(_is_tensor(n) and not _depends_on_input(n) for n in node.all_input_nodes)
+        return Refusal(_CONSTANT_OUTPUT) if constant else None
+    if not node.op.startswith("call") or node.meta["constant"]:
+        return None
+    if "shape" not in node.meta and not node.meta.get("tensors"):
+        return None  # arithmetic on sizes
+    found = _has_no_spiking_form(node, modules, phases)
+    unknown = found is None or found.reason.startswith(_UNKNOWN)
+    return Refusal(MIXES) if unknown and node.meta.get("mixes") else found
+
+
+def _has_no_spiking_form(
+    node: fx.Node, modules: dict[str, nn.Module], phases: Mapping[fx.Node, Phase]
+) -> Refusal | None:
+    """Why a call that treats every image for itself has no spiking form, or None."""
+    target = called(node, modules)
+    if isinstance(target, Rectifier) or node.target in (reshape_samples, reshape_like):
+        return None
+    if vocabulary.is_max_pool(node, modules):
+        indices = vocabulary.returns_indices(node, modules)
+        return Refusal(_INDICES, keepable=True) if indices else None
+    if vocabulary.is_batch_norm(node, modules):
+        return None if vocabulary.is_linear(node, modules) else Refusal(_BATCH_STATISTICS)
+    if vocabulary.is_sum(node):
+        return None
+    if vocabulary.is_product(node) or vocabulary.is_contraction(node):
+        return _product(node, phases)
+    if vocabulary.is_linear(node, modules):
+        return Refusal(MIXES) if vocabulary.rolls_all(node) else None
+    if node.target in vocabulary.DROPPED_FUNCTIONS:
+        return Refusal(_DROPS)
+    return Refusal(_UNKNOWN + _advice(target), keepable=True)
+
+
+def _product(node: fx.Node, phases: Mapping[fx.Node, Phase]) -> Refusal | None:
+    """One factor may be a signal, and no divisor; a weight is a factor.
+
+    Beside spikes, what is the same at every step is a weight, too, though it depends on the input.
+    """
+    operands: list[object] = []
+    for value in (*node.args, *node.kwargs.values()):
+        operands += value if isinstance(value, list | tuple) else [value]
+    signals = [v for v in operands if isinstance(v, fx.Node) and _depends_on_input(v)]
+    signals = [v for v in signals if _is_tensor(v)]
+    spiking = [v for v in signals if phases[v] is not Phase.STATIC]
+    if len(spiking) > 1 or (len(signals) > 1 and not spiking):
+        return Refusal(_PRODUCT, keepable=True)
+    if "div" not in str(getattr(node.target, "__name__", node.target)):
+        return None
+    if vocabulary.argument(node, 2, "rounding_mode") is not None:
+        return Refusal(_ROUNDS, keepable=True)
+    divisor = vocabulary.argument(node, 1, "other")
+    return Refusal(_PRODUCT, keepable=True) if divisor in (spiking or signals) else None
+
+
+def _depends_on_input(value: object) -> bool:
+    return isinstance(value, fx.Node) and not value.meta.get("constant", False)
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, fx.Node) and "shape" in value.meta

@@ -1,0 +1,78 @@
+"""torch.fx's tracer, as conversion needs it: layers stay whole, everything else is traced into."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from torch import fx, nn
+
+from spikeconv.activation import QCFS, Clip
+
+# What a subclass may define and still compute what its base does.
+_RENAMING = {"__init__", "__repr__", "extra_repr", "__doc__", "__module__", "__qualname__"}
+_RENAMING |= {"__annotations__", "__annotate_func__", "__firstlineno__", "__static_attributes__"}
+
+
+class Proxy(fx.Proxy):
+    """A stand-in for a tensor that knows `h += g` as writing in place; torch.fx's does not."""
+
+
+def _assignment(operation: Callable[..., Any]) -> Callable[[Proxy, Any], Any]:
+    def assign(self: Proxy, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+    return assign
+
+
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul"):
+    setattr(Proxy, f"__{_name}__", _assignment(getattr(operator, _name)))
+
+
+class Tracer(fx.Tracer):
+    """torch.fx's tracer; layers of torch.nn stay whole, everything else is traced into."""
+
+    record_stack_traces = True
+
+    def __init__(self, inputs: Sequence[str]) -> None:
+        super().__init__()
+        self.inputs = inputs
+
+    def proxy(self, node: fx.Node) -> Proxy:
+        return Proxy(node, self)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m):
+            return False  # what was added to a layer from outside is seen only by tracing through
+        if super().is_leaf_module(m, module_qualified_name):
+            return True
+        if computes_as(m, Clip, QCFS):
+            return True
+        return _only_renames(type(m)) and not isinstance(m, nn.Sequential)
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
+        """The inputs by their names; every further argument of forward keeps its default."""
+        proxies = {name: self.create_proxy("placeholder", name, (), {}) for name in self.inputs}
+        return (lambda root: call(partial(root_fn, root), proxies)), [self.root]
+
+
+def _only_renames(kind: type[nn.Module]) -> bool:
+    """Whether a class is a layer of torch.nn that was given another name or other defaults."""
+    own = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.", "builtins"))]
+    return bool(own) and all(set(vars(base)) <= _RENAMING for base in own)
+
+
+def computes_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether a layer computes what one of these does: a subclass with its own forward may not."""
+    return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
+
+
+def call(function: Callable[..., Any], inputs: Mapping[str, Any]) -> Any:
+    """A call with arguments by their names, though some may be taken by position only."""
+    kinds = {name: p.kind for name, p in inspect.signature(function).parameters.items()}
+    first = [n for n in inputs if kinds.get(n) is inspect.Parameter.POSITIONAL_ONLY]
+    others = {name: value for name, value in inputs.items() if name not in first}
+    return function(*(inputs[name] for name in first), **others)
