@@ -48,9 +48,10 @@ def search(node: IFNode, sample: LayerSample) -> IFNode:
         ChannelSample.of(sample, node.signed), theta, _channels(node.v_init, shape) / theta, bias
     )
     for pace in (0.5**i for i in range(_ROUNDS)):
+        # The start first: a threshold that shrinks hides what a shift would have mended.
+        found.move_start(pace)
         for _ in range(2):
             found.move_theta(pace)
-        found.move_start(pace)
         found.move_biases(pace)
     theta = found.theta.view(shape)
     return node.replaced(
