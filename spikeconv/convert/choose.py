@@ -39,7 +39,7 @@ def comparison_images(program: Program, T: int) -> int:
 def trained_threshold(rectifiers: Iterable[Rectifier]) -> str | None:
     """The method that takes the bounds a network was trained with; None where it has none."""
     found = list(rectifiers)
-    if not found or not all(rectifier.trained for rectifier in found):
+    if not all(rectifier.trained for rectifier in found):
         return None
     return "qcfs" if all(rectifier.levels for rectifier in found) else "tcl"
 

@@ -50,11 +50,9 @@ def feeding_layers(program: Program, layers: Mapping[str, nn.Module]) -> dict[st
 
 def head(program: Program, layers: Mapping[str, nn.Module]) -> Step | None:
     """The call of the layer whose output is the network's, behind the last neuron."""
-    for step in program.steps[-1:]:
-        alone = program.output == Ref(step.name) and step.phase is Phase.READOUT
-        if alone and _fits(step, layers):
-            return step
-    return None
+    step = program.steps[-1]
+    alone = program.output == Ref(step.name) and step.phase is Phase.READOUT
+    return step if alone and _fits(step, layers) else None
 
 
 def _fits(step: Step, layers: Mapping[str, nn.Module]) -> bool:

@@ -1,0 +1,194 @@
+"""Corrections in place: in every kind of network they lower its error, or at least do no harm."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikeconv import convert
+from spikeconv.activation import QCFS, Clip
+from spikeconv.calibrate.correct import CORRECTION_NAMES
+from spikeconv.convert import SpikingNetwork
+from spikeconv.convert import tune as module
+from spikeconv.convert.tune import tuning_images
+from tests.convert.nets import Net, images, relative_error
+
+BEST = ("weights", "search")
+
+
+def convolutional(activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), activation(), nn.Conv2d(6, 6, 3, stride=2), activation(),
+        nn.Conv2d(6, 8, 3), activation(), nn.Flatten(), nn.Linear(8, 4),
+    )  # fmt: skip
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "convolutions": (convolutional, (2, 8, 8)),
+    "one dimension": (
+        lambda: nn.Sequential(
+            nn.Conv1d(2, 6, 3), nn.ReLU(), nn.Conv1d(6, 6, 3), nn.ReLU(),
+            nn.Flatten(), nn.Linear(24, 3),
+        ),
+        (2, 8),
+    ),
+    "linear": (
+        lambda: nn.Sequential(
+            nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 3)
+        ),
+        (6,),
+    ),
+    "tokens": (
+        lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU()),
+        (5, 6),
+    ),
+    "capped": (lambda: convolutional(lambda: nn.Hardtanh(0, 0.4)), (2, 8, 8)),
+    "clip": (lambda: convolutional(lambda: Clip(0.5)), (2, 8, 8)),
+    "qcfs": (lambda: convolutional(lambda: QCFS(4, 0.5)), (2, 8, 8)),
+    "residual": (
+        lambda: Net(lambda s, x: s.head((s.c2(h := s.c1(x).relu()) + h).relu())),
+        (2, 8, 8),
+    ),
+}  # fmt: skip
+
+
+def made(net: nn.Module, x: Tensor, **options: Any) -> SpikingNetwork:
+    given = {"threshold": "mse", "corrections": BEST, "T": 4, "progress": False, **options}
+    return convert(net, x, **given)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_the_error_on_what_they_are_fitted_on_shrinks(name: str, signed: bool) -> None:
+    """And the ANN is still there, bit for bit, in the network and outside it."""
+    make, shape = NETWORKS[name]
+    net, x = make(), images(64, *shape)
+    before = copy.deepcopy(net.state_dict())
+    wanted = net(x)
+    corrected = made(net, x, signed=signed)
+    plain = made(net, x, corrections=(), signed=signed)
+    fitted, first = x[:48], wanted[:48]
+    assert relative_error(corrected(fitted), first) <= relative_error(plain(fitted), first)
+    assert torch.equal(corrected.analog(x), wanted)
+    assert torch.equal(net(x), wanted)
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert set(corrected.originals) <= set(corrected.layers) and not plain.originals
+
+
+@pytest.mark.parametrize("correction", ["bias", "potential", "potential-channel", "step-bias"])
+@torch.no_grad()
+def test_each_lowers_the_mean_error(correction: str) -> None:
+    """Of the outputs, over images, on the images that it was fitted on."""
+    net, x = convolutional(), images(64, 2, 8, 8)
+    wanted = net(x).mean(0)
+    plain = made(net, x, corrections=())(x[:48]).mean(0)
+    corrected = made(net, x, corrections=(correction,))(x[:48]).mean(0)
+    assert relative_error(corrected, wanted) < relative_error(plain, wanted)
+
+
+@torch.no_grad()
+def test_refitted_layers() -> None:
+    """Those that see spikes; the layer of the image is the ANN's own."""
+    net, x = convolutional(), images(64, 2, 8, 8)
+    snn = made(net, x, corrections=("weights",), T=2)
+    assert {"_2", "_7"} <= set(snn.originals) <= {"_2", "_4", "_7"}
+    for name, original in snn.originals.items():
+        assert torch.equal(original.weight, net[int(name[1:])].weight)
+        assert not torch.equal(snn.layers[name].weight, original.weight)
+        assert not snn.layers[name].weight.requires_grad
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("correction", CORRECTION_NAMES)
+@torch.no_grad()
+def test_few_images(correction: str, count: int) -> None:
+    net, x = convolutional(), images(count, 2, 8, 8)
+    snn = made(net, x, corrections=(correction,))
+    assert bool(snn(x).isfinite().all())
+    assert made(net, x, corrections=None).report().settings["calibration_images"] == count
+
+
+@pytest.mark.parametrize("T", [1, 2, 64, 70])
+@pytest.mark.parametrize("correction", CORRECTION_NAMES)
+@torch.no_grad()
+def test_any_number_of_steps(correction: str, T: int) -> None:
+    net, x = convolutional(), images(16, 2, 8, 8)
+    snn = made(net, x, corrections=(correction,), T=T)
+    for steps in (1, T, T + 3):
+        assert bool(snn(x, T=steps).isfinite().all())
+    torch.testing.assert_close(snn(x, readout="all")[-1], snn(x))
+
+
+@pytest.mark.parametrize("correction", CORRECTION_NAMES)
+@torch.no_grad()
+def test_dead_layers(correction: str) -> None:
+    """All activations 0, or the whole network: no NaN, no spikes out of nothing."""
+    net, x = convolutional(), images(16, 2, 8, 8)
+    net[2].weight.zero_()
+    net[2].bias.fill_(-1)
+    with pytest.warns(UserWarning, match="never active"):
+        snn = made(net, x, corrections=(correction,))
+    assert bool(snn(x).isfinite().all())
+    torch.testing.assert_close(snn(x), net(x), atol=0.3, rtol=0)
+    assert all(bool(node.v_init.isfinite().all()) for node in snn.populations().values())
+
+
+@pytest.mark.parametrize("correction", CORRECTION_NAMES)
+@torch.no_grad()
+def test_one_neuron_an_image(correction: str) -> None:
+    """Its current has no dimension but the batch's."""
+    net = Net(lambda s, x: (s.c2(s.c1(x).relu()).mean((1, 2, 3)) + 0.5).relu())
+    x = images(16)
+    snn = made(net, x, corrections=(correction,))
+    assert snn(x).shape == (16,) and bool(snn(x).isfinite().all())
+    assert snn(x[:3], readout="all").shape == (4, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@torch.no_grad()
+def test_other_dtypes(dtype: torch.dtype) -> None:
+    net, x = convolutional().to(dtype), images(160, 2, 8, 8).to(dtype)
+    snn = made(net, x, T=2)
+    assert snn(x).dtype == dtype
+    assert {layer.weight.dtype for layer in snn.originals.values()} == {dtype}
+    assert {snn.layers[name].weight.dtype for name in snn.originals} == {dtype}
+    plain = made(net, x, T=2, corrections=())
+    assert relative_error(snn(x), net(x)) < relative_error(plain(x), net(x))
+
+
+@torch.no_grad()
+def test_the_neurons_are_fitted_to_what_they_get() -> None:
+    """A layer's report is that of a network in which the layers before it are corrected already."""
+    net, x = convolutional(), images(64, 2, 8, 8)
+    plain = made(net, x, corrections=()).report(x[:48])
+    found = made(net, x).report(x[:48])
+    for row, before in zip(found.rows, plain.rows, strict=True):
+        assert row.error < before.error
+
+
+@torch.no_grad()
+def test_images_give_way_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer where all steps of the widest layer, or all layers, would take too much; at least 1."""
+    net, x = convolutional(), images(32, 2, 8, 8)
+    program = made(net, x).program
+    neurons = 6 * 64 + 6 * 9 + 8
+    assert (program.widest, tuning_images(program, 4)) == (6 * 64, 128)
+    monkeypatch.setattr(module, "_VALUES", 384 * 4 * 10)
+    assert [tuning_images(program, T) for T in (1, 4, 8, 1000)] == [34, 10, 5, 1]
+    assert 384 * 4 * 10 // neurons == 34
+    assert bool(made(net, x, T=8)(x).isfinite().all())
+
+
+def test_tuning_leaves_what_it_is_given() -> None:
+    """The populations of one method are not those of the next."""
+    net, x = convolutional(), images(32, 2, 8, 8)
+    plain, again = (made(net, x, corrections=()) for _ in range(2))
+    made(net, x)
+    for a, b in zip(plain.populations().values(), again.populations().values(), strict=True):
+        assert torch.equal(a.v_threshold, b.v_threshold) and a.step_bias is None
