@@ -1,6 +1,7 @@
 """Accuracy of every method at every T on whole test sets, beside goals and published figures.
 
     python bench/accuracy.py [--networks resnet20-shared] [--methods opi best] [--T 4 8]
+    python bench/accuracy.py --quick     # a few cells on 2,000 images, beside the full table
 
 Every cell is kept as soon as it is measured, so the same command goes on where it was stopped. With
 all methods and all images it takes days on two cores; what matters most comes first, and tables and
@@ -12,6 +13,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,66 +23,102 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torc
 
 import torch
 
-from accuracy_tables import goals, report
+import accuracy_quick
+import accuracy_smoke
+from accuracy_plots import draw
+from accuracy_quick import compare, verdict
+from accuracy_tables import goals, methods, report
 from cells import Cells
-from machine import machine_facts, machine_line
+from lookup import Results
+from machine import Facts, machine_facts, machine_line
 from memory import keep_freed_memory
 from methods import METHODS, STEPS, by_name
 from report import write_json
-from results import Results
-from scan import CALIBRATION_IMAGES, estimate, missing, plan, run
+from scan import CALIBRATION_IMAGES, Task, estimate, missing, plan, run
+from spikeconv.cli.arguments import numbers, positive
 from spikeconv.data import DATASETS
 from spikeconv.output import replacing
 from trained import HERE, NETWORKS, Network, load, own_network
 
 OUT = HERE / "results" / "accuracy"
 DATA = HERE.parent.parent / "shared" / "data"
+CELLS = "cells.jsonl"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure what is missing and write the tables; 130 if it was interrupted."""
-    options = _parse(arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0; 1 for what is wrong with arguments or files, or where ``--quick`` differs from the full
+        table; 130 if it was interrupted.
+    """
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    if options.smoke:
+        return _smoke()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     keep_freed_memory()
     facts = machine_facts(torch.device("cpu"))
     print(machine_line(facts))
-    cells = Cells(options.out / "cells.jsonl")
-    results = open_results(options, cells)
-    tasks = plan(
-        [(n, results.loaded[n.name]) for n in wanted(options) if n.name in results.loaded],
-        [by_name(name) for name in options.methods],
-        options.T,
-        options.limit,
-        options.calibration_images,
-        options.seed,
-    )
-    todo = [] if options.tables else missing(tasks, cells)
-    hours = estimate(todo, cells) / 3600
-    print(
-        f"{len(tasks)} cells wanted, {len(tasks) - len(missing(tasks, cells))} are there, "
-        f"{len(todo)} to measure: about {hours:.1f} hours\n"
-    )
-    made = {key: facts[key] for key in ("machine", "torch", "commit", "time")}
-    stopped = False
     try:
-        run(todo, results.loaded, cells, made)
-    except KeyboardInterrupt:
-        stopped = True
-        print("\nstopped: all finished cells are kept; the same command goes on", file=sys.stderr)
+        table = Cells(options.out / CELLS)
+        results = open_results(options, Cells(None) if options.quick else table)
+        tasks = _plan(options, results)
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    stopped = False if options.tables else _measure(tasks, results, facts)
+    if options.quick:
+        text, agrees = verdict(compare(tasks, results.cells, table))
+        print(f"\n{text}")
+        return 130 if stopped else 0 if agrees else 1
     write(options.out, results, facts, _settings(options))
-    print(goals(results))
-    print(f"\nwrote {options.out}")
+    shown = goals(results) or "\n\n".join(methods(results, n) for n in results.loaded)
+    print(f"\n{shown}\n\nwrote {options.out}")
     return 130 if stopped else 0
 
 
+def _smoke() -> int:
+    """Make the table of a tiny network, twice: the second time nothing is left to measure."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights, out = Path(folder, "tiny.pt"), Path(folder, "out")
+        accuracy_smoke.write_weights(weights)
+        command = [*accuracy_smoke.ARGUMENTS, "--weights", f"tiny={weights}", "--out", str(out)]
+        return main(command) or main(command)
+
+
+def _plan(options: argparse.Namespace, results: Results) -> list[Task]:
+    """The cells that were asked for, the most important first."""
+    networks = [(n, results.loaded[n.name]) for n in wanted(options) if n.name in results.loaded]
+    chosen = accuracy_quick.methods() if options.quick else list(map(by_name, options.methods))
+    limit = options.limit or (accuracy_quick.IMAGES if options.quick else None)
+    return plan(networks, chosen, options.T, limit, options.calibration_images, options.seed)
+
+
+def _measure(tasks: Sequence[Task], results: Results, facts: Facts) -> bool:
+    """Measure the tasks that have no cell yet; whether that was interrupted."""
+    cells = results.cells
+    todo = missing(tasks, cells)
+    print(
+        f"{len(tasks)} cells wanted, {len(tasks) - len(todo)} are there, {len(todo)} to measure: "
+        f"about {timedelta(seconds=round(estimate(todo, cells)))} h\n"
+    )
+    made = {key: facts[key] for key in ("machine", "torch", "commit", "time")}
+    try:
+        run(todo, results.loaded, cells, made)
+    except KeyboardInterrupt:
+        print("\nstopped: all finished cells are kept; the same command goes on", file=sys.stderr)
+        return True
+    return False
+
+
 def wanted(options: argparse.Namespace) -> list[Network]:
-    """The networks that were asked for, in the order of the table."""
-    known = [n for n in NETWORKS if n.dataset == options.dataset]
-    own = [own_network(text, options.dataset) for text in options.weights]
+    """The networks to measure: those named, else your own, else all (of --quick, its own)."""
+    own = _own(options)
     if options.networks is None:
-        return own or known
-    names = {n.name: n for n in (*known, *own)}
+        quick = [n for n in _known(options) if n.name in accuracy_quick.NETWORKS]
+        return own or (quick if options.quick else _known(options))
+    names = {network.name: network for network in (*_known(options), *own)}
     for name in options.networks:
         if name not in names:
             raise ValueError(
@@ -90,8 +130,7 @@ def wanted(options: argparse.Namespace) -> list[Network]:
 
 def open_results(options: argparse.Namespace, cells: Cells) -> Results:
     """All networks of the tables, those that are there in memory."""
-    own = [own_network(text, options.dataset) for text in options.weights]
-    networks = [*(n for n in NETWORKS if n.dataset == options.dataset), *own]
+    networks = [*_known(options), *_own(options)]
     if not networks:
         raise ValueError(
             f"--dataset {options.dataset}: no network is known for it; add --weights NAME=FILE"
@@ -107,13 +146,27 @@ def open_results(options: argparse.Namespace, cells: Cells) -> Results:
     return Results(cells, networks, loaded, absent, options.calibration_images, options.seed)
 
 
-def write(out: Path, results: Results, facts: dict[str, Any], settings: dict[str, Any]) -> None:
+def write(out: Path, results: Results, facts: Facts, settings: dict[str, Any]) -> None:
     """Write JSON, tables and plots."""
     out.mkdir(parents=True, exist_ok=True)
     content = {"machine": facts, "settings": settings, "networks": results.to_dict()}
     write_json(out / "accuracy.json", content)
+    try:
+        pictures = draw(out, results)
+    except ImportError as error:
+        print(f"no plots: {error}", file=sys.stderr)
+        pictures = []
     with replacing(out / "README.md") as partial:
-        partial.write_text(report(results, facts, settings), encoding="utf-8")
+        text = report(results, facts, settings, {picture.name for picture in pictures})
+        partial.write_text(text, encoding="utf-8")
+
+
+def _known(options: argparse.Namespace) -> list[Network]:
+    return [network for network in NETWORKS if network.dataset == options.dataset]
+
+
+def _own(options: argparse.Namespace) -> list[Network]:
+    return [own_network(t, options.dataset, options.mean, options.std) for t in options.weights]
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -122,28 +175,21 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "dataset": options.dataset,
         "calibration_images": options.calibration_images,
         "seed": options.seed,
+        "mean": options.mean,
+        "std": options.std,
     }
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number of 1 or more, got {text!r}")
-    return int(text)
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--networks", nargs="+", metavar="NAME", help=", ".join(n.name for n in NETWORKS))
-    add(
-        "--methods",
-        nargs="+",
-        metavar="NAME",
-        default=[method.name for method in METHODS],
-        help="default: all; " + ", ".join(method.name for method in METHODS),
-    )
-    add("--T", type=_positive, nargs="+", metavar="N", help=f"default: {STEPS}, some methods fewer")
-    add("--limit", type=_positive, metavar="N", help="test images, evenly spaced (all)")
+    known = ", ".join(network.name for network in NETWORKS)
+    add("--networks", nargs="+", metavar="NAME", help=f"{known}, or of --weights (all)")
+    names = [method.name for method in METHODS]
+    add("--methods", nargs="+", metavar="NAME", default=names, help=f"{', '.join(names)} (all)")
+    steps = " ".join(map(str, STEPS))
+    add("--T", type=positive, nargs="+", metavar="N", help=f"({steps}; of some methods fewer)")
+    add("--limit", type=positive, metavar="N", help="test images, evenly spaced (all)")
     add("--dataset", choices=DATASETS, default="cifar10", help="(%(default)s)")
     add("--data", type=Path, metavar="DIR", default=DATA, help="(../shared/data)")
     add(
@@ -151,13 +197,23 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         action="append",
         metavar="NAME=FILE",
         default=[],
-        help="a network of your own; may be repeated",
+        help="a network of your own; may be repeated; without --networks only these are measured",
     )
-    add("--calibration-images", type=_positive, metavar="N", default=CALIBRATION_IMAGES)
+    add("--mean", type=numbers, metavar="A,B,C", help="of your networks' images (ImageNet's)")
+    add("--std", type=numbers, metavar="A,B,C", help="likewise")
+    add(
+        "--calibration-images",
+        type=positive,
+        metavar="N",
+        default=CALIBRATION_IMAGES,
+        help="of the training set (%(default)s)",
+    )
     add("--seed", type=int, metavar="N", default=0, help="draws them (%(default)s)")
-    add("--threads", type=_positive, metavar="N", help="default: torch's own choice")
+    add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")
     add("--out", type=Path, metavar="DIR", default=OUT, help="(bench/results/accuracy)")
     add("--tables", action="store_true", help="measure nothing, write tables and plots")
+    add("--quick", action="store_true", help="a few cells on 2,000 images beside the full table")
+    add("--smoke", action="store_true", help="tiny: does it run at all")
     return parser.parse_args(arguments)
 
 

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from cells import Cell
 from goals import GOALS, Goal
+from lookup import Results
 from methods import CLAIM_STEPS, FREE_THRESHOLDS, TRAINED_THRESHOLDS
 from published import PUBLISHED, Published
-from results import Results
 from scan import EXIT_METHOD, EXIT_T
 
 NONE = "-"
 _CLAIM = {"v_init 0": "/zero", "RTS shift": "/rts", "theta/2": "", "ours": "/ours"}
 
 
-def report(results: Results, facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def report(
+    results: Results,
+    facts: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    pictures: Container[str] = (),
+) -> str:
     """All tables.
 
     Args:
         results: what was measured.
         facts: the machine that writes it.
         settings: of the run.
+        pictures: names of those that lie beside it.
     """
     seconds = sum(sum(cell.seconds.values()) for _, cell in results.cells)
     parts = [
@@ -35,30 +41,36 @@ def report(results: Results, facts: Mapping[str, Any], settings: Mapping[str, An
         "with its settings, seconds and commit.",
         f"{facts['machine']}; torch {facts['torch']}, commit {facts['commit']}; "
         f"{len(results.cells)} cells, {seconds / 3600:.1f} hours; "
-        + ", ".join(f"{key} {value}" for key, value in settings.items()),
-        "## Goals",
-        goals(results),
+        + ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None),
     ]
+    if table := goals(results):
+        parts += ["## Goals", table]
     for network in results.networks:
         parts += ["", f"## {network.name}", _headline(results, network.name)]
-        if network.name in results.missing:
+        if not any(results.rows(network.name)):
             continue
         parts += [
             methods(results, network.name),
             "### What the initial potential lifts",
             claim(results, network.name),
             *_early_exit(results, network.name),
-            *_pictures(results, network.name),
+            *_linked(network.name, pictures),
         ]
+    if "early-exit.png" in pictures:
+        parts += ["## Early exit", "![early exit](early-exit.png)"]
     parts += ["## Published figures beside ours", published(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def goals(results: Results) -> str:
-    """The goal table: measured / wanted, and whether it was reached."""
-    steps = sorted({T for goal in GOALS for T in goal.wanted})
+    """The goal table: measured / wanted, and whether it was reached; empty without goals."""
+    names = {network.name for network in results.networks}
+    ours = [goal for goal in GOALS if goal.network in names]
+    if not ours:
+        return ""
+    steps = sorted({T for goal in ours for T in goal.wanted})
     rows = []
-    for goal in GOALS:
+    for goal in ours:
         cells = [_goal_cell(results, goal, T) for T in steps]
         rows.append([goal.label, goal.network, goal.method, *cells])
     return markdown(["", "network", "method", *(f"T={T}" for T in steps)], rows)
@@ -127,11 +139,9 @@ def _early_exit(results: Results, network: str) -> list[str]:
     return [title, markdown(["confidence", "mean steps", "accuracy"], rows)]
 
 
-def _pictures(results: Results, network: str) -> list[str]:
-    return [
-        f"![{what}]({network}{end}.png)"
-        for what, end in (("accuracy against T", ""), ("error of every layer", "-layers"))
-    ]
+def _linked(network: str, pictures: Container[str]) -> list[str]:
+    found = {"accuracy against T": f"{network}.png", "errors by layer": f"{network}-layers.png"}
+    return [f"![{what}]({name})" for what, name in found.items() if name in pictures]
 
 
 def published(results: Results) -> str:
@@ -155,7 +165,7 @@ def published(results: Results) -> str:
 def _published_row(row: Published, steps: Sequence[int]) -> list[str]:
     ann = NONE if row.ann is None else f"{row.ann:.2f}"
     figures = [f"{row.figures[T]:.2f}" if T in row.figures else NONE for T in steps]
-    counted = "all steps" if not row.extra else f"not {row.extra} more before the readout"
+    counted = "all steps" if not row.extra else f"not {row.extra} steps before the readout"
     doubt = "" if row.confirmed else " (from memory, not confirmed)"
     note = f"; {row.note}" if row.note else ""
     return [row.method, ann, *figures, counted, f"{row.source}{doubt}{note}"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,13 @@ MODELS = ("resnet20", "resnet18", "resnet34", "vgg16")
 CLASSES = 10
 _FIT_IMAGES = 256
 _FIT_BATCH = 32
+
+
+class Drawn(Protocol):
+    """Where images and labels of `CLASSES` classes are drawn from."""
+
+    def draw(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Images ``[count, C, H, W]`` and int64 labels ``[count]``, the same for the same seed."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +71,17 @@ def build_network(name: str, image_size: int, weights: Path | None = None) -> Re
         options["stem"] = "cifar" if small else "imagenet"
     torch.manual_seed(0)
     ann = build_model(registered, **options)
-    images = Images(image_size)
+    return fit(ann, Images(image_size))
+
+
+def fit(ann: ResNet | VGG, images: Drawn) -> ResNet | VGG:
+    """Give random features the statistics of images, and a head that is fitted to them."""
     _settle_batch_norm(ann, images)
     _fit_head(ann, images)
     return ann.eval()
 
 
-def _settle_batch_norm(ann: nn.Module, images: Images) -> None:
+def _settle_batch_norm(ann: nn.Module, images: Drawn) -> None:
     """Give every batch norm the statistics of what it sees."""
     for module in ann.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -82,7 +94,7 @@ def _settle_batch_norm(ann: nn.Module, images: Images) -> None:
     ann.eval()
 
 
-def _fit_head(ann: ResNet | VGG, images: Images) -> None:
+def _fit_head(ann: ResNet | VGG, images: Drawn) -> None:
     """Fit the last linear layer by ridge regression on what arrives there."""
     head = ann.fc if isinstance(ann, ResNet) else ann.classifier[-1]
     assert isinstance(head, nn.Linear)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,9 @@ class Network:
         path: its weights, which may be missing; relative to the folder of the data.
         label: what a reader is told.
         family: key of its published rivals in `published.PUBLISHED`.
-        train: command that makes the weights.
+        train: command that makes the weights, as best.safetensors of its last folder.
         cost: time of an image and step, in units of ResNet-20's.
+        mean, std: of the channels, where the weights do not say; None for the dataset's default.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Network:
     family: str = ""
     train: str = ""
     cost: float = 1.0
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def file(self, data: Path) -> Path:
         """Its weights, with the data in that folder."""
@@ -50,7 +55,7 @@ class Network:
         """Why it cannot be measured, or None."""
         if self.file(data).is_file():
             return None
-        how = f"; to train them: {self.train}" if self.train else ""
+        how = f"; `{self.train}` makes its best.safetensors" if self.train else ""
         return f"weights not there: {_short(self.file(data))}{how}"
 
 
@@ -71,18 +76,15 @@ class Loaded:
     data: Dataset
 
 
-def _resnet20(kind: str) -> str:
-    return (
-        f"{_TRAIN} --model resnet20 {kind} --epochs 300 --out runs/resnet20, then copy "
-        "runs/resnet20/best.safetensors there"
-    )
+_RELU = f"{_TRAIN} --model resnet20 --epochs 30 --schedule onecycle --compile --out runs/relu"
+_QCFS = (
+    f"{_RELU}; {_TRAIN} --model resnet20 --activation qcfs --levels 4 "
+    "--init runs/relu/best.safetensors --epochs 20 --lr 0.04 --compile --out runs/qcfs"
+)
 
 
 def _vgg16(kind: str) -> str:
-    return (
-        f"{_TRAIN} --model vgg16 {kind} --epochs 300 --augment crop,flip,autoaugment,cutout "
-        "--out runs/vgg16, then copy runs/vgg16/best.safetensors there"
-    )
+    return f"{_TRAIN} --model vgg16 {kind} --augment crop,flip,autoaugment,cutout --out runs/vgg16"
 
 
 NETWORKS: tuple[Network, ...] = (
@@ -90,7 +92,7 @@ NETWORKS: tuple[Network, ...] = (
         "resnet20-shared",
         "cifar10",
         Path("weights/resnet20-12fca82f.th"),
-        "ResNet-20 as others trained it, ReLU, max 91.73; training-free",
+        "ResNet-20 as others trained it, ReLU; training-free",
         "resnet20",
     ),
     Network(
@@ -99,7 +101,7 @@ NETWORKS: tuple[Network, ...] = (
         _SHIPPED / "resnet20-cifar10-qcfs.safetensors",
         "own ResNet-20 (16/32/64 wide), trained step of 4 levels",
         "resnet20",
-        _resnet20("--activation qcfs --levels 4"),
+        _QCFS,
     ),
     Network(
         "resnet20-cifar10",
@@ -107,7 +109,7 @@ NETWORKS: tuple[Network, ...] = (
         _SHIPPED / "resnet20-cifar10.safetensors",
         "own ResNet-20 (16/32/64 wide), ReLU",
         "resnet20",
-        _resnet20("--activation relu"),
+        _RELU,
     ),
     Network(
         "vgg16-cifar10-clip",
@@ -138,19 +140,28 @@ NETWORKS: tuple[Network, ...] = (
 )
 
 
-def own_network(text: str, dataset: str) -> Network:
+def own_network(
+    text: str,
+    dataset: str,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Network:
     """A user's network, from NAME=FILE.
 
     Raises:
-        ValueError: it is not spelled so, or there is no such file.
+        ValueError: it is not spelled so, the name is taken, or there is no such file.
     """
     name, equals, file = text.partition("=")
-    if not (name and equals and file):
-        raise ValueError(f"--weights: wanted NAME=FILE, got {text!r}")
+    if not (equals and file) or not re.fullmatch(r"[\w.+-]+", name):
+        raise ValueError(
+            f"--weights: wanted NAME=FILE, NAME of letters, digits and -, got {text!r}"
+        )
+    if name in {network.name for network in NETWORKS}:
+        raise ValueError(f"--weights: {name} is a network of the table; take another name")
     path = Path(file).resolve()
     if not path.is_file():
         raise ValueError(f"--weights: {file}: there is no such file")
-    return Network(name, dataset, path, f"{name}, {path.name}")
+    return Network(name, dataset, path, f"your own, {path.name}", mean=mean, std=std)
 
 
 def load(network: Network, data: Path, seed: int = 0) -> Loaded:
@@ -168,11 +179,9 @@ def load(network: Network, data: Path, seed: int = 0) -> Loaded:
     path = network.file(data)
     about = open_weights(path).about
     ann = load_model(path)
-    mean, std = (
-        about.get(key) if about.get("dataset") == network.dataset else None
-        for key in ("mean", "std")
-    )
-    found = load_dataset(network.dataset, data, mean=mean, std=std, seed=seed)
+    said = about if about.get("dataset") == network.dataset else {}
+    mean, std = said.get("mean", network.mean), said.get("std", network.std)
+    found = _data(network.dataset, data, mean and tuple(mean), std and tuple(std), seed)
     fits = (len(found.classes), found.image_shape[0])
     if (ann.config.num_classes, ann.config.in_channels) != fits:
         raise ValueError(
@@ -181,6 +190,18 @@ def load(network: Network, data: Path, seed: int = 0) -> Loaded:
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     return Loaded(ann, digest, trained_threshold(ann), found)
+
+
+@lru_cache(maxsize=4)
+def _data(
+    name: str,
+    folder: Path,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    seed: int,
+) -> Dataset:
+    """A dataset, kept in memory once for all networks that are trained on it."""
+    return load_dataset(name, folder, mean=mean, std=std, seed=seed)
 
 
 def trained_threshold(ann: nn.Module) -> str | None:

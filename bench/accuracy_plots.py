@@ -1,0 +1,139 @@
+"""Pictures of the accuracy table: curves against T, errors layer by layer, early exit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cells import Cell
+from error_shares import KINDS
+from lookup import Results
+from methods import METHODS, by_name
+from scan import EXIT_METHOD, EXIT_T, SHARES_METHODS, SHARES_T
+from spikeconv.output import replacing
+from spikeconv.plot import figure_class
+
+REFERENCE = "best"
+"""Drawn in grey where it is not the subject, so that panels can be compared."""
+
+_COLOURS = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#a2845e", "#cb912f", "#337ea9")
+_KIND_COLOURS = dict(zip(KINDS, ("#c14c8a", "#d9730d", "#0b6e99", "#cfcdc8"), strict=True))
+_QUIET = "#9b9a97"
+
+
+def draw(out: Path, results: Results) -> list[Path]:
+    """Draw all pictures for which there are cells; returns their files.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    figure_class()
+    drawn = []
+    for network in results.networks:
+        name = network.name
+        if any(results.rows(name)):
+            drawn.append(_save(out / f"{name}.png", _curves(results, name)))
+        if layers := shares_of(results, name):
+            drawn.append(_save(out / f"{name}-layers.png", _layers(name, layers)))
+    exits = {n.name: results.cell(n.name, EXIT_METHOD, EXIT_T) for n in results.networks}
+    found = {name: cell for name, cell in exits.items() if cell is not None and cell.exit}
+    if found:
+        drawn.append(_save(out / "early-exit.png", _exits(found)))
+    return drawn
+
+
+def shares_of(results: Results, network: str) -> dict[str, Cell]:
+    """Method -> cell with the shares of every layer's error."""
+    cells = {name: results.cell(network, name, SHARES_T) for name in SHARES_METHODS}
+    return {name: cell for name, cell in cells.items() if cell is not None and cell.shares}
+
+
+def _curves(results: Results, network: str) -> Any:
+    """A panel for each family of methods."""
+    families = list(dict.fromkeys(m.family for m in METHODS if results.curve(network, m.name)))
+    columns = min(3, len(families))
+    rows = -(-len(families) // columns)
+    figure = figure_class()(figsize=(4.6 * columns, 3.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    ann = results.ann(network)
+    for axes, family in zip(grid.flat, families, strict=False):
+        members = [m.name for m in METHODS if m.family == family]
+        drawn = [name for name in members if results.curve(network, name)]
+        reference = results.curve(network, REFERENCE)
+        if REFERENCE not in members and reference:
+            _curve(axes, reference, REFERENCE, _QUIET)
+        for i, name in enumerate(drawn):
+            style = ("-", "--", ":")[i // len(_COLOURS) % 3]
+            _curve(axes, results.curve(network, name), name, _COLOURS[i % len(_COLOURS)], style)
+        if ann is not None:
+            axes.axhline(100 * ann.accuracy, color="#37352f", linewidth=1, linestyle=(0, (5, 4)))
+        axes.set_title(family, loc="left", fontsize=10)
+        axes.legend(frameon=False, fontsize=7, loc="lower right")
+    for axes in grid.flat[len(families) :]:
+        axes.remove()
+    for axes in grid.flat[: len(families)]:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(results.steps, [str(T) for T in results.steps])
+        axes.minorticks_off()
+        axes.set_ylim(0, 102)
+        _plain(axes)
+    figure.supxlabel("time-steps T, all counted", fontsize=10)
+    figure.supylabel("accuracy (%)", fontsize=10)
+    figure.suptitle(f"{network}, dashed: the ANN", x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def _curve(axes: Any, curve: dict[int, float], name: str, colour: str, style: str = "-") -> None:
+    steps = sorted(curve)
+    heights = [100 * curve[T] for T in steps]
+    axes.plot(steps, heights, style, color=colour, marker="o", markersize=3, label=name)
+
+
+def _layers(network: str, cells: dict[str, Cell]) -> Any:
+    """A panel for each method: a bar for each layer, as high as its error, split into its parts."""
+    figure = figure_class()(figsize=(8, 0.6 + 2.2 * len(cells)), layout="constrained")
+    panels = figure.subplots(len(cells), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+    for axes, (name, cell) in zip(panels, cells.items(), strict=True):
+        layers = list(cell.shares)
+        foot = [0.0] * len(layers)
+        for kind in KINDS:
+            parts = [cell.shares[layer]["error"] * cell.shares[layer][kind] for layer in layers]
+            axes.bar(range(len(layers)), parts, 0.8, foot, color=_KIND_COLOURS[kind], label=kind)
+            foot = [low + part for low, part in zip(foot, parts, strict=True)]
+        title = f"{name}: {by_name(name).label}, {100 * cell.accuracy:.2f} %"
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
+        _plain(axes)
+    panels[0].legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
+    figure.supylabel("error / activation, root mean square", fontsize=9)
+    figure.suptitle(f"{network}, T = {SHARES_T}", x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def _exits(cells: dict[str, Cell]) -> Any:
+    figure = figure_class()(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    for i, (name, cell) in enumerate(cells.items()):
+        steps = [*cell.exit["steps"], EXIT_T]
+        heights = [100 * accuracy for accuracy in (*cell.exit["accuracies"], cell.accuracy)]
+        axes.plot(steps, heights, color=_COLOURS[i % len(_COLOURS)], marker="o", markersize=3.5,
+                  label=name)  # fmt: skip
+    axes.set_xlabel("mean steps of an image")
+    axes.set_ylabel("accuracy (%)")
+    axes.set_title(f"Early exit, {EXIT_METHOD} at T = {EXIT_T}", loc="left", fontsize=11)
+    axes.legend(frameon=False, loc="lower right")
+    _plain(axes)
+    return figure
+
+
+def _plain(axes: Any) -> None:
+    axes.grid(axis="y", color="#e9e9e7", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _save(path: Path, figure: Any) -> Path:
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110, format="png", metadata={"Software": None})
+    return path
