@@ -8,16 +8,21 @@ import math
 import torch
 
 from spikeconv.calibrate import INITIAL_POTENTIALS
+from spikeconv.calibrate.correct import CORRECTION_NAMES
 
 
 def positive(text: str) -> int:
     """Parse a whole number of 1 or more."""
+    return _whole(text, 1)
+
+
+def _whole(text: str, least: int) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number of 1 or more, got {text!r}")
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"wanted a whole number of {least} or more, got {text!r}")
     return value
 
 
@@ -33,6 +38,21 @@ def v_init(text: str) -> str | float:
         names = ", ".join(INITIAL_POTENTIALS)
         raise argparse.ArgumentTypeError(f"wanted {names} or a number, got {text!r}")
     return value
+
+
+def steps(text: str) -> int:
+    """Parse a whole number of 0 or more."""
+    return _whole(text, 0)
+
+
+def corrections(text: str) -> tuple[str, ...]:
+    """Parse names of corrections with commas between them; "none" is no correction."""
+    names = () if text == "none" else tuple(text.split(","))
+    for name in names:
+        if name not in CORRECTION_NAMES:
+            known = ", ".join(CORRECTION_NAMES)
+            raise argparse.ArgumentTypeError(f"wanted none, or some of {known}; got {name!r}")
+    return names
 
 
 def numbers(text: str) -> tuple[float, ...]:

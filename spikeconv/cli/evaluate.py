@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from spikeconv.calibrate import INITIAL_POTENTIALS, THRESHOLDS
+from spikeconv.calibrate.correct import CORRECTION_NAMES
 from spikeconv.calibrate.method import METHODS
-from spikeconv.cli.arguments import check_device, numbers, positive, set_threads, v_init
+from spikeconv.cli.arguments import (
+    check_device,
+    corrections,
+    numbers,
+    positive,
+    set_threads,
+    steps,
+    v_init,
+)
 from spikeconv.convert import convert
 from spikeconv.data import DATASETS, Dataset, load_dataset
 from spikeconv.evaluate import Evaluation, evaluate
@@ -16,6 +26,12 @@ from spikeconv.models import MODEL_NAMES, load_model
 from spikeconv.models.checkpoint import open_weights
 from spikeconv.output import check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
+
+_BEFORE_READOUT = {
+    "srp": "those that find the mask of SRP",
+    "cos": "those that find the initial potentials of COS",
+    "delay": "those that are run and not read",
+}
 
 
 def add(commands: Any) -> None:
@@ -41,8 +57,7 @@ def add(commands: Any) -> None:
     add(
         "--threshold",
         choices=tuple(THRESHOLDS),
-        default="mse",
-        help="how theta is set (%(default)s)",
+        help="how theta is set (as the method says)",
     )
     add(
         "--percentile",
@@ -68,9 +83,18 @@ def add(commands: Any) -> None:
         "--method",
         choices=METHODS,
         default="best",
-        help="best: corrections picked from calibration images; opi: the paper's (%(default)s)",
+        help="of what is left open: best picks it from calibration images, opi is the paper's "
+        "(%(default)s)",
+    )
+    add(
+        "--corrections",
+        type=corrections,
+        metavar="A,B",
+        help=f"of {', '.join(CORRECTION_NAMES)}, in this order, or none (as the method says)",
     )
     add("--signed", action="store_true", help="neurons that also fire -1")
+    for name, use in _BEFORE_READOUT.items():
+        add(f"--{name}", type=steps, default=0, metavar="N", help=f"of the T steps, {use} (0)")
     add(
         "--calibration-images",
         type=positive,
@@ -85,7 +109,7 @@ def add(commands: Any) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="draws the calibration images (%(default)s)",
+        help="draws the calibration images and random initial potentials (%(default)s)",
     )
     add(
         "--mean",
@@ -127,6 +151,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"{ann.config}\n{args.dataset}: {loader.count:,} of {len(data.test):,} test images")
     print(", ".join(f"{key} {value}" for key, value in settings.items() if value is not None))
     results: dict[int, Evaluation] = {}
+    chosen: dict[int, dict[str, Any]] = {}
     for T in sorted(set(args.T)):
         snn = convert(
             ann,
@@ -137,16 +162,28 @@ def run(args: argparse.Namespace) -> None:
             granularity=args.granularity,
             v_init=args.v_init,
             method=args.method,
+            corrections=args.corrections,
             signed=args.signed,
+            delay=args.delay,
+            srp=args.srp,
+            cos=args.cos,
+            seed=args.seed,
         )
         results[T] = evaluate(ann, snn, loader)
-        print(f"\nconverted for T = {T}\n{results[T]}")
+        report = snn.report()
+        chosen[T] = {**report.settings, "tried": [asdict(one) for one in report.tried]}
+        print(f"\nconverted for T = {T}\n{report.choice()}\n\n{results[T]}")
     last = results[max(results)]
     own = {T: result.snn[-1] for T, result in results.items()}
     if len(own) > 1:
         print("\nconverted for each T: " + ", ".join(f"{a:.2%} at {T}" for T, a in own.items()))
     if args.json is not None:
-        content = {**last.to_dict(), "converted_for_each_T": own, "settings": settings}
+        content = {
+            **last.to_dict(),
+            "converted_for_each_T": own,
+            "settings": settings,
+            "chosen_for_each_T": chosen,
+        }
         write_json(args.json, content)
         print(f"wrote {args.json}")
     if args.plot is not None:
@@ -170,7 +207,9 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "granularity": args.granularity,
         "v_init": args.v_init,
         "method": args.method,
+        "corrections": args.corrections,
         "signed": args.signed,
+        **{name: getattr(args, name) for name in _BEFORE_READOUT},
         "calibration_images": args.calibration_images,
         "seed": args.seed,
         "mean": args.mean,

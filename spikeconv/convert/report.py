@@ -110,7 +110,7 @@ class Report:
         ]
         widths = [max(len(line[column]) for line in table) for column in range(len(head))]
         lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in table]
-        settings = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        settings = self._settings()
         title = f"{len(self.rows)} neuron layers; measured on {self.images} images at T={self.T}"
         dead = sum(row.dead_channels for row in self.rows)
         channels = "1 channel was" if dead == 1 else f"{dead} channels were"
@@ -120,9 +120,18 @@ class Report:
             for kept in self.analog
         ]
         if self.tried:
-            notes += ["", "error of the outputs on held-out calibration images, the first was kept"]
-            notes += [f"{one.error:.3f}  {one.method}" for one in self.tried]
+            notes += ["", self.choice()]
         return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])
+
+    def choice(self) -> str:
+        """What was tried, as lines, the combination that was kept first; untried, the settings."""
+        if not self.tried:
+            return self._settings()
+        head = "error of the outputs on held-out calibration images, the first was kept"
+        return "\n".join([head, *(f"{one.error:.3f}  {one.method}" for one in self.tried)])
+
+    def _settings(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.settings.items())
 
 
 def _range(values: tuple[float, float, float]) -> str:

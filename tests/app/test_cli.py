@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -64,12 +65,16 @@ def test_evaluate_prints_a_table_and_writes_json_and_plot(
         "weights": "weights.pt",
         "dataset": "cifar10",
         "T": [5],
-        "threshold": "mse",
+        "threshold": None,
         "percentile": None,
         "granularity": "channel",
         "v_init": "half",
         "method": "best",
+        "corrections": None,
         "signed": True,
+        "srp": 0,
+        "cos": 0,
+        "delay": 0,
         "calibration_images": 20,
         "seed": 0,
         "mean": None,
@@ -81,6 +86,12 @@ def test_evaluate_prints_a_table_and_writes_json_and_plot(
     for text in ("resnet8 (CIFAR stem", "20 of 20 test images", "ANN", "T = 4", "T = 5", "firing"):
         assert text in out
     assert f"{content['snn'][4]:.2%}" in out
+    chosen = content["chosen_for_each_T"]["5"]
+    assert (chosen["threshold"], chosen["signed"]) == ("mse", True)
+    assert len(chosen["tried"]) == 3
+    assert "on held-out calibration images, the first was kept" in out
+    for one in chosen["tried"]:
+        assert f"{one['error']:.3f}  {one['method']}" in out
 
 
 @pytest.mark.usefixtures("cifar10_pixels")
@@ -111,6 +122,41 @@ def test_every_choice_of_calibration_reaches_conversion(weights: Path, tmp_path:
     assert content["images"] == 7
     assert (settings["threshold"], settings["percentile"]) == ("percentile", 99.0)
     assert (settings["granularity"], settings["v_init"]) == ("layer", 0.25)
+
+
+@pytest.mark.usefixtures("cifar10_pixels")
+def test_method_corrections_and_timing_reach_conversion(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is given is not tried; the seed draws what is random."""
+    result = tmp_path / "result.json"
+
+    def run(*more: str) -> dict[str, Any]:
+        assert main(evaluate(weights, "--T", "6", "--json", str(result), *more)) == 0
+        return json.loads(result.read_text())
+
+    given = ["--corrections", "bias,search", "--v-init", "uniform", "--seed", "3"]
+    content = run(*given, "--srp", "1", "--cos", "2", "--delay", "1")
+    assert content["timing"] == {"delay": 1, "srp": 1, "cos": 2, "before_readout": 4}
+    assert content["settings"]["corrections"] == ["bias", "search"]
+    assert content["chosen_for_each_T"] == {
+        "6": {
+            "threshold": "mse",
+            "granularity": "channel",
+            "v_init": "uniform, seed 3",
+            "corrections": "bias+search",
+            "signed": False,
+            "calibration_images": 20,
+            "delay": 1,
+            "srp": 1,
+            "cos": 2,
+            "tried": [],
+        }
+    }
+    assert "corrections=bias+search" in capsys.readouterr().out
+    assert run("--method", "opi")["chosen_for_each_T"]["6"]["corrections"] == "none"
+    none = run("--corrections", "none")
+    assert (none["settings"]["corrections"], none["chosen_for_each_T"]["6"]["tried"]) == ([], [])
 
 
 def test_digits_need_no_folder(tmp_path: Path) -> None:
@@ -196,6 +242,9 @@ def test_a_missing_package_is_named(
         (["--v-init", "nan"], "wanted zero, half, uniform, gaussian or a number, got 'nan'"),
         (["--std", "1,b"], "wanted numbers with commas between them, got '1,b'"),
         (["--threshold", "median"], "invalid choice: 'median'"),
+        (["--method", "fast"], "invalid choice: 'fast'"),
+        (["--corrections", "bias,all"], "wanted none, or some of rts, bias, potential, "),
+        (["--srp", "-1"], "wanted a whole number of 0 or more, got '-1'"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_read(
