@@ -90,8 +90,8 @@ def convert(
             weights with a search over the neurons' parameters are made, and the one whose outputs
             on held-out calibration images are nearest to the ANN's is kept; `report()` says which
             and why. No labels are used. For more than 64 steps nothing is left to correct.
-            With one threshold a layer, bias correction takes the place of the search, which gives every
-            channel its own threshold, start and biases.
+            With one threshold a layer, bias correction takes the place of the search, which gives
+            every channel its own threshold, start and biases.
         corrections: names, in the order in which they are applied: ``"rts"``, ``"bias"``,
             ``"potential"``, ``"potential-channel"``, ``"step-bias"``, ``"search"``, ``"weights"``;
             each is a file in `spikeconv.calibrate`.
