@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate import Batches, Calibration
+from spikeconv.calibrate.correct import check_corrections
 from spikeconv.calibrate.method import METHODS, Method
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.choose import candidates, choose, comparison_images, trained_threshold
@@ -177,7 +178,7 @@ def convert_as(
         threshold="mse" if threshold is None else threshold,
         granularity=granularity,
         v_init=v_init,
-        corrections=() if corrections is None else corrections,  # type: ignore[arg-type]
+        corrections=() if corrections is None else check_corrections(corrections),
         signed=signed,
         percentile=percentile,
         seed=seed,

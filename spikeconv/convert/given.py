@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from spikeconv.calibrate import initial_potential
+from spikeconv.calibrate import draw_potential, initial_potential
 from spikeconv.convert.errors import ConversionError
 from spikeconv.convert.examine import examine
 from spikeconv.convert.layers import Rectifier
@@ -32,6 +32,7 @@ def convert_given(
     T: int = 16,
     v_init: str | float = "half",
     signed: bool = False,
+    seed: int = 0,
 ) -> Network:
     """Turn a trained network into a spiking network with given thresholds, without any image.
 
@@ -42,8 +43,9 @@ def convert_given(
             ``[]``, above 0. An activation with a trained bound, which is its threshold, needs none.
         image_shape: of one input.
         T: time-steps of a call that does not say, 1 or more.
-        v_init: ``"half"`` of theta, ``"zero"``, or a number in units of theta.
+        v_init: as in `spikeconv.convert`.
         signed: neurons that also fire -1.
+        seed: draws random initial potentials, 0 or more.
 
     Returns:
         The spiking network. Nothing was measured: its report knows thresholds, and says NaN for
@@ -55,7 +57,7 @@ def convert_given(
     """
     if isinstance(T, bool) or not isinstance(T, int) or T < 1:
         raise ValueError(f"convert: T must be a whole number of 1 or more, got {T!r}")
-    start = initial_potential(v_init)
+    initial_potential(v_init)  # known, before anything is traced
     with torch.inference_mode(False), torch.no_grad():
         network = frozen(ann)
         like = next(ann.parameters())
@@ -69,12 +71,13 @@ def convert_given(
         program, layers, weights = lower(traced)
         neurons: dict[str, IFNode] = {}
         rows = []
-        for step in program.neurons():
+        for index, step in enumerate(program.neurons()):
             theta = _threshold(thresholds, step.label, layers[step.name]).to(like)
             theta = theta.view(-1, *[1] * (len(step.shape) - 1)) if theta.dim() else theta
+            start = draw_potential(v_init, step.shape, seed, index).to(theta)
             neurons[step.name] = IFNode(theta, start * theta, signed=signed)
             spread = (theta.min().item(), theta.mean().item(), theta.max().item())
-            starts = (start, start, start)
+            starts = (start.min().item(), start.mean().item(), start.max().item())
             unmeasured = (math.nan, math.nan, math.nan)
             rows.append(LayerReport(step.name, step.label, step.shape, spread, starts, *unmeasured))
         settings = {"threshold": "given", "v_init": v_init, "signed": signed}

@@ -134,3 +134,23 @@ def test_an_activation_without_a_threshold_is_named(shipped: Path) -> None:
     write_weights(shipped / "resnet20-cifar10.safetensors", bare)
     with pytest.raises(ValueError, match="activation 'relu', which has no trained bound"):
         SpikingResNet.from_pretrained("resnet20-cifar10")
+
+
+@pytest.mark.parametrize("v_init", ["uniform", "gaussian"])
+def test_random_potentials_are_drawn_without_images_too(shipped: Path, v_init: str) -> None:
+    snn = SpikingResNet.from_pretrained("resnet20-cifar10", T=4, v_init=v_init)
+    again = SpikingResNet.from_pretrained("resnet20-cifar10", T=4, v_init=v_init)
+    for name, node in snn.populations().items():
+        start = node.v_init / node.v_threshold
+        assert len(start.unique()) > start.numel() // 2  # of every neuron its own
+        assert torch.equal(node.v_init, again.populations()[name].v_init)
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_the_weights_that_are_shipped(name: str) -> None:
+    ann = load_pretrained(name)
+    bounds = 19 if name.endswith("qcfs") else 0  # one for each activation
+    assert sum(p.numel() for p in ann.parameters()) == 269_722 + bounds
+    assert pretrained_about(name)["image_shape"] == [3, 32, 32]
+    logits = SpikingResNet.from_pretrained(name, T=2)(torch.zeros(2, 3, 32, 32))
+    assert logits.shape == (2, 10) and bool(torch.isfinite(logits).all())
