@@ -26,7 +26,7 @@ LAYERS = (
         "spikeconv.plot",
         "spikeconv.train",
     ),
-    ("spikeconv.convert",),
+    ("spikeconv.convert", "spikeconv.fuse"),
     ("spikeconv.calibrate",),
     ("spikeconv.activation", "spikeconv.early_exit", "spikeconv.neuron"),
     ("spikeconv.ops",),

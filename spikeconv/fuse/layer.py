@@ -1,0 +1,141 @@
+"""The integer program's data: what one layer of integer neurons adds up, and what it compares with.
+
+Everything is plain numbers and tensors. `reference` defines what they mean, engines compute it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Pair = tuple[int, int]
+
+LARGEST_COUNT = 127
+"""Spikes that a pool may add up: what a byte holds with its sign."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Integer weights over the spikes of one population; a linear layer is one over all of them.
+
+    Attributes:
+        source: name of the population, or of the pool, whose spikes it reads.
+        weight: int8 or int16 ``[K, C / groups, kh, kw]``.
+        stride: (vertical, horizontal), 1 or more.
+        padding: zeros (above, left of) the image; below and right as many as the output needs.
+        dilation: (vertical, horizontal), 1 or more.
+        groups: divides C and K.
+    """
+
+    source: str
+    weight: Tensor
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """Spikes that enter a membrane of their own place, times a number for each channel.
+
+    Output ``[channel + c, y, x]`` receives ``coefficient[c]`` times source
+    ``[c, y * stride[0], x * stride[1]]``; output channels outside of that receive nothing.
+
+    Attributes:
+        source: name of the population, or of the pool.
+        coefficient: int32 ``[C]``, in units of the membrane.
+        stride: (vertical, horizontal), 1 or more.
+        channel: the output channel of source channel 0, 0 or more.
+    """
+
+    source: str
+    coefficient: Tensor
+    stride: Pair = (1, 1)
+    channel: int = 0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Sums of spikes over windows: average pooling before its division.
+
+    Attributes:
+        name: of its value.
+        source: name of the population.
+        kernel: (height, width).
+        stride: (vertical, horizontal).
+        padding: zeros (above, left of) the image.
+        shape: ``(C, H, W)`` of its value.
+    """
+
+    name: str
+    source: str
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class IntegerLayer:
+    """One population of integer neurons and all that enters its membranes.
+
+    For t = 1..T, with s the spikes of the sources at that step (-1, 0 or 1; of pools, sums)::
+
+        acc = sum over convolutions of weight * s
+        m   = v + 2^shift * acc + sum over shortcuts of coefficient * s + bias_t
+        s_t = 1 if m >= theta else 0        (signed: -1 where m < 0 and the net count is above 0)
+        v   = m - theta * s_t
+
+    All of it is int32, and no sum can leave int32 within `steps` steps: `spikeconv.fuse.quantise`
+    has proven it.
+
+    Attributes:
+        name: of the population.
+        shape: ``(K, H, W)``.
+        convolutions, shortcuts: what enters.
+        shift: of the accumulator, 0 or more.
+        theta: int32 ``[K]``, 1 or more.
+        v_init: int32 ``[K]`` or ``[K, H, W]``.
+        bias: int32 ``[S, K]`` or ``[S, K, H, W]``: step t takes row min(t, S - 1), from 0.
+        signed: whether neurons also fire -1.
+        unit: float64 ``[K]``: what 1 is worth in the units of the network it was made from.
+        steps: so many steps are safe.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    convolutions: tuple[Convolution, ...]
+    shortcuts: tuple[Shortcut, ...]
+    shift: int
+    theta: Tensor
+    v_init: Tensor
+    bias: Tensor
+    signed: bool
+    unit: Tensor
+    steps: int
+
+    def sources(self) -> Iterator[str]:
+        """Names of what it reads, with repetitions."""
+        yield from (term.source for term in (*self.convolutions, *self.shortcuts))
+
+    @property
+    def precision(self) -> str:
+        """``"int8"`` or ``"int16"``: of its weights."""
+        wide = any(term.weight.dtype == torch.int16 for term in self.convolutions)
+        return "int16" if wide else "int8"
+
+
+def high_and_low(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """int16 weights as two int8 tensors: weight = 256 * high + low.
+
+    >>> high, low = high_and_low(torch.tensor([300, -129, 32639], dtype=torch.int16))
+    >>> high.tolist(), low.tolist()
+    ([1, -1, 127], [44, 127, 127])
+    """
+    wide = weight.to(torch.int32)
+    low = ((wide + 128) & 255) - 128
+    return ((wide - low) >> 8).to(torch.int8), low.to(torch.int8)
