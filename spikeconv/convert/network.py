@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,11 @@ from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import Exit, check_confidence
+from spikeconv.fuse.form import IntegerForm
+from spikeconv.fuse.simulation import FusedSimulation
 from spikeconv.neuron import IFNode
+
+_Network = TypeVar("_Network", bound="SpikingNetwork")
 
 READOUTS = ("mean", "all")
 
@@ -77,6 +82,7 @@ class SpikingNetwork(nn.Module):
         self.timing = Timing() if timing is None else timing
         self._report = report
         self._monitor: Monitor | None = None
+        self.integers: IntegerForm | None = None
         self.eval()
 
     @classmethod
@@ -125,22 +131,42 @@ class SpikingNetwork(nn.Module):
         return given(self.program, inputs, named, next(self.layers.parameters(), None))
 
     def _mean(self, x: Batch, T: int) -> Any:
-        return self._simulation(x).mean_output(T, self.steps_at_once(x))
+        return self._simulation(x, T).mean_output(T, self.steps_at_once(x))
 
     def _running_means(self, x: Batch, T: int) -> Any:
-        chunks = list(self._simulation(x).running_outputs(T, self.steps_at_once(x)))
+        chunks = list(self._simulation(x, T).running_outputs(T, self.steps_at_once(x)))
         return map_tensors(lambda *ys: torch.cat(ys), *chunks)
 
-    def _simulation(self, x: Batch) -> Simulation:
-        return Simulation(
-            self.program,
-            self.layers,
-            self.populations(),
-            self.weights(),
-            x,
-            self.timing,
-            self._monitor,
+    def _simulation(self, x: Batch, T: int) -> Simulation:
+        parts = self.program, self.layers, self.populations(), self.weights()
+        given = *parts, x, self.timing, self._monitor
+        if self.integers is None:
+            return Simulation(*given)
+        plan, engine = self.integers.for_run(T, tensors_of(x)[0].device)
+        return FusedSimulation(*given, plan, engine)
+
+    def fuse(self: _Network, precision: str = "int8") -> _Network:
+        """The same network with its covered layers in integers: `spikeconv.fuse`.
+
+        Convolutions and linear layers (with the sums, shortcuts and average pools between them)
+        and the neurons that they feed become one integer kernel each. What has no form in integers
+        runs in floating point as before; `report()` says which, and why. Weights, thresholds and
+        timing are taken as they are now.
+
+        Args:
+            precision: ``"int8"`` weights, one scale for each output channel; or ``"int16"``, in
+                two passes, where that costs accuracy.
+
+        Raises:
+            ValueError: another precision.
+        """
+        fused = copy.deepcopy(self)
+        layers = dict(fused.layers.items())
+        fused.integers = IntegerForm(
+            fused.program, layers, fused.populations(), fused.timing, precision
         )
+        fused._report = replace(fused._report, paths=fused.integers.paths(fused.T))
+        return fused
 
     def exit_early(
         self, x: Images, confidence: float, T: int | None = None, chunk: int = 1
@@ -177,7 +203,10 @@ class SpikingNetwork(nn.Module):
         parts = batch.split(at_once) if len(batch) else (batch,)
         exits = (
             run_until_confident(
-                self._simulation(part), steps, min(chunk, self.steps_at_once(part)), confidence
+                self._simulation(part, steps),
+                steps,
+                min(chunk, self.steps_at_once(part)),
+                confidence,
             )
             for part in parts
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -80,7 +80,8 @@ class Report:
     """All neuron layers of a network, in order, and what they were measured on.
 
     `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
-    `analog` are the operations that were kept although they have no spiking form.
+    `analog` are the operations that were kept although they have no spiking form; `paths` says of
+    a fused network, by layer name, how each layer runs: "int8", "int16", or "float" and why.
     """
 
     rows: tuple[LayerReport, ...]
@@ -89,6 +90,7 @@ class Report:
     settings: dict[str, Any]
     tried: tuple[Tried, ...] = ()
     analog: tuple[KeptAnalog, ...] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
@@ -119,6 +121,8 @@ class Report:
             f"kept analog: {kept.operation} at {kept.layer}, {_WHEN[kept.phase]}"
             for kept in self.analog
         ]
+        if self.paths:
+            notes += ["", self._paths()]
         if self.tried:
             notes += ["", self.choice()]
         return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])
@@ -129,6 +133,12 @@ class Report:
             return self._settings()
         head = "error of the outputs on held-out calibration images, the first was kept"
         return "\n".join([head, *(f"{one.error:.3f}  {one.method}" for one in self.tried)])
+
+    def _paths(self) -> str:
+        """How each layer of a fused network runs, as lines."""
+        labels = {row.name: row.layer for row in self.rows}
+        width = max(map(len, labels.values()))
+        return "\n".join(f"{labels[name]:{width}}  {path}" for name, path in self.paths.items())
 
     def _settings(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.settings.items())

@@ -149,23 +149,37 @@ class Simulation:
         values: Values = {}
         running: dict[str, Tensor] = {}
         for step in program.phase(Phase.TEMPORAL):
-            if step.kind == "neuron":
-                emitted = self._fire(step, values, n, last=last, trains=trains)
-                if step.name in program.inner:
-                    values[step.name] = fold(emitted)
-                if step.name in program.boundary:
-                    emitted = emitted.sign() if step.name in program.inner else emitted
-                    self._add(step.name, emitted, trains, running)
-            else:
-                values[step.name] = self._layer(step, values, n)
-                if step.name in program.boundary:
-                    self._add(
-                        step.name, values[step.name].unflatten(0, (n, self.batch)), trains, running
-                    )
+            self._run(step, values, running, n, last=last, trains=trains)
             for name in program.last_temporal_reads[step.name]:
                 values.pop(name, None)
         self.done += n
         return running
+
+    def _run(
+        self,
+        step: Step,
+        values: Values,
+        running: dict[str, Tensor],
+        n: int,
+        *,
+        last: bool,
+        trains: bool,
+    ) -> None:
+        """Run one temporal step for n time-steps: its value, and what the readout reads of it."""
+        program = self.program
+        if step.kind == "neuron":
+            emitted = self._fire(step, values, n, last=last, trains=trains)
+            if step.name in program.inner:
+                values[step.name] = fold(emitted)
+            if step.name in program.boundary:
+                emitted = emitted.sign() if step.name in program.inner else emitted
+                self._add(step.name, emitted, trains, running)
+        else:
+            values[step.name] = self._layer(step, values, n)
+            if step.name in program.boundary:
+                self._add(
+                    step.name, values[step.name].unflatten(0, (n, self.batch)), trains, running
+                )
 
     def _delayed(self, n: int) -> int:
         """How many of the next n steps belong to the delay."""

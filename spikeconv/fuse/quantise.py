@@ -1,0 +1,211 @@
+"""From currents in floating point to integers that cannot overflow: one layer's units and weights.
+
+One unit u_k for each output channel k, of which weights, thresholds, potentials and biases are
+whole multiples::
+
+    s_k = max |w_k| / q_max                        weights: round(w / s_k), |.| <= q_max
+    u_k = s_k / 2^f                                membrane, theta, bias, shortcuts: round(. / u_k)
+
+With a_k the largest that one step can add in units of u_k, the sum of all absolute values, every
+membrane of the first T steps is at most::
+
+    |v_init| + theta + T * a_k < 2^31
+
+because reset only ever brings a membrane nearer to zero, or by theta beyond it. f is the largest
+for which that holds, so no sum can overflow, whatever the spikes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spikeconv.fuse.layer import Convolution, IntegerLayer, Pair, Shortcut
+from spikeconv.fuse.terms import Unsupported
+
+LARGEST_WEIGHT = {"int8": 127, "int16": 127 * 256 + 127}
+"""Of int16, such that its high byte is at most 127 as well."""
+
+_DTYPES = {"int8": torch.int8, "int16": torch.int16}
+_LARGEST_SHIFT = 16
+_LEAST_WEIGHT = 15
+_BITS_OF_THETA = 24
+_INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class FloatConvolution:
+    """A convolution before quantisation: weights float64, what a spike is worth multiplied in."""
+
+    source: str
+    weight: Tensor
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+
+@dataclass(frozen=True)
+class FloatShortcut:
+    """A shortcut before quantisation: float64 ``[C]``, what a spike is worth."""
+
+    source: str
+    amplitude: Tensor
+    stride: Pair
+    channel: int
+
+
+@dataclass(frozen=True)
+class FloatLayer:
+    """A population before quantisation: `IntegerLayer`'s attributes in float64."""
+
+    name: str
+    shape: tuple[int, int, int]
+    convolutions: Sequence[FloatConvolution]
+    shortcuts: Sequence[FloatShortcut]
+    theta: Tensor
+    v_init: Tensor
+    bias: Tensor
+    signed: bool
+
+
+def quantise(
+    layer: FloatLayer, precision: str, largest: Mapping[str, int], steps: int
+) -> IntegerLayer:
+    """The layer in integers that hold for so many steps.
+
+    Args:
+        layer: what it approximates.
+        precision: ``"int8"`` or ``"int16"`` weights.
+        largest: of every source, the largest sum of spikes of one step.
+        steps: T that must be safe.
+
+    Raises:
+        Unsupported: a value is not finite, or no unit is both fine enough and safe.
+
+    Example:
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> conv = FloatConvolution("x", one.view(1, 1, 1, 1), (1, 1), (0, 0), (1, 1), 1)
+        >>> layer = FloatLayer("y", (1, 1, 1), (conv,), (), 2 * one, one, 0 * one.view(1, 1), False)
+        >>> found = quantise(layer, "int8", {"x": 1}, steps=64)
+        >>> found.convolutions[0].weight.item(), found.theta.item() >> found.shift
+        (127, 254)
+    """
+    values = [c.weight for c in layer.convolutions] + [s.amplitude for s in layer.shortcuts]
+    if not all(bool(torch.isfinite(v).all()) for v in (*values, layer.v_init, layer.bias)):
+        raise Unsupported("a weight, bias or initial potential is not finite")
+    q_max = LARGEST_WEIGHT[precision]
+    while q_max >= _LEAST_WEIGHT:
+        scale = _scale(layer, q_max)
+        convolutions = tuple(
+            Convolution(
+                c.source, _whole(c.weight, scale), c.stride, c.padding, c.dilation, c.groups
+            )
+            for c in layer.convolutions
+        )
+        for shift in range(_LARGEST_SHIFT, -1, -1):
+            found = _in_units(layer, convolutions, scale, shift, steps)
+            if largest_potential(found, largest, steps) <= _INT32_MAX:
+                return _stored(found, precision)
+        q_max //= 2  # coarser weights leave room for more of them, or for more steps
+    raise Unsupported(f"its sums over {steps} steps leave int32")
+
+
+def largest_potential(layer: IntegerLayer, largest: Mapping[str, int], steps: int) -> int:
+    """The largest absolute value that a membrane can reach in so many steps, exactly."""
+    step = _per_channel(layer.bias.to(torch.int64).abs().amax(0))
+    for convolution in layer.convolutions:
+        sums = convolution.weight.to(torch.int64).abs().flatten(1).sum(1)
+        step = step + (sums * largest[convolution.source] << layer.shift)
+    for shortcut in layer.shortcuts:
+        channels = slice(shortcut.channel, shortcut.channel + len(shortcut.coefficient))
+        step[channels] += shortcut.coefficient.to(torch.int64).abs() * largest[shortcut.source]
+    start = _per_channel(layer.v_init.to(torch.int64).abs())
+    return int((start + layer.theta.to(torch.int64) + steps * step).max())
+
+
+def _per_channel(value: Tensor) -> Tensor:
+    """``[K]`` or ``[K, H, W]`` to the largest of each channel."""
+    return value if value.dim() == 1 else value.flatten(1).amax(1)
+
+
+def _scale(layer: FloatLayer, q_max: int) -> Tensor:
+    """s_k: what a weight of 1 is worth, float64 ``[K]``.
+
+    Not so small that theta, bias or potential would take more than 24 bits: where weights are tiny
+    beside them, finer weights change nothing.
+    """
+    others = (layer.theta, layer.v_init.abs(), layer.bias.abs().amax(0))
+    finest: Tensor = (
+        torch.stack([_per_channel(value) for value in others]).amax(0) / 2**_BITS_OF_THETA
+    )
+    for shortcut in layer.shortcuts:
+        channels = slice(shortcut.channel, shortcut.channel + len(shortcut.amplitude))
+        coarse = shortcut.amplitude.abs() / 2**_BITS_OF_THETA
+        finest[channels] = torch.maximum(finest[channels], coarse)
+    for convolution in layer.convolutions:
+        weights = convolution.weight.abs().flatten(1).amax(1) / q_max
+        finest = torch.maximum(finest, weights)
+    return finest
+
+
+def _in_units(
+    layer: FloatLayer,
+    convolutions: tuple[Convolution, ...],
+    scale: Tensor,
+    shift: int,
+    steps: int,
+) -> IntegerLayer:
+    """The layer in units of scale / 2^shift, still in int64, which holds whatever it is."""
+    unit = scale / 2**shift
+    shortcuts = tuple(
+        Shortcut(
+            s.source,
+            _whole(s.amplitude, unit[s.channel : s.channel + len(s.amplitude)]),
+            s.stride,
+            s.channel,
+        )
+        for s in layer.shortcuts
+    )
+    return IntegerLayer(
+        name=layer.name,
+        shape=layer.shape,
+        convolutions=convolutions,
+        shortcuts=shortcuts,
+        shift=shift,
+        theta=_whole(layer.theta, unit).clamp(min=1),
+        v_init=_whole(layer.v_init, unit),
+        bias=_whole(layer.bias, unit, channel_dim=1),
+        signed=layer.signed,
+        unit=unit,
+        steps=steps,
+    )
+
+
+def _whole(value: Tensor, unit: Tensor, channel_dim: int = 0) -> Tensor:
+    """Multiples of every channel's unit, rounded to the nearest, int64."""
+    missing = value.dim() - channel_dim - 1
+    multiples: Tensor = value / unit.view(-1, *[1] * missing)
+    return multiples.round().to(torch.int64)
+
+
+def _stored(layer: IntegerLayer, precision: str) -> IntegerLayer:
+    """The layer in the dtypes that engines take."""
+
+    def narrow(value: Tensor) -> Tensor:
+        return value.to(torch.int32).contiguous()
+
+    return replace(
+        layer,
+        convolutions=tuple(
+            replace(c, weight=c.weight.to(_DTYPES[precision]).contiguous())
+            for c in layer.convolutions
+        ),
+        shortcuts=tuple(replace(s, coefficient=narrow(s.coefficient)) for s in layer.shortcuts),
+        theta=narrow(layer.theta),
+        v_init=narrow(layer.v_init),
+        bias=narrow(layer.bias),
+    )
