@@ -1,0 +1,141 @@
+"""Networks whose integer form is exact: weights are multiples of a power of two, thresholds too.
+
+Then float32 simulation rounds nothing either, and the two must agree bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import spikeconv
+from spikeconv import SpikingNetwork
+from spikeconv.neuron import IFNode
+
+UNIT = 2.0**-8
+
+
+class Residual(nn.Module):
+    """An identity shortcut, one that subsamples and pads channels (option A), and a projection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.first = nn.Conv2d(6, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.down = nn.Conv2d(6, 10, 3, stride=2, padding=1, bias=False)
+        self.third = nn.Conv2d(10, 10, 3, padding=1)
+        self.fourth = nn.Conv2d(10, 7, 3, stride=2, padding=1)
+        self.projection = nn.Conv2d(10, 7, 1, stride=2)
+        self.head = nn.Linear(7, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = F.relu(self.second(F.relu(self.first(x))) + x)
+        y = F.relu(self.third(F.relu(self.down(x))) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2)))
+        z = F.relu(self.fourth(y) + self.projection(y))
+        return self.head(z.mean((2, 3)))
+
+
+class Concatenated(nn.Module):
+    """Populations that are joined, which runs in floating point between integer layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.left = nn.Conv2d(4, 5, 3, padding=1)
+        self.right = nn.Conv2d(4, 3, 1)
+        self.joined = nn.Conv2d(8, 6, 3, padding=1)
+        self.last = nn.Conv2d(6, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = torch.cat([F.relu(self.left(x)), F.relu(self.right(x))], 1)
+        return F.relu(self.last(F.relu(self.joined(x)))).flatten(1)
+
+
+def sequential(*layers: nn.Module) -> Callable[[], nn.Module]:
+    """A network of these layers with a convolution before and a linear layer after them."""
+    return lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), *layers, nn.Flatten(), nn.LazyLinear(3)
+    )
+
+
+def sequence() -> nn.Module:
+    """One-dimensional convolutions."""
+    return nn.Sequential(
+        nn.Conv1d(3, 5, 3), nn.ReLU(), nn.Conv1d(5, 6, 4, stride=2, padding=2, dilation=2),
+        nn.ReLU(), nn.AvgPool1d(2), nn.Conv1d(6, 4, 1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3),
+    )  # fmt: skip
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "residual": (Residual, (3, 11, 9)),
+    "concatenated": (Concatenated, (3, 9, 8)),
+    "strided": (
+        sequential(nn.Conv2d(4, 9, (3, 2), (2, 1), (0, 1)), nn.ReLU()),
+        (3, 8, 7),
+    ),
+    "dilated": (sequential(nn.Conv2d(4, 5, 3, padding=2, dilation=2), nn.ReLU()), (3, 7, 6)),
+    "same": (sequential(nn.Conv2d(4, 5, 4, padding="same"), nn.ReLU()), (3, 7, 6)),
+    "padded": (
+        sequential(nn.ZeroPad2d((0, 1, 2, 0)), nn.Conv2d(4, 5, 3, padding=1), nn.ReLU()),
+        (3, 7, 6),
+    ),
+    "grouped": (
+        sequential(
+            nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.ReLU(),
+            nn.Conv2d(4, 6, 3, groups=2), nn.ReLU(),
+        ),
+        (3, 8, 8),
+    ),
+    "pooled": (
+        sequential(
+            nn.AvgPool2d(2), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(),
+            nn.AvgPool2d(4, 2, 1), nn.Conv2d(6, 4, 1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 5, 1), nn.ReLU(),
+        ),
+        (3, 16, 16),
+    ),
+    "linear": (
+        sequential(nn.Flatten(), nn.LazyLinear(12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU()),
+        (3, 5, 6),
+    ),
+    "sequence": (sequence, (3, 20)),
+}  # fmt: skip
+
+
+def exact(name: str, *, signed: bool = False, T: int = 5, seed: int = 0) -> SpikingNetwork:
+    """A converted network of `NETS` in which every number is a multiple of a power of two."""
+    make, shape = NETS[name]
+    torch.manual_seed(seed)
+    ann = make()
+    ann(torch.zeros(1, *shape))  # lazy layers take their shape
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in ann.parameters():
+            whole = torch.randint(-80, 100, parameter.shape, generator=generator)
+            if parameter.dim() > 1:
+                whole.flatten(1)[:, 0] = 127  # of each output channel: the scale is exact
+            parameter.copy_(whole * UNIT)
+    snn = spikeconv.convert(
+        ann.eval(), images(shape, 4, seed), T=T, method="opi", signed=signed, progress=False
+    )
+    for label, node in snn.populations().items():
+        theta = torch.full_like(node.v_threshold, 2.0)
+        snn.neurons[label] = IFNode(theta, theta / 2, signed=signed)
+    return snn
+
+
+def images(shape: tuple[int, ...], count: int, seed: int = 0) -> Tensor:
+    """Images of whole 64ths, so that the first currents are exact too."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    return torch.randint(-128, 129, (count, *shape), generator=generator) / 64
+
+
+def shape_of(name: str) -> tuple[int, ...]:
+    """Shape of one image."""
+    return NETS[name][1]

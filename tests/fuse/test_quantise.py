@@ -1,0 +1,153 @@
+"""Units and weights of integer layers: what they are worth, and that no sum can leave int32."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spikeconv.fuse.layer import IntegerLayer, high_and_low
+from spikeconv.fuse.quantise import (
+    FloatConvolution,
+    FloatLayer,
+    FloatShortcut,
+    largest_potential,
+    quantise,
+)
+from spikeconv.fuse.reference import run_layer
+from spikeconv.fuse.terms import Unsupported
+
+INT32_MAX = 2**31 - 1
+
+
+def layer(
+    channels: int = 3, inputs: int = 4, *, seed: int = 0, signed: bool = False, theta: float = 1.0
+) -> FloatLayer:
+    """One neuron a channel, a random convolution of 1 x 1 and a shortcut."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    entering = min(channels, inputs)
+    return FloatLayer(
+        name="y",
+        shape=(channels, 1, 1),
+        convolutions=[
+            FloatConvolution("x", draw(channels, inputs, 1, 1), (1, 1), (0, 0), (1, 1), 1)
+        ],
+        shortcuts=[FloatShortcut("s", draw(entering), (1, 1), 0)],
+        theta=draw(channels).abs() * theta + 1e-3,
+        v_init=draw(channels),
+        bias=draw(1, channels),
+        signed=signed,
+    )
+
+
+LARGEST = {"x": 1, "s": 1}
+
+
+@given(
+    seed=st.integers(0, 1000),
+    inputs=st.sampled_from([1, 7, 300, 5000]),
+    steps=st.sampled_from([1, 16, 64, 1024, 2**15]),
+    precision=st.sampled_from(["int8", "int16"]),
+    theta=st.sampled_from([1e-6, 1.0, 1e6]),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_value_is_off_by_at_most_half_a_unit(
+    seed: int, inputs: int, steps: int, precision: str, theta: float
+) -> None:
+    given_layer = layer(inputs=inputs, seed=seed, theta=theta)
+    found = quantise(given_layer, precision, LARGEST, steps)
+    assert largest_potential(found, LARGEST, steps) <= INT32_MAX
+    unit, scale = found.unit, found.unit * 2**found.shift
+    weight = found.convolutions[0].weight.double() * scale.view(-1, 1, 1, 1)
+    difference = (weight - given_layer.convolutions[0].weight).abs().flatten(1).amax(1)
+    assert (difference <= scale * 0.5000001).all()
+    for ours, wanted in (
+        (found.v_init, given_layer.v_init),
+        (found.bias[0], given_layer.bias[0]),
+        (found.shortcuts[0].coefficient, given_layer.shortcuts[0].amplitude),
+    ):
+        entering = unit[: len(wanted)]
+        assert ((ours.double() * entering - wanted).abs() <= entering * 0.5000001).all()
+    large = given_layer.theta >= unit / 2
+    off = (found.theta.double() * unit - given_layer.theta).abs()
+    assert (off[large] <= unit[large] * 0.5000001).all()
+    assert (found.theta >= 1).all()
+
+
+def at_the_bound(*, signed: bool, steps: int) -> IntegerLayer:
+    """A layer whose potential comes as near to the end of int32 as its units allow."""
+    ones = torch.ones(1, dtype=torch.float64)
+    weight = torch.full((1, 500, 1, 1), 1.0, dtype=torch.float64)
+    weight[0, 0] = -1.0
+    return quantise(
+        FloatLayer(
+            name="y",
+            shape=(1, 1, 1),
+            convolutions=[FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)],
+            shortcuts=[FloatShortcut("s", 0.9 * ones, (1, 1), 0)],
+            theta=ones,
+            v_init=ones / 2,
+            bias=ones.view(1, 1),
+            signed=signed,
+        ),
+        "int8",
+        LARGEST,
+        steps,
+    )
+
+
+@pytest.mark.parametrize("steps", [64, 1000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_membrane_that_only_grows_stays_in_int32(steps: int, sign: int) -> None:
+    found = at_the_bound(signed=False, steps=steps)
+    assert largest_potential(found, LARGEST, steps) > INT32_MAX // 4  # the units are used
+    if sign < 0:
+        negative = replace(found.convolutions[0], weight=-found.convolutions[0].weight.abs())
+        found = replace(found, convolutions=(negative,), bias=-found.bias)
+    full = torch.ones(steps, 1, 500, 1, 1, dtype=torch.int8)
+    entering = torch.ones(steps, 1, 1, 1, 1, dtype=torch.int8)
+    spikes, state = run_layer(found, {"x": full, "s": entering})
+    each = int(found.convolutions[0].weight.sum()) << found.shift
+    each += int(found.shortcuts[0].coefficient) + int(found.bias)
+    wanted = int(found.v_init) + steps * each - int(found.theta) * int(spikes.sum())  # exact
+    assert state.v.item() == wanted
+    assert abs(wanted) > INT32_MAX // 8
+
+
+def test_a_unit_by_hand() -> None:
+    one = torch.ones(1, dtype=torch.float64)
+    weight = torch.tensor([0.5, -0.25], dtype=torch.float64).view(1, 2, 1, 1)
+    convolution = FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)
+    given_layer = FloatLayer(
+        "y", (1, 1, 1), [convolution], [], one, one / 2, 0 * one.view(1, 1), False
+    )
+    found = quantise(given_layer, "int8", LARGEST, steps=64)
+    # The scale is 0.5 / 127; -0.25 is -63.5 of it, which rounds to even.
+    assert found.convolutions[0].weight.flatten().tolist() == [127, -64]
+    # One step adds at most 191 of it: 64 of them leave 2^31 / (64 * 191), 17 bits; 16 are the most.
+    assert found.shift == 16
+    assert found.theta.item() == round(1.0 / (0.5 / 127) * 2**16)
+    assert found.v_init.item() == round(0.5 / (0.5 / 127) * 2**16)
+
+
+def test_what_cannot_be_held_is_refused() -> None:
+    broken = layer()
+    broken.convolutions[0].weight[0, 0] = float("nan")
+    with pytest.raises(Unsupported, match="not finite"):
+        quantise(broken, "int8", LARGEST, 64)
+    with pytest.raises(Unsupported, match="leave int32"):
+        quantise(layer(inputs=5000), "int8", LARGEST, 2**30)
+
+
+@given(st.integers(-32639, 32639))
+def test_high_and_low_bytes_make_the_weight(value: int) -> None:
+    high, low = high_and_low(torch.tensor([value], dtype=torch.int16))
+    assert (high.dtype, low.dtype) == (torch.int8, torch.int8)
+    assert 256 * int(high) + int(low) == value
