@@ -66,7 +66,8 @@ def build_network(name: str, image_size: int, weights: Path | None = None) -> Re
     small = image_size < 64
     options: dict[str, object] = {"num_classes": CLASSES}
     if name == "vgg16":
-        options["form"] = "cifar" if small else "imagenet"
+        # Average pools: the form in which VGG is trained to be converted.
+        options |= {"form": "cifar" if small else "imagenet", "pooling": "avg"}
     elif name != "resnet20":
         options["stem"] = "cifar" if small else "imagenet"
     torch.manual_seed(0)

@@ -1,133 +1,108 @@
 """Images per second of one converted network: ours, plain torch, SpikingJelly, and the ANN itself.
 
-    python bench/throughput.py --T 16 [--model resnet18] [--device cuda] [--json FILE]
+    python bench/throughput.py --T 16 [--json FILE]
+    python bench/throughput.py --T 16 --model resnet18 --batch 64 --device cuda
+
+Without --model, --batch and --threads, the CIFAR networks in several settings, whether the goals of
+the project are reached, and how the cost grows with T and with the batch; with one of them, that
+setting only.
 
 All spiking contestants simulate the same network: same weights, thresholds and initial potentials.
-Each must give the same class as the plain torch simulation for at least 99.9 % of the images before
-it is timed, and the ANN the same as the converted network run as an ANN; otherwise it gets no
-number and the exit status is 1.
+Before it is timed, each must give the same class as the plain torch simulation for at least 99.9 %
+of the images, a network in integers the bits of its definition in plain torch integers, and the ANN
+the classes of the converted network run as an ANN; otherwise it gets no number and the exit status
+is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
 
 import torch
-from torch import Tensor, nn
 
-from gate import Contestant, Gate
+from contestants import CONVOLUTIONS, SAME_CLASS, SAME_CLASS_TF32, Contest, admit, build_contest
+from curves import BATCHES, STEPS, growth, measure_curves, plot_curves
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory, peak_memory_mb
-from networks import MODELS, Images, build_network
+from networks import MODELS, Images
 from report import table, write_json
-from rival_networks import rival_networks
-from spikeconv.convert import NaiveSimulation, SpikingNetwork, convert
+from settings import Setting, usual_settings
+from speed_goals import judge
+from spikeconv.ops.native import instruction_sets
 from timing import Times, interleaved, stopwatch_for
 
 FIGURES = ("images_per_s", "ms", "q25", "q75", "times_ann", "peak_mb")
-SAME_CLASS = 0.999
-SAME_CLASS_TF32 = 0.99
-
-Network = Callable[[Tensor], Tensor]
+Table = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check, time, print and write; 1 if a contestant's classes were wrong."""
     options = _parse(arguments)
     device = torch.device(options.device)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     warm = options.allocator == "warm" and keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.tf32
     torch.backends.cudnn.benchmark = True
     facts = machine_facts(device) | {"allocator_warm": warm}
     print(machine_line(facts))
-    ann, snn = convert_network(options, device)
-    images = Images(options.image_size)
-    batches = [
-        images.draw(options.batch, seed=1000 + i)[0].to(device)
-        for i in range(options.check_batches)
-    ]
-    checked = options.batch * options.check_batches
+    result: dict[str, Any] = {"machine": facts, "options": _said(options), "tables": []}
+    settings = _settings(options)
+    contests: dict[str, Contest] = {}
+    for setting in settings:
+        if setting.model not in contests:
+            contests = {setting.model: _contest(options, setting, device)}
+        result["tables"].append(measure(contests[setting.model], setting, options, device))
+        _keep(options, result)
+    if options.whole:
+        result["tables"] += [_forced(isa, options) for isa in lower_instruction_sets()]
+        result["goals"] = judge(result["tables"])
+        print("\n" + table(result["goals"], ("goal", "least", "ratio", "reached")))
+        result["curves"] = curves(options, device)
+        _keep(options, result)
+    return 1 if any(found["refused"] for found in result["tables"]) else 0
+
+
+def measure(
+    contest: Contest, setting: Setting, options: argparse.Namespace, device: torch.device
+) -> Table:
+    """One table: everybody who gives the right classes, timed in turns."""
+    torch.set_num_threads(setting.threads)
+    images = Images(setting.image_size)
+    count = max(1, options.check_images // setting.batch)
+    batches = [images.draw(setting.batch, seed=1000 + i)[0].to(device) for i in range(count)]
     print(
-        f"{options.model}, {options.image_size} x {options.image_size} pixels, "
-        f"batch {options.batch}, T = {options.T}; classes checked on {checked} images, "
+        f"\n{setting}; classes checked on {setting.batch * count} images, "
         f"median and quartiles of {options.rounds} rounds\n"
     )
-    # In a smoke run the compiled contestants are traced but not compiled: that takes half a minute.
-    rivals, skipped = rival_networks(snn, "aot_eager" if options.smoke else "inductor")
-    networks: dict[str, Network] = {"spikeconv": snn, **rivals, "ann": ann}
     with torch.no_grad():
-        gate = admit(networks, snn, batches, SAME_CLASS_TF32 if options.tf32 else SAME_CLASS)
-        gate.skipped |= skipped
-        tasks = {c.name: partial(networks[c.name], batches[0]) for c in gate.admitted}
+        least = SAME_CLASS_TF32 if options.tf32 else SAME_CLASS
+        gate = admit(contest, batches, least)
+        gate.skipped |= contest.skipped
+        tasks = {c.name: partial(contest.networks[c.name], batches[0]) for c in gate.admitted}
         times = interleaved(
             tasks,
             options.rounds,
             stopwatch_for(device),
             warmup=1,
-            min_seconds=0.05 if device.type == "cuda" else 0.0,
+            min_seconds=0.05 if device.type == "cuda" or setting.batch == 1 else 0.0,
         )
         peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
-    rows = rows_of(times, peaks, options.batch)
+    rows = rows_of(times, peaks, setting.batch)
     print(table(rows, ("name", *FIGURES)))
     if gate.report():
         print(gate.report(), file=sys.stderr)
-    if options.json is not None:
-        keys = ("model", "image_size", "batch", "T", "device", "tf32", "rounds", "smoke")
-        setting = {key: getattr(options, key) for key in keys}
-        unfit = {"skipped": gate.skipped, "refused": gate.refused}
-        write_json(options.json, {"machine": facts, "setting": setting, "rows": rows, **unfit})
-    return 1 if gate.refused else 0
-
-
-def convert_network(
-    options: argparse.Namespace, device: torch.device
-) -> tuple[nn.Module, SpikingNetwork]:
-    """The ANN and its spiking form, calibrated on synthetic images."""
-    ann = build_network(options.model, options.image_size, options.weights)
-    calibration = Images(options.image_size).draw(options.calibration_images, seed=1)[0]
-    batches = torch.split(calibration, min(32, options.batch))
-    snn = convert(ann, batches, T=options.T, method="opi", progress=False)
-    return ann.to(device), snn.to(device)
-
-
-def admit(
-    networks: dict[str, Network],
-    snn: SpikingNetwork,
-    batches: Sequence[Tensor],
-    same_class: float = SAME_CLASS,
-) -> Gate:
-    """Let in who gives the right classes on all batches."""
-
-    def classes(network: Network) -> Tensor:
-        return torch.cat([network(x).argmax(1) for x in batches])
-
-    simulated, analog = classes(NaiveSimulation(snn)), classes(snn.analog)
-
-    def verdict(contestant: Contestant, found: Tensor) -> str | None:
-        wanted = analog if contestant.name == "ann" else simulated
-        share = (found == wanted).double().mean().item()
-        if share >= same_class:
-            return None
-        return f"same class for {share:.2%} of {len(wanted)} images, wanted {same_class:.1%}"
-
-    gate = Gate()
-    gate.pass_all(
-        (
-            Contestant(name, partial(classes, network), may_be_missing=name.endswith("-compiled"))
-            for name, network in networks.items()
-        ),
-        verdict,
-    )
-    return gate
+    unfit = {"skipped": gate.skipped, "refused": gate.refused}
+    return {"setting": setting.to_dict(), "rows": rows, **unfit}
 
 
 def rows_of(
@@ -149,29 +124,117 @@ def rows_of(
     ]
 
 
+def lower_instruction_sets() -> list[str]:
+    """Those below this machine's best for which our kernels can be forced, best first."""
+    return [isa for isa in reversed(instruction_sets()) if isa in ("avx512_vnni", "avx2")]
+
+
+def _forced(isa: str, options: argparse.Namespace) -> Table:
+    """ResNet-20 with another instruction set, in its own process: each chooses once."""
+    setting = usual_settings(options.T)[0]
+    names = ("spikeconv-int8", CONVOLUTIONS, "ann")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "forced.json")
+        command = [
+            *(sys.executable, str(Path(__file__).resolve()), "--T", str(options.T)),
+            *("--model", setting.model, "--batch", str(setting.batch), "--threads", "1"),
+            *("--rounds", str(options.rounds), "--check-images", str(options.check_images)),
+            *("--contestants", *names, "--json", str(path)),
+            *(["--smoke"] if options.smoke else []),
+        ]
+        environment = {**os.environ, "SPIKECONV_ISA": isa}
+        print(f"\nwith SPIKECONV_ISA={isa}:", flush=True)
+        subprocess.run(command, env=environment, check=True)
+        found: Table = json.loads(path.read_text())["tables"][0]
+    found["setting"]["isa"] = isa
+    return found
+
+
+def curves(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Milliseconds of the int8 ResNet-20 by T and by batch, printed and drawn."""
+    setting = _settings(options)[0]
+    contest = _contest(options, setting, device, wanted=["spikeconv-int8"])
+    steps, batches = (STEPS[:2], BATCHES[:2]) if options.smoke else (STEPS, BATCHES)
+    images = Images(setting.image_size).draw(max(*batches, setting.batch), seed=1)[0].to(device)
+    found = measure_curves(
+        contest.networks["spikeconv-int8"], images, options.T, stopwatch_for(device),
+        batch=setting.batch, steps=steps, batches=batches, rounds=min(5, options.rounds),
+    )  # fmt: skip
+    title = f"{setting.model} in int8, {torch.get_num_threads()} threads"
+    print(f"\n{title}\ncost of a step, by T ({setting.batch} images): {growth(found['T'])}")
+    print(f"cost of an image, by batch (T = {options.T}): {growth(found['batch'])}")
+    if options.json is not None:
+        plot_curves(options.json.with_suffix(".svg"), found, title)
+    return found
+
+
+def _contest(
+    options: argparse.Namespace,
+    setting: Setting,
+    device: torch.device,
+    wanted: Sequence[str] | None = None,
+) -> Contest:
+    return build_contest(
+        setting.model,
+        setting.image_size,
+        options.T,
+        weights=options.weights,
+        calibration_images=options.calibration_images,
+        device=device,
+        # In a smoke run compiled contestants are traced but not compiled: that takes half a minute.
+        compiler="aot_eager" if options.smoke else "inductor",
+        wanted=wanted or options.contestants,
+    )
+
+
+def _settings(options: argparse.Namespace) -> list[Setting]:
+    if options.whole and not options.smoke:
+        return usual_settings(options.T)
+    threads = options.threads or torch.get_num_threads()
+    return [Setting(options.model, options.image_size, options.batch, options.T, threads)]
+
+
+def _keep(options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Write what is known so far: an interrupted run leaves its tables."""
+    if options.json is not None:
+        write_json(options.json, result)
+
+
+def _said(options: argparse.Namespace) -> dict[str, object]:
+    return {key: getattr(options, key) for key in ("T", "device", "tf32", "rounds", "smoke")}
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--T", type=int, default=16, help="time-steps")
-    parser.add_argument("--model", choices=MODELS, default="resnet20")
-    parser.add_argument("--image-size", type=int, help="pixels; default 32, the CIFAR forms")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--model", choices=MODELS, help="only this one; default: several settings")
+    parser.add_argument("--image-size", type=int, default=32, help="below 64: the CIFAR forms")
+    parser.add_argument("--batch", type=int, help="images of a call, of one setting only")
+    parser.add_argument("--threads", type=int, help="of one setting only; torch's own choice")
+    parser.add_argument("--contestants", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--weights", type=Path, help="weights of the ANN; default: random features")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--tf32", action="store_true", help="let a GPU round float32 to TF32")
-    parser.add_argument("--threads", type=int, help="default: torch's own choice")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--check-batches", type=int, default=4, help="batches of the output check")
+    parser.add_argument("--check-images", type=int, default=128, help="whose classes are checked")
     parser.add_argument("--calibration-images", type=int, default=128)
     parser.add_argument(
         "--allocator", choices=("warm", "default"), default="warm",
         help="warm: glibc keeps freed memory, so that page faults are not what is timed",
     )  # fmt: skip
-    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--json", type=Path, help="file to write; the curves lie beside it")
     parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
-    options.image_size = options.image_size or 32
+    chosen = (options.model, options.batch, options.threads, options.contestants)
+    options.whole = all(one is None for one in chosen) and options.device == "cpu"
+    options.model = options.model or "resnet20"
+    options.batch = 64 if options.batch is None else options.batch
+    for name in ("T", "image_size", "batch", "rounds", "check_images", "calibration_images"):
+        if getattr(options, name) < 1:
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag} must be 1 or more, got {getattr(options, name)}")
     if options.smoke:
-        options.T, options.batch, options.rounds, options.check_batches = 3, 2, 2, 1
+        options.T, options.batch, options.rounds, options.check_images = 3, 2, 2, 2
         options.calibration_images = 8
     return options
 

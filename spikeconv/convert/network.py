@@ -145,7 +145,7 @@ class SpikingNetwork(nn.Module):
         plan, engine = self.integers.for_run(T, tensors_of(x)[0].device)
         return FusedSimulation(*given, plan, engine)
 
-    def fuse(self: _Network, precision: str = "int8") -> _Network:
+    def fuse(self: _Network, precision: str = "int8", *, backend: str | None = None) -> _Network:
         """The same network with its covered layers in integers: `spikeconv.fuse`.
 
         Convolutions and linear layers (with the sums, shortcuts and average pools between them)
@@ -156,14 +156,17 @@ class SpikingNetwork(nn.Module):
         Args:
             precision: ``"int8"`` weights, one scale for each output channel; or ``"int16"``, in
                 two passes, where that costs accuracy.
+            backend: ``"cpp"``, ``"triton"``, ``"reference"``, the definition in plain torch
+                integers, or None for the best of the device that it runs on. All give the same
+                bits.
 
         Raises:
-            ValueError: another precision.
+            ValueError: another precision or backend.
         """
         fused = copy.deepcopy(self)
         layers = dict(fused.layers.items())
         fused.integers = IntegerForm(
-            fused.program, layers, fused.populations(), fused.timing, precision
+            fused.program, layers, fused.populations(), fused.timing, precision, backend
         )
         fused._report = replace(fused._report, paths=fused.integers.paths(fused.T))
         return fused

@@ -10,7 +10,8 @@ from torch import nn
 
 from spikeconv.convert.program import Program
 from spikeconv.convert.timing import Timing
-from spikeconv.fuse.engine import Engine, ReferenceEngine
+from spikeconv.fuse.engine import Engine
+from spikeconv.fuse.engines import check_backend, make_engine
 from spikeconv.fuse.plan import Plan, make_plan
 from spikeconv.neuron import IFNode
 
@@ -27,9 +28,10 @@ class IntegerForm:
     Args:
         program, layers, neurons, timing: the network's.
         precision: of the weights, ``"int8"`` or ``"int16"``.
+        backend: name of the engine, None for the best one of the device that it runs on.
 
     Raises:
-        ValueError: another precision.
+        ValueError: another precision or backend.
     """
 
     def __init__(
@@ -39,12 +41,15 @@ class IntegerForm:
         neurons: Mapping[str, IFNode],
         timing: Timing,
         precision: str,
+        backend: str | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             known = " or ".join(map(repr, PRECISIONS))
             raise ValueError(f"fuse: precision must be {known}, got {precision!r}")
         self._parts = program, layers, neurons, timing
+        check_backend(backend)
         self.precision = precision
+        self.backend = backend
         self._plans: dict[int, Plan] = {}
         self._engines: dict[tuple[int, torch.device], Engine] = {}
 
@@ -56,7 +61,7 @@ class IntegerForm:
         """The plan of a run of T steps, and what computes it on a device."""
         plan, key = self.plan(T), (_steps_of_plan(T), device)
         if key not in self._engines:
-            self._engines[key] = ReferenceEngine(plan.program)
+            self._engines[key] = make_engine(plan.program, device, self.backend)
         return plan, self._engines[key]
 
     def plan(self, T: int) -> Plan:

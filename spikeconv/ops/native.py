@@ -47,6 +47,12 @@ def cuda_unavailable(device_type: str) -> str | None:
     return None if torch.cuda.is_available() else "torch sees no CUDA GPU"
 
 
+def instruction_sets() -> list[str]:
+    """Those of this processor that the CPU kernels are compiled for, best last; without the
+    extension none."""
+    return [] if load() is not None else list(torch.ops.spikeconv._cpu_isas())
+
+
 def _run(op: Callable[..., None], call: Call) -> None:
     at = layout_of(call)
     op(

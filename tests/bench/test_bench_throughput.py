@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+import contestants
 import rival_networks
+import speed_goals
+from contestants import Contest
 from gate import Contestant
 from networks import Images, build_network
 from spikeconv import IFNode, convert
@@ -17,13 +20,16 @@ from timing import Times
 
 NAMES = [
     "spikeconv",
+    "spikeconv-int8",
+    "spikeconv-int16",
     "torch-loop",
     "torch-loop-compiled",
     "spikingjelly",
     "spikingjelly-compiled",
+    "convolutions",
     "ann",
 ]
-SMALL = ["--smoke", "--image-size", "8"]
+SMALL = ["--smoke", "--image-size", "8", "--model", "resnet20"]
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +61,11 @@ def test_smoke_run_writes_the_promised_rows(bench, tmp_path):
     command = [sys.executable, str(bench / "throughput.py"), *SMALL, "--json", str(path)]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
-    result = json.loads(path.read_text())
+    (result,) = json.loads(path.read_text())["tables"]
     assert result["refused"] == {}
     present = [name for name in NAMES if name not in result["skipped"]]
     assert [row["name"] for row in result["rows"]] == present
-    assert {"spikeconv", "torch-loop", "ann"} <= set(present)
+    assert {"spikeconv", "spikeconv-int8", "torch-loop", "ann"} <= set(present)
     for row in result["rows"]:
         assert row["images_per_s"] == pytest.approx(result["setting"]["batch"] / row["ms"] * 1e3)
         assert row["q25"] <= row["ms"] <= row["q75"]
@@ -81,16 +87,88 @@ def test_wrong_network_has_no_row_and_makes_the_run_fail(throughput, monkeypatch
         networks, skipped = rival_networks.rival_networks(snn, compiler)
         return networks | {"torch-loop": Opposite(networks["torch-loop"])}, skipped
 
-    monkeypatch.setattr(throughput, "rival_networks", with_a_wrong_one)
+    monkeypatch.setattr(contestants, "rival_networks", with_a_wrong_one)
     path = tmp_path / "throughput.json"
     assert throughput.main([*SMALL, "--json", str(path)]) == 1
-    result = json.loads(path.read_text())
+    (result,) = json.loads(path.read_text())["tables"]
     assert list(result["refused"]) == ["torch-loop"]
     assert "torch-loop" not in {row["name"] for row in result["rows"]}
     assert "WRONG RESULT, not timed: torch-loop: same class for" in capfd.readouterr().err
 
 
-def test_a_thousandth_of_the_images_may_differ_and_no_more(throughput, ann, snn):
+def test_the_usual_run_forces_instruction_sets_judges_goals_and_draws_curves(
+    throughput, tmp_path, capfd
+):
+    path = tmp_path / "throughput.json"
+    assert throughput.main(["--smoke", "--image-size", "8", "--json", str(path)]) == 0
+    result = json.loads(path.read_text())
+    forced = [found["setting"]["isa"] for found in result["tables"][1:]]
+    assert forced == throughput.lower_instruction_sets()
+    for found in result["tables"][1:]:
+        assert [row["name"] for row in found["rows"]] == ["spikeconv-int8", "convolutions", "ann"]
+    assert len(result["goals"]) == len(speed_goals.GOALS)
+    assert {name: list(curve) for name, curve in result["curves"].items()} == {
+        "T": ["1", "2"],
+        "batch": ["1", "2"],
+    }
+    assert path.with_suffix(".svg").read_text().startswith("<?xml")
+    assert "cost of an image, by batch" in capfd.readouterr().out
+
+
+def test_a_network_in_integers_is_held_against_its_definition(snn):
+    def other(x):
+        logits = snn(x)
+        logits[0, 0] += 1e-6
+        return logits
+
+    fused = snn.fuse()
+    networks = {"spikeconv-int8": fused, "spikeconv-int16": other}
+    definitions = {"spikeconv-int8": snn.fuse(backend="reference"), "spikeconv-int16": snn}
+    with torch.no_grad():
+        found = Contest(snn, networks, definitions, {})
+        gate = contestants.admit(found, [torch.rand(4, 3, 2, 2)])
+    assert [contestant.name for contestant in gate.admitted] == ["spikeconv-int8"]
+    assert gate.refused == {"spikeconv-int16": "1 logits differ from their definition"}
+
+
+def test_goals_are_ratios_within_one_table():
+    def found(threads, **ms):
+        rows = [{"name": name.replace("_", "-"), "ms": value} for name, value in ms.items()]
+        setting = {"model": "resnet20", "batch": 64, "threads": threads, "isa": None}
+        return {"setting": setting, "rows": rows}
+
+    tables = [
+        found(1, spikeconv_int8=1.0, ann=9.0, spikingjelly=90.0),
+        found(2, spikeconv_int8=2.0, ann=1.0, spikingjelly=80.0),
+    ]
+    judged = {row["goal"]: row for row in speed_goals.judge(tables)}
+    first, second, third, *rest = judged.values()
+    assert (first["ratio"], first["reached"]) == (0.5, False)  # of the most threads
+    assert (second["ratio"], second["reached"]) == (40.0, True)
+    assert (third["ratio"], third["reached"]) == (None, None)  # nobody measured it
+    assert all(row["ratio"] is None for row in rest)
+
+
+def test_convolutions_are_those_of_every_step():
+    body = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.Conv2d(5, 6, 2), nn.ReLU()
+    )
+    snn = convert(body, torch.rand(4, 3, 8, 8), T=4, method="opi", progress=False)
+    layers = contestants.temporal_layers(snn)
+    assert [shape for _, shape in layers] == [(4, 6, 6), (5, 4, 4)]  # the stem is not one of them
+    with torch.no_grad():
+        out = contestants.convolve_all_steps(snn, torch.rand(2, 3, 8, 8), layers=layers, T=4)
+    assert out.shape == (8, 6, 3, 3)
+
+
+def test_bad_numbers_are_refused(throughput, capsys):
+    for flag in ("--T", "--batch", "--rounds"):
+        with pytest.raises(SystemExit):
+            throughput.main([flag, "0"])
+        assert f"{flag} must be 1 or more, got 0" in capsys.readouterr().err
+
+
+def test_a_thousandth_of_the_images_may_differ_and_no_more(ann, snn):
     def network_that_misses(count):
         def network(x):
             logits = snn(x)
@@ -102,7 +180,7 @@ def test_a_thousandth_of_the_images_may_differ_and_no_more(throughput, ann, snn)
     images = torch.rand(1000, 3, 2, 2)
     with torch.no_grad():
         rivals = {"one": network_that_misses(1), "two": network_that_misses(2)}
-        gate = throughput.admit({**rivals, "ann": ann}, snn, [images])
+        gate = contestants.admit(Contest(snn, {**rivals, "ann": ann}, {}, {}), [images])
     assert [contestant.name for contestant in gate.admitted] == ["one", "ann"]
     assert gate.refused == {"two": "same class for 99.80% of 1000 images, wanted 99.9%"}
 
@@ -181,14 +259,16 @@ def test_rows_are_in_units_of_the_ann(throughput):
     assert throughput.rows_of(times, {"spikeconv": 3.0}, batch=10)[0]["times_ann"] is None
 
 
-def test_gate_takes_compiled_networks_that_fail_as_missing(throughput, snn):
+def test_gate_takes_compiled_networks_that_fail_as_missing(snn):
     def no_compiler(x):
         raise RuntimeError("no C++ compiler")
 
     images = torch.rand(2, 3, 2, 2)
     with torch.no_grad():
-        gate = throughput.admit({"torch-loop-compiled": no_compiler}, snn, [images])
+        gate = contestants.admit(
+            Contest(snn, {"torch-loop-compiled": no_compiler}, {}, {}), [images]
+        )
         assert gate.skipped == {"torch-loop-compiled": "RuntimeError: no C++ compiler"}
         with pytest.raises(RuntimeError, match=r"no C\+\+ compiler"):
-            throughput.admit({"torch-loop": no_compiler}, snn, [images])
+            contestants.admit(Contest(snn, {"torch-loop": no_compiler}, {}, {}), [images])
     assert Contestant("ann", lambda: images).key == "ann"

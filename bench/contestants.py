@@ -1,0 +1,150 @@
+"""Who takes part in `throughput.py`: the same converted network in every form, checked first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gate import Contestant, Gate
+from networks import Images, build_network
+from rival_networks import rival_networks
+from spikeconv.convert import NaiveSimulation, SpikingNetwork, convert
+from spikeconv.convert.program import Phase
+
+Network = Callable[[Tensor], Tensor]
+
+CONVOLUTIONS = "convolutions"
+"""Who only runs the convolutions of all time-steps in float32: no neurons, so no classes either."""
+
+SAME_CLASS = 0.999
+SAME_CLASS_TF32 = 0.99
+
+# Networks in integers round their weights, so each is held against its own definition, bit for bit,
+# on so many images: the definition takes a second for one.
+PRECISIONS = ("int8", "int16")
+_IMAGES_IN_INTEGERS = 2
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A network and its contestants, for any batch.
+
+    Attributes:
+        snn: the converted network, that all of them simulate.
+        networks: by name.
+        definitions: of those in integers, the same network in plain torch integers.
+        skipped: who cannot be built here, with the reason.
+    """
+
+    snn: SpikingNetwork
+    networks: dict[str, Network]
+    definitions: dict[str, Network]
+    skipped: dict[str, str]
+
+
+def build_contest(
+    model: str,
+    image_size: int,
+    T: int,
+    *,
+    weights: Path | None = None,
+    calibration_images: int = 128,
+    device: torch.device,
+    compiler: str = "inductor",
+    wanted: Sequence[str] | None = None,
+) -> Contest:
+    """All contestants of a network, or those that are wanted."""
+    ann, snn = convert_network(model, image_size, T, weights, calibration_images)
+    ann, snn = ann.to(device), snn.to(device)
+    rivals, skipped = rival_networks(snn, compiler)
+    networks: dict[str, Network] = {
+        "spikeconv": snn,
+        **{f"spikeconv-{precision}": snn.fuse(precision) for precision in PRECISIONS},
+        **rivals,
+        CONVOLUTIONS: partial(convolve_all_steps, snn, layers=temporal_layers(snn), T=T),
+        "ann": ann,
+    }
+    if wanted is not None:
+        networks = {name: network for name, network in networks.items() if name in wanted}
+        skipped = {name: reason for name, reason in skipped.items() if name in wanted}
+    definitions: dict[str, Network] = {
+        f"spikeconv-{precision}": snn.fuse(precision, backend="reference")
+        for precision in PRECISIONS
+    }
+    return Contest(snn, networks, definitions, skipped)
+
+
+def convert_network(
+    model: str, image_size: int, T: int, weights: Path | None, calibration_images: int
+) -> tuple[nn.Module, SpikingNetwork]:
+    """The ANN and its spiking form, calibrated on synthetic images."""
+    ann = build_network(model, image_size, weights)
+    calibration = Images(image_size).draw(calibration_images, seed=1)[0]
+    snn = convert(ann, torch.split(calibration, 32), T=T, method="opi", progress=False)
+    return ann, snn
+
+
+def temporal_layers(snn: SpikingNetwork) -> list[tuple[nn.Module, tuple[int, ...]]]:
+    """The convolutions and linear layers that run at every time-step, with their input's shape."""
+    shapes = {step.name: step.shape for step in snn.program.steps}
+    return [
+        (snn.layers[step.target], shapes[step.args[0].name])
+        for step in snn.program.phase(Phase.TEMPORAL)
+        if step.kind == "module" and isinstance(snn.layers[step.target], nn.Conv2d | nn.Linear)
+    ]
+
+
+def convolve_all_steps(
+    snn: SpikingNetwork, x: Tensor, *, layers: list[tuple[nn.Module, tuple[int, ...]]], T: int
+) -> Tensor:
+    """The convolutions of all T steps in float32 and nothing else; images at once as ours."""
+    at_once = min(len(x), snn.images_at_once(x, T))
+    result = x
+    for part in x.split(at_once):
+        for layer, shape in layers:
+            result = layer(part.new_zeros(T * len(part), *shape))
+    return result
+
+
+def admit(contest: Contest, batches: Sequence[Tensor], same_class: float = SAME_CLASS) -> Gate:
+    """Let in who gives the right classes on all batches, and who is in integers the right bits."""
+    snn, few = contest.snn, batches[0][:_IMAGES_IN_INTEGERS]
+
+    def classes(network: Network) -> Tensor:
+        return torch.cat([network(x).argmax(1) for x in batches])
+
+    simulated, analog = classes(NaiveSimulation(snn)), classes(snn.analog)
+
+    def checked(name: str, network: Network) -> Tensor:
+        if name == CONVOLUTIONS:
+            return network(batches[0])
+        return network(few) if name in contest.definitions else classes(network)
+
+    def verdict(contestant: Contestant, found: Tensor) -> str | None:
+        if contestant.name == CONVOLUTIONS:
+            return None
+        if contestant.name in contest.definitions:
+            wrong = (found != contest.definitions[contestant.name](few)).sum().item()
+            return f"{wrong} logits differ from their definition" if wrong else None
+        wanted = analog if contestant.name == "ann" else simulated
+        share = (found == wanted).double().mean().item()
+        if share >= same_class:
+            return None
+        return f"same class for {share:.2%} of {len(wanted)} images, wanted {same_class:.1%}"
+
+    gate = Gate()
+    gate.pass_all(
+        (
+            Contestant(
+                name, partial(checked, name, network), may_be_missing=name.endswith("-compiled")
+            )
+            for name, network in contest.networks.items()
+        ),
+        verdict,
+    )
+    return gate
