@@ -106,9 +106,10 @@ def quantise(
             )
             for c in layer.convolutions
         )
+        sums = _weight_sums(convolutions, largest)
         for shift in range(_LARGEST_SHIFT, -1, -1):
             found = _in_units(layer, convolutions, scale, shift, steps)
-            if largest_potential(found, largest, steps) <= _INT32_MAX:
+            if _reach(found, sums, largest, steps) <= _INT32_MAX:
                 return _stored(found, precision)
         q_max //= 2  # coarser weights leave room for more of them, or for more steps
     raise Unsupported(f"its sums over {steps} steps leave int32")
@@ -116,10 +117,23 @@ def quantise(
 
 def largest_potential(layer: IntegerLayer, largest: Mapping[str, int], steps: int) -> int:
     """The largest absolute value that a membrane can reach in so many steps, exactly."""
-    step = _per_channel(layer.bias.to(torch.int64).abs().amax(0))
-    for convolution in layer.convolutions:
+    return _reach(layer, _weight_sums(layer.convolutions, largest), largest, steps)
+
+
+def _weight_sums(convolutions: tuple[Convolution, ...], largest: Mapping[str, int]) -> Tensor | int:
+    """The largest absolute value of an accumulator, int64 ``[K]``; 0 where there is none."""
+    total: Tensor | int = 0
+    for convolution in convolutions:
         sums = convolution.weight.to(torch.int64).abs().flatten(1).sum(1)
-        step = step + (sums * largest[convolution.source] << layer.shift)
+        total = total + sums * largest[convolution.source]
+    return total
+
+
+def _reach(
+    layer: IntegerLayer, weight_sums: Tensor | int, largest: Mapping[str, int], steps: int
+) -> int:
+    """`largest_potential`, with what does not depend on the shift given."""
+    step = _per_channel(layer.bias.to(torch.int64).abs().amax(0)) + (weight_sums << layer.shift)
     for shortcut in layer.shortcuts:
         channels = slice(shortcut.channel, shortcut.channel + len(shortcut.coefficient))
         step[channels] += shortcut.coefficient.to(torch.int64).abs() * largest[shortcut.source]
