@@ -31,6 +31,7 @@ struct IfMultistepArguments {
   bool hard;
   double v_reset;
   bool is_signed;
+  bool tie_fires;
   const std::string& emit;
   const std::string& return_v;
 };
@@ -175,7 +176,8 @@ void from_torch(const at::Tensor& x, const at::Tensor& v_threshold, const at::Te
                 at::IntArrayRef sizes, int64_t x_stride_t, at::IntArrayRef x_strides,
                 at::IntArrayRef threshold_strides, at::IntArrayRef v_init_strides,
                 int64_t bias_stride_t, at::IntArrayRef bias_strides, at::IntArrayRef count_strides,
-                bool hard, double v_reset, bool is_signed, std::string emit, std::string return_v) {
+                bool hard, double v_reset, bool is_signed, bool tie_fires, std::string emit,
+                std::string return_v) {
   kRun({kOp,
         x,
         v_threshold,
@@ -196,6 +198,7 @@ void from_torch(const at::Tensor& x, const at::Tensor& v_threshold, const at::Te
         hard,
         v_reset,
         is_signed,
+        tie_fires,
         emit,
         return_v});
 }

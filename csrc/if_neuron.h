@@ -34,6 +34,7 @@ constexpr float kNoBias = -0.0f;
 template <class Real, class Mask>
 struct IfParameters {
   Real theta;    // the threshold
+  Real limit;    // fires from here on: theta, or the next number above it where a tie does not fire
   Real bias;     // added at this step, kNoBias where there is none
   Real v_reset;  // where a hard reset goes to
   Mask hard;     // all true: reset to v_reset. All false: subtract the threshold
@@ -56,7 +57,7 @@ template <bool kSigned, class Real, class Mask, class Int>
 SPIKECONV_INLINE IfSpike<Mask> if_step(const IfParameters<Real, Mask>& p, Real x,
                                        IfState<Real, Int>& state) {
   const Real m = (state.v + x) + p.bias;
-  const Mask plus = m >= p.theta;
+  const Mask plus = m >= p.limit;
   const Real lowered = p.hard ? p.v_reset : m - p.theta;
   state.v = plus ? lowered : m;
   Mask minus{};

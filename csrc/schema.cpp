@@ -11,7 +11,8 @@
   "(Tensor x, Tensor v_threshold, Tensor v_init, Tensor? bias, Tensor? count_init, "         \
   "Tensor(a!) emitted, Tensor(b!)? v, int T, int[] sizes, int x_stride_t, int[] x_strides, " \
   "int[] threshold_strides, int[] v_init_strides, int bias_stride_t, int[] bias_strides, "   \
-  "int[] count_strides, bool hard, float v_reset, bool signed, str emit, str return_v) -> ()"
+  "int[] count_strides, bool hard, float v_reset, bool signed, bool tie_fires, str emit, "   \
+  "str return_v) -> ()"
 
 TORCH_LIBRARY_FRAGMENT(spikeconv, library) {
   library.def("_if_multistep_cpp" SPIKECONV_IF_MULTISTEP, {at::Tag::pt2_compliant_tag});

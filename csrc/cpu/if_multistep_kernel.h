@@ -10,6 +10,7 @@
 #include "amplitude.h"
 #include "cpu/if_multistep.h"
 #include "cpu/lanes.h"
+#include "limit.h"
 
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
@@ -93,6 +94,7 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   for (int k = 0; k < kTile; ++k) {
     const int64_t at = i + k * L::kCount;
     parameters[k].theta = load<Real>(block.theta, at);
+    parameters[k].limit = limit_of<Word>(parameters[k].theta, block.tie_fires);
     parameters[k].bias = kPlain ? kNoBias - Real{} : load<Real>(block.bias, at);
     if constexpr (kStep == IfStep::kTimed) {
       bias_at[k] = block.bias_grouped ? at / kGroup * kMaxLanes : at * block.bias.step;

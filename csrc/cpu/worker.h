@@ -68,6 +68,7 @@ class Worker {
     block.trace_stride = plan.neurons;
     block.v_reset = static_cast<float>(a_.v_reset);
     block.hard = a_.hard;
+    block.tie_fires = a_.tie_fires;
     block.first = true;
     block.stream_emitted = run_.stream_emitted;
     block.stream_trace = run_.stream_trace;

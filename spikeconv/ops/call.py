@@ -9,6 +9,7 @@ from torch import Tensor
 
 EMITS = ("spikes", "psp", "uint8", "words", "count")
 RESETS = ("soft", "hard")
+FIRES = ("ge", "gt")
 RETURN_VS = ("last", "all")
 WORD_BITS = 32
 
@@ -35,6 +36,7 @@ class Call:
     hard: bool
     v_reset: float
     signed: bool
+    tie_fires: bool
     emit: str
     return_v: str | None
     emitted: Tensor

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from spikeconv.ops.call import EMITS, RESETS, RETURN_VS, WORD_BITS, has_time, state_dtype
+from spikeconv.ops.call import EMITS, FIRES, RESETS, RETURN_VS, WORD_BITS, has_time, state_dtype
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -79,6 +79,7 @@ def check_if_multistep(
     reset: str,
     v_reset: float,
     signed: bool,
+    fires: str,
     emit: str,
     return_v: str | None,
 ) -> int:
@@ -103,6 +104,7 @@ def check_if_multistep(
     if bias is not None:
         _check_bias(bias, x, shape, steps)
     _check_choice("reset", reset, RESETS)
+    _check_choice("fires", fires, FIRES)
     _check_choice("emit", emit, EMITS)
     _check_choice("return_v", return_v, (*RETURN_VS, None))
     dtype = state_dtype(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral, Real
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from spikeconv.ops.call import state_dtype
 from spikeconv.ops.schema import OPERATOR
+from spikeconv.surrogate import Surrogate
 
 _INT64_MAX = torch.iinfo(torch.int64).max
 
@@ -34,6 +36,19 @@ def _parameter(argument: str, value: float | Tensor, x: Tensor) -> Tensor:
     return torch.full((), number, dtype=dtype)
 
 
+def _check_surrogate(surrogate: object) -> None:
+    if surrogate is not None and not callable(surrogate):
+        raise TypeError(
+            "if_multistep: surrogate must be one of spikeconv.surrogate, a function from "
+            f"m - v_threshold to a derivative, or None, got {type(surrogate).__name__}"
+        )
+    if isinstance(surrogate, torch.nn.Module):  # they return spikes, and would be taken at that
+        raise TypeError(
+            "if_multistep: surrogate must return a derivative, got a torch.nn.Module: another "
+            "library's spike function goes into spikeconv.surrogate.FromSpikeFunction(...)"
+        )
+
+
 def if_multistep(
     x: Tensor,
     v_threshold: float | Tensor = 1.0,
@@ -44,8 +59,11 @@ def if_multistep(
     reset: str = "soft",
     v_reset: float = 0.0,
     signed: bool = False,
+    fires: str = "ge",
     emit: str = "spikes",
     return_v: str | None = "last",
+    surrogate: Surrogate | Callable[[Tensor], Tensor] | None = None,
+    detach_reset: bool = False,
     backend: str | None = None,
     count_init: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
@@ -54,11 +72,13 @@ def if_multistep(
     For t = 1..T, from v = v_init, in float32 and in this order::
 
         m   = (v + x_t) + bias_t
-        s_t = 1 if m >= v_threshold else 0            (a tie fires; at most one spike a step)
+        s_t = 1 if m >= v_threshold else 0            fires="ge": a tie fires
+        s_t = 1 if m >  v_threshold else 0            fires="gt": it does not
         v   = m - v_threshold * s_t                   reset="soft": by subtraction
         v   = v_reset if s_t != 0 else m              reset="hard"
 
-    With ``signed=True``, s_t = -1 where m < 0 and the net count of the spikes before is above 0.
+    With ``signed=True``, s_t = -1 where m < 0 and the net count of the spikes before is above 0,
+    whatever ``fires`` says of ties with the threshold.
     Soft reset conserves: sum_t (x_t + bias_t) = v_threshold * sum_t s_t + v_T - v_init, and
     v_init = v_threshold / 2 makes the expected error of the rate zero (OPI; Bu et al., AAAI 2022).
 
@@ -81,11 +101,15 @@ def if_multistep(
         reset: ``"soft"`` or ``"hard"``.
         v_reset: potential after a spike with hard reset.
         signed: also fire -1, as above.
+        fires: ``"ge"`` or ``"gt"``: whether a potential equal to v_threshold fires or not.
         emit: ``"spikes"`` (s_t in x's dtype, ``[T, *]``), ``"psp"`` (v_threshold * s_t in x's
             dtype, where a theta beyond its range is infinite: what the next layer receives),
             ``"uint8"`` (``int8`` if signed), ``"words"``
             (int32 ``[*]``, bit t is step t, T <= 32, not with signed) or ``"count"`` (int32
             ``[*]``, net where signed).
+        surrogate: what stands in for the derivative of a spike in the backward pass: one of
+            `spikeconv.surrogate`, or any function from m - v_threshold to the derivative there.
+        detach_reset: take no gradient through the spikes that reset the potential.
         return_v: ``"last"`` (float32 ``[*]``), ``"all"`` (``[T, *]``, after each step's reset) or
             None. What is not asked for is not written.
         backend: ``"reference"``, ``"cpp"``, ``"triton"``, ``"cuda"``, or None for the best that can
@@ -119,7 +143,7 @@ def if_multistep(
         raise TypeError(f"if_multistep: T must be an integer or None, got {type(T).__name__}")
     if T is not None and T > _INT64_MAX:
         raise ValueError(f"if_multistep: T must be an integer of 64 bits, got {T}")
-    for argument, flag in (("reset", reset), ("emit", emit)):
+    for argument, flag in (("reset", reset), ("fires", fires), ("emit", emit)):
         if not isinstance(flag, str):
             raise TypeError(f"if_multistep: {argument} must be a string, got {type(flag).__name__}")
     for argument, choice in (("return_v", return_v), ("backend", backend)):
@@ -127,8 +151,10 @@ def if_multistep(
             raise TypeError(
                 f"if_multistep: {argument} must be a string or None, got {type(choice).__name__}"
             )
-    if not isinstance(signed, bool):
-        raise TypeError(f"if_multistep: signed must be True or False, got {signed!r}")
+    for argument, switch in (("signed", signed), ("detach_reset", detach_reset)):
+        if not isinstance(switch, bool):
+            raise TypeError(f"if_multistep: {argument} must be True or False, got {switch!r}")
+    _check_surrogate(surrogate)
     if count_init is not None and not isinstance(count_init, Tensor):
         raise TypeError(
             f"if_multistep: count_init must be a tensor or None, got {type(count_init).__name__}"
@@ -143,6 +169,7 @@ def if_multistep(
         reset=reset,
         v_reset=_number("v_reset", v_reset, "a number", state_dtype(x)),
         signed=signed,
+        fires=fires,
         emit=emit,
         return_v=return_v,
         backend=backend,

@@ -69,6 +69,7 @@ def _run(op: Callable[..., None], call: Call) -> None:
         call.hard,
         call.v_reset,
         call.signed,
+        call.tie_fires,
         call.emit,
         call.return_v or "none",
     )

@@ -23,7 +23,7 @@ def run(call: Call) -> None:
         m = v + (call.x if call.static else call.x[t]).to(v.dtype)
         if call.bias is not None:
             m = m + (call.bias[t] if timed_bias else call.bias)
-        up = m >= theta
+        up = m >= theta if call.tie_fires else m > theta
         s = up.to(torch.int32)
         if call.signed:
             down = (m < 0) & (net_count > 0) & ~up

@@ -15,7 +15,8 @@ _library = torch.library.Library("spikeconv", "FRAGMENT")
 _library.define(
     "if_multistep(Tensor x, Tensor v_threshold, Tensor v_init, Tensor? bias=None, "
     "Tensor? count_init=None, *, SymInt? T=None, str reset='soft', float v_reset=0.0, "
-    "bool signed=False, str emit='spikes', str? return_v='last', str? backend=None) "
+    "bool signed=False, str fires='ge', str emit='spikes', str? return_v='last', "
+    "str? backend=None) "
     "-> (Tensor emitted, Tensor v)",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
@@ -53,12 +54,13 @@ def _route(
     reset: str = "soft",
     v_reset: float = 0.0,
     signed: bool = False,
+    fires: str = "ge",
     emit: str = "spikes",
     return_v: str | None = "last",
     backend: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     steps = check_if_multistep(
-        x, v_threshold, v_init, bias, count_init, T, reset, v_reset, signed, emit, return_v
+        x, v_threshold, v_init, bias, count_init, T, reset, v_reset, signed, fires, emit, return_v
     )
     check_threshold_values(v_threshold, state_dtype(x))
     static = T is not None
@@ -78,6 +80,7 @@ def _route(
                 hard=reset == "hard",
                 v_reset=v_reset,
                 signed=signed,
+                tie_fires=fires == "ge",
                 emit=emit,
                 return_v=return_v,
                 emitted=emitted,
@@ -98,12 +101,13 @@ def _fake(
     reset: str = "soft",
     v_reset: float = 0.0,
     signed: bool = False,
+    fires: str = "ge",
     emit: str = "spikes",
     return_v: str | None = "last",
     backend: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     steps = check_if_multistep(
-        x, v_threshold, v_init, bias, count_init, T, reset, v_reset, signed, emit, return_v
+        x, v_threshold, v_init, bias, count_init, T, reset, v_reset, signed, fires, emit, return_v
     )
     check_name(backend)
     emitted, v = allocate(

@@ -63,6 +63,7 @@ def run(call: Call) -> None:
         hard=call.hard,
         v_reset=call.v_reset,
         signed=call.signed,
+        tie_fires=call.tie_fires,
         emit=call.emit,
         return_v=call.return_v or "none",
     )
