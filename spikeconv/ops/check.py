@@ -39,7 +39,7 @@ def _check_place(argument: str, tensor: Tensor, x: Tensor) -> None:
         raise ValueError(_wrong(argument, f"on x's device {x.device}", tensor.device))
 
 
-def _broadcasts(own: torch.Size, shape: torch.Size) -> bool:
+def broadcasts(own: torch.Size, shape: torch.Size) -> bool:
     """Whether the one shape broadcasts to the other."""
     if len(own) > len(shape):
         return False
@@ -49,7 +49,7 @@ def _broadcasts(own: torch.Size, shape: torch.Size) -> bool:
 
 def _check_broadcast(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size) -> None:
     _check_place(argument, tensor, x)
-    if not _broadcasts(tensor.shape, shape):
+    if not broadcasts(tensor.shape, shape):
         wanted = f"a number or a tensor that broadcasts to the neurons' shape {list(shape)}"
         raise ValueError(_wrong(argument, wanted, f"shape {list(tensor.shape)}"))
 
@@ -64,7 +64,7 @@ def _check_bias(bias: Tensor, x: Tensor, shape: torch.Size, steps: int) -> None:
     if bias.shape[0] != 1 and bias.shape[0] != steps:
         wanted = f"of {steps} time-steps, or 1, in dimension 0 (one dimension more than a step's x)"
         raise ValueError(_wrong("bias", wanted, f"shape {list(bias.shape)}"))
-    if not _broadcasts(bias.shape[1:], shape):
+    if not broadcasts(bias.shape[1:], shape):
         wanted = f"[T, *] with * broadcasting to the neurons' shape {list(shape)}"
         raise ValueError(_wrong("bias", wanted, f"shape {list(bias.shape)}"))
 
