@@ -122,9 +122,9 @@ class Membrane(nn.Module):
         """What is emitted for all steps and the potential, from v_init on; nothing is kept."""
         raise NotImplementedError
 
-    def _small_step(self, x: Tensor, v_init: float | Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """One step of `run` where there is a shorter way to it, else None."""
-        return None
+    def _advance(self, x: Tensor, v: float | Tensor | None) -> tuple[Tensor, Tensor]:
+        """What one step emits and the potential after it, from v (None: v_init) on."""
+        raise NotImplementedError
 
     def _check_state_is_all(self) -> None:
         """Raise ValueError if to go on needs more than the potential, which is what is kept."""
@@ -146,14 +146,13 @@ class Membrane(nn.Module):
                 f"IFNode: T must be None in step mode 's', where a call is one step, got {T}"
             )
         kept = self._kept_for(x.shape if isinstance(x, Tensor) else None)
-        emitted, v = self._small_step(x, kept) or self.run(x, 1, v_init=kept)
-        assert v is not None
+        emitted, v = self._advance(x, kept)
         if self.keeps_state:
             self._v = v
         if self.store_v_seq:
             step = v.unsqueeze(0)
             self.v_seq = step if self.v_seq is None else torch.cat((self.v_seq, step))
-        return emitted.squeeze(0) if emitted.dim() > x.dim() else emitted
+        return emitted
 
     def _all_steps(self, x: Tensor, T: int | None) -> Tensor:
         neurons = None
@@ -163,7 +162,7 @@ class Membrane(nn.Module):
         emitted, v = self.run(x, T, v_init=kept, return_v="all" if self.store_v_seq else "last")
         assert v is not None
         if self.store_v_seq:
-            self.v_seq, v = v, v[-1]
+            self.v_seq, v = v, v[-1].clone()
         if self.keeps_state:
             self._v = v
         return emitted
@@ -183,13 +182,17 @@ class Membrane(nn.Module):
         return v
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Membrane:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if isinstance(self._v, Tensor):
-            self._v = fn(self._v)
-        if self.v_seq is not None:
-            self.v_seq = fn(self.v_seq)
+        super()._apply(fn)  # type: ignore[no-untyped-call]  # no children to recurse into
+        for name in ("_v", "v_seq"):
+            value = self.__dict__.get(name)
+            if isinstance(value, Tensor):
+                setattr(self, name, fn(value))
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         # What is copied or saved has no graph: torch copies no tensor that is part of one.
-        return self.__dict__ | {"_v": _detached(self._v), "v_seq": _detached(self.v_seq)}
+        state = self.__dict__.copy()
+        for name in ("_v", "v_seq"):
+            if name in state:
+                state[name] = _detached(state[name])
+        return state

@@ -21,7 +21,7 @@ from spikeconv.node_arguments import (
 from spikeconv.ops import if_multistep
 from spikeconv.ops.call import state_dtype
 from spikeconv.ops.check import check_threshold_values
-from spikeconv.ops.step import if_step, takes_step
+from spikeconv.ops.step import one_step
 from spikeconv.spike_function import as_surrogate
 from spikeconv.surrogate import Surrogate
 
@@ -227,23 +227,28 @@ class IFNode(Membrane):
             )
         return parameter.view(-1, *[1] * (dims - 1 - at))
 
-    def _small_step(self, x: Tensor, v_init: float | Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """One step by `if_step`, or None where it is for the operator."""
+    def _advance(self, x: Tensor, v: float | Tensor | None) -> tuple[Tensor, Tensor]:
         if self.emit != "spikes" or self.signed or self.backend or self.step_bias is not None:
-            return None
+            emitted, last = self.run(x, 1, v_init=v)
+            assert last is not None
+            return emitted.squeeze(0) if emitted.dim() > x.dim() else emitted, last
         dims = x.dim() if isinstance(x, Tensor) else 0
-        theta = self._along(self.v_threshold, dims)
-        v = self._along(self.v_init, dims) if v_init is None else v_init
-        bias = None if self.bias is None else self._along(self.bias, dims)
-        if not takes_step(x, v, theta, bias):
-            return None
         self._check_thresholds(x)
-        return if_step(x, v, theta, bias, v_reset=self.v_reset, fires=self.fires)
+        return one_step(
+            x,
+            self._along(self.v_init, dims) if v is None else v,
+            self._along(self.v_threshold, dims),
+            None if self.bias is None else self._along(self.bias, dims),
+            v_reset=self.v_reset,
+            fires=self.fires,
+            surrogate=self.surrogate_function,
+            detach_reset=self.detach_reset,
+        )
 
     def _check_thresholds(self, x: Tensor) -> None:
-        """Read the thresholds once for each version of them, as the operator does at every call."""
+        """Read the thresholds once for each version of them; `if_multistep` does at every call."""
         theta = self.v_threshold
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not isinstance(x, Tensor):
             return
         version = None if theta.is_inference() else (id(theta), theta._version, x.dtype)
         if version is None or version != self._checked:
