@@ -8,7 +8,7 @@ from importlib import import_module
 
 import torch
 
-from spikeconv.ops.call import Call
+from spikeconv.ops.call import BackwardCall, Call
 from spikeconv.ops.layout import layout_of
 
 
@@ -73,6 +73,16 @@ def _run(op: Callable[..., None], call: Call) -> None:
         call.emit,
         call.return_v or "none",
     )
+
+
+def run_cpp_backward(call: BackwardCall) -> None:
+    """Fill the gradients of a call on the CPU."""
+    raise NotImplementedError
+
+
+def run_cuda_backward(call: BackwardCall) -> None:
+    """Fill the gradients of a call on a CUDA device."""
+    raise NotImplementedError
 
 
 def run_cpp(call: Call) -> None:
