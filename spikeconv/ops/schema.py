@@ -156,8 +156,9 @@ def _backward(ctx: Any, grad_emitted: Tensor | None, grad_v: Tensor | None) -> A
             "spiking network, under torch.no_grad(), or detach its input"
         )
     del options["signed"]
-    wanted = ctx.needs_input_grad[:4]
-    gradients = BACKWARD(grad_emitted, grad_v, *ctx.saved_tensors, **options, wanted=list(wanted))
+    # The dispatcher leaves out what is None at the end.
+    wanted = [*ctx.needs_input_grad, False][:4]
+    gradients = BACKWARD(grad_emitted, grad_v, *ctx.saved_tensors, **options, wanted=wanted)
     given = [gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)]
     return *given, None, None
 
