@@ -46,20 +46,6 @@ struct IfMultistepPlan {
   bool trace;   // v after every step is wanted
 };
 
-inline Dtype dtype_of(const IfMultistepArguments& a) {
-  switch (a.x.scalar_type()) {
-    case at::kFloat:
-      return Dtype::kFloat32;
-    case at::kHalf:
-      return Dtype::kFloat16;
-    case at::kBFloat16:
-      return Dtype::kBFloat16;
-    default:
-      TORCH_CHECK(false, a.op, ": x must have dtype float32, float16 or bfloat16, got ",
-                  a.x.scalar_type());
-  }
-}
-
 inline Emit emit_of(const IfMultistepArguments& a) {
   if (a.emit == "spikes") return Emit::kSpikes;
   if (a.emit == "psp") return Emit::kPsp;
@@ -118,7 +104,7 @@ inline void check_v(const IfMultistepArguments& a, const IfMultistepPlan& plan) 
 inline IfMultistepPlan check_if_multistep(const IfMultistepArguments& a) {
   IfMultistepPlan plan{};
   plan.neurons = checked_numel(a.op, a.sizes);
-  plan.dtype = dtype_of(a);
+  plan.dtype = dtype_of(a.op, a.x);
   plan.emit = emit_of(a);
   plan.summed = plan.emit == Emit::kWords || plan.emit == Emit::kCount;
   plan.last = a.return_v == "last";

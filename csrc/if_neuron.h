@@ -52,14 +52,26 @@ struct IfSpike {
   Mask minus;  // fires -1, never together with plus; all false unless signed
 };
 
-// Advances state by one step with input x. The order (v + x) + bias is part of the definition.
+// The potential before it can fire. The order (v + x) + bias is part of the definition.
+template <class Real, class Mask>
+SPIKECONV_INLINE Real charged(const IfParameters<Real, Mask>& p, Real v, Real x) {
+  return (v + x) + p.bias;
+}
+
+// The potential after that: reset where plus, that is where it fired +1.
+template <class Real, class Mask>
+SPIKECONV_INLINE Real discharged(const IfParameters<Real, Mask>& p, Real m, Mask plus) {
+  const Real lowered = p.hard ? p.v_reset : m - p.theta;
+  return plus ? lowered : m;
+}
+
+// Advances state by one step with input x.
 template <bool kSigned, class Real, class Mask, class Int>
 SPIKECONV_INLINE IfSpike<Mask> if_step(const IfParameters<Real, Mask>& p, Real x,
                                        IfState<Real, Int>& state) {
-  const Real m = (state.v + x) + p.bias;
+  const Real m = charged(p, state.v, x);
   const Mask plus = m >= p.limit;
-  const Real lowered = p.hard ? p.v_reset : m - p.theta;
-  state.v = plus ? lowered : m;
+  state.v = discharged(p, m, plus);
   Mask minus{};
   if constexpr (kSigned) {
     minus = (m < 0.0f) & (state.net > 0) & (plus == 0);

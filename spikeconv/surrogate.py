@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -70,18 +71,34 @@ class Surrogate:
         return self.derivative(u)
 
 
-def _check_positive(surrogate: Surrogate, name: str) -> None:
-    value = getattr(surrogate, name)
-    kind = type(surrogate).__name__
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{kind}: {name} must be a number, got {type(value).__name__}")
-    # The squares and inverses of it that kernels work with are then finite in float32 as well.
-    if not 1e-18 <= float(value) <= 1e18:
-        raise ValueError(f"{kind}: {name} must be from 1e-18 to 1e18, got {value}")
+class BuiltIn(Surrogate):
+    """A surrogate that the kernels know by name, with one positive number as its parameter."""
+
+    name: ClassVar[str]
+
+    @property
+    def parameter(self) -> float:
+        """Its one number."""
+        (number,) = vars(self).values()
+        return float(number)
+
+    @property
+    def coefficients(self) -> tuple[float, float]:
+        """The numbers of its formula."""
+        raise NotImplementedError(f"{type(self).__name__} must define coefficients")
+
+    def __post_init__(self) -> None:
+        kind = type(self).__name__
+        ((name, value),) = vars(self).items()
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{kind}: {name} must be a number, got {type(value).__name__}")
+        # Squares and inverses of it are then finite in float32 as well.
+        if not 1e-18 <= float(value) <= 1e18:
+            raise ValueError(f"{kind}: {name} must be from 1e-18 to 1e18, got {value}")
 
 
 @dataclass(frozen=True)
-class Sigmoid(Surrogate):
+class Sigmoid(BuiltIn):
     """h(u) = alpha e / (1 + e)^2 with e = exp(-alpha |u|): the derivative of sigmoid(alpha u).
 
     Args:
@@ -95,14 +112,11 @@ class Sigmoid(Surrogate):
         tensor([1.0000, 0.0707])
     """
 
+    name = "sigmoid"
     alpha: float = 4.0
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "alpha")
 
     @property
     def coefficients(self) -> tuple[float, float]:
-        """What the formula needs, for kernels."""
         return float(self.alpha), 0.0
 
     def derivative(self, u: Tensor) -> Tensor:
@@ -113,7 +127,7 @@ class Sigmoid(Surrogate):
 
 
 @dataclass(frozen=True)
-class ATan(Surrogate):
+class ATan(BuiltIn):
     """h(u) = alpha / 2 / (1 + (pi alpha u / 2)^2): the derivative of atan(pi alpha u / 2) / pi.
 
     Source: Fang et al., "Incorporating Learnable Membrane Time Constant to Enhance Learning of
@@ -130,14 +144,11 @@ class ATan(Surrogate):
         tensor([1.0000, 0.0920])
     """
 
+    name = "atan"
     alpha: float = 2.0
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "alpha")
 
     @property
     def coefficients(self) -> tuple[float, float]:
-        """What the formula needs, for kernels."""
         return math.pi / 2 * self.alpha, self.alpha / 2
 
     def derivative(self, u: Tensor) -> Tensor:
@@ -147,7 +158,7 @@ class ATan(Surrogate):
 
 
 @dataclass(frozen=True)
-class PiecewiseLinear(Surrogate):
+class PiecewiseLinear(BuiltIn):
     """h(u) = max(0, 1 - |u| / width) / width: a triangle around the threshold.
 
     SpikingJelly calls it PiecewiseQuadratic, after its integral, with alpha = 1 / width.
@@ -165,14 +176,11 @@ class PiecewiseLinear(Surrogate):
         tensor([0.5000, 0.2500, 0.0000])
     """
 
+    name = "piecewise_linear"
     width: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "width")
 
     @property
     def coefficients(self) -> tuple[float, float]:
-        """What the formula needs, for kernels."""
         height = 1.0 / self.width
         return height, height * height
 
@@ -180,6 +188,20 @@ class PiecewiseLinear(Surrogate):
         height, slope = self.coefficients
         h = height - u.abs() * slope
         return torch.where(h < 0, 0.0, h)  # NaN stays NaN
+
+
+BUILT_IN: dict[str, Callable[[float], BuiltIn]] = {
+    kind.name: kind for kind in (Sigmoid, ATan, PiecewiseLinear)
+}
+
+
+def built_in(name: str, parameter: float) -> BuiltIn:
+    """The surrogate of that name, as kernels are told of it.
+
+    >>> built_in("atan", 2.0)
+    ATan(alpha=2.0)
+    """
+    return BUILT_IN[name](parameter)
 
 
 @dataclass(frozen=True)

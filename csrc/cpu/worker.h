@@ -48,7 +48,7 @@ class Worker {
         net_(a.is_signed ? run.block : 0),
         amplitude_(run.plan.emit == Emit::kPsp ? run.block : kMaxLanes) {
     if (a.bias_stride_t != 0) {
-      timed_bias_.emplace(a, run.block, kSteps);
+      timed_bias_.emplace(*a.bias, a.bias_stride_t, a.sizes, a.bias_strides, run.block, kSteps);
     }
   }
 

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from spikeconv.ops.call import EMITS, FIRES, RESETS, RETURN_VS, WORD_BITS, has_time, state_dtype
+from spikeconv.ops.call import (
+    EMITS,
+    FIRES,
+    RESETS,
+    RETURN_VS,
+    SURROGATES,
+    WORD_BITS,
+    has_time,
+    state_dtype,
+)
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -125,6 +134,38 @@ def check_if_multistep(
             raise TypeError(_wrong("count_init", "an int32 tensor", count_init.dtype))
         _check_broadcast("count_init", count_init, x, shape)
     return steps
+
+
+def check_surrogate(
+    x: Tensor, shape: tuple[int, ...], surrogate: str | None, slope: Tensor | None, signed: bool
+) -> None:
+    """Raise TypeError or ValueError for a surrogate that a call with x `[T, *]` cannot take.
+
+    `shape` is that of the spikes, and of the slope where the derivative is given.
+    """
+    _check_choice("surrogate", surrogate, (*SURROGATES, None))
+    if surrogate is not None and signed:
+        raise ValueError(
+            _wrong("surrogate", "None with signed=True, whose spikes have no gradient", surrogate)
+        )
+    if (slope is None) == (surrogate == "given"):
+        wanted = "a tensor with surrogate='given', else None"
+        raise ValueError(_wrong("slope", wanted, "None" if slope is None else "a tensor"))
+    if slope is not None:
+        check_gradient("slope", slope, x, shape, state_dtype(x))
+
+
+def check_gradient(
+    argument: str, given: Tensor, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """Raise TypeError or ValueError unless a tensor can stand beside an output of that shape."""
+    if given.dtype != dtype:
+        raise TypeError(_wrong(argument, f"a {dtype} tensor", given.dtype))
+    if tuple(given.shape) != tuple(shape):
+        raise ValueError(_wrong(argument, f"of shape {list(shape)}", f"shape {list(given.shape)}"))
+    if given.layout != torch.strided or given.device != x.device:
+        where = f"dense (strided), on x's device {x.device}"
+        raise ValueError(_wrong(argument, where, f"{given.layout} on {given.device}"))
 
 
 # Reading a threshold on a GPU waits for the device, so each version of a tensor is read once

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spikeconv.ops.call import state_dtype
 from spikeconv.ops.schema import OPERATOR
-from spikeconv.surrogate import Surrogate
+from spikeconv.ops.slope import slope_of
+from spikeconv.surrogate import BUILT_IN, BuiltIn, Surrogate
 
 _INT64_MAX = torch.iinfo(torch.int64).max
 
@@ -34,6 +36,11 @@ def _parameter(argument: str, value: float | Tensor, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # which would compile torch.full anew at every new number
         return torch.ones((), dtype=dtype) * number
     return torch.full((), number, dtype=dtype)
+
+
+def _wants_gradient(*operands: Tensor | None) -> bool:
+    given = [operand for operand in operands if operand is not None]
+    return torch.is_grad_enabled() and any(operand.requires_grad for operand in given)
 
 
 def _check_surrogate(surrogate: object) -> None:
@@ -123,7 +130,7 @@ def if_multistep(
 
     Raises:
         TypeError, ValueError: naming the argument that is wrong, or the backend that cannot run.
-        RuntimeError: on backward; a spike has no gradient.
+        RuntimeError: on backward, without a surrogate; on a second backward, with create_graph.
 
     Source: design of the IF neuron with reset by subtraction, Rueckauer et al. 2017; initial
     potential, Bu et al., "Optimized Potential Initialization for Low-latency Spiking Neural
@@ -159,19 +166,35 @@ def if_multistep(
         raise TypeError(
             f"if_multistep: count_init must be a tensor or None, got {type(count_init).__name__}"
         )
-    emitted, v = OPERATOR(
+    operands = (
         x,
         _parameter("v_threshold", v_threshold, x),
         _parameter("v_init", v_init, x),
         None if bias is None else _parameter("bias", bias, x),
+    )
+    options: dict[str, Any] = {
+        "T": None if T is None else int(T),
+        "reset": reset,
+        "v_reset": _number("v_reset", v_reset, "a number", state_dtype(x)),
+        "signed": signed,
+        "fires": fires,
+        "backend": backend,
+    }
+    name, parameter, slope = None, 1.0, None
+    # A subclass of one of them may have a derivative of its own.
+    if isinstance(surrogate, BuiltIn) and type(surrogate) in BUILT_IN.values():
+        name, parameter = surrogate.name, surrogate.parameter
+    elif surrogate is not None and _wants_gradient(*operands):
+        name, slope = "given", slope_of(surrogate, *operands, **options)
+    emitted, v = OPERATOR(
+        *operands,
         count_init,
-        T=None if T is None else int(T),
-        reset=reset,
-        v_reset=_number("v_reset", v_reset, "a number", state_dtype(x)),
-        signed=signed,
-        fires=fires,
+        slope,
+        **options,
         emit=emit,
         return_v=return_v,
-        backend=backend,
+        surrogate=name,
+        surrogate_parameter=parameter,
+        detach_reset=detach_reset,
     )
     return emitted, None if return_v is None else v

@@ -8,7 +8,7 @@ from importlib import import_module
 
 import torch
 
-from spikeconv.ops.call import Call
+from spikeconv.ops.call import BackwardCall, Call
 from spikeconv.ops.layout import layout_of
 
 
@@ -67,3 +67,8 @@ def run(call: Call) -> None:
         emit=call.emit,
         return_v=call.return_v or "none",
     )
+
+
+def run_backward(call: BackwardCall) -> None:
+    """Fill the gradients of a call."""
+    raise NotImplementedError
