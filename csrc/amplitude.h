@@ -2,22 +2,9 @@
 // negative. A neuron's pattern stays the same over the steps, so it is made once.
 #pragma once
 
-#include "half.h"
-#include "types.h"
+#include "stored.h"
 
 namespace spikeconv {
-
-// The pattern of `value` stored as kDtype, rounded to nearest, ties to even.
-template <Dtype kDtype>
-SPIKECONV_INLINE uint32_t stored(float value) {
-  if constexpr (kDtype == Dtype::kFloat16) {
-    return float16_of(value);
-  } else if constexpr (kDtype == Dtype::kBFloat16) {
-    return bfloat16_of(value);
-  } else {
-    return same_bits<uint32_t>(value);
-  }
-}
 
 template <Dtype kDtype, Emit kEmit>
 SPIKECONV_INLINE uint32_t amplitude_of(float theta) {

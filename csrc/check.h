@@ -7,6 +7,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
+#include "types.h"
+
 namespace spikeconv {
 
 // The number of elements of `sizes`, which must be positive in number and not negative.
@@ -36,6 +38,20 @@ inline void check_tensor(const char* op, const char* name, const at::Tensor& ten
               tensor.scalar_type());
   TORCH_CHECK(tensor.device() == device, op, ": ", name, " must be on x's device ", device,
               ", got ", tensor.device());
+}
+
+inline Dtype dtype_of(const char* op, const at::Tensor& x) {
+  switch (x.scalar_type()) {
+    case at::kFloat:
+      return Dtype::kFloat32;
+    case at::kHalf:
+      return Dtype::kFloat16;
+    case at::kBFloat16:
+      return Dtype::kBFloat16;
+    default:
+      TORCH_CHECK(false, op, ": x must have dtype float32, float16 or bfloat16, got ",
+                  x.scalar_type());
+  }
 }
 
 // An output holds exactly `numel` elements, each in a place of its own and without holes between.

@@ -44,28 +44,30 @@ SPIKECONV_INLINE Real real_of_float16(Bits bits) {
 }
 
 // Rounds to the nearest bfloat16, ties to even.
-SPIKECONV_INLINE uint32_t bfloat16_of(float value) {
-  const uint32_t bits = same_bits<uint32_t>(value);
-  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded;
+template <class Bits = uint32_t, class Real>
+SPIKECONV_INLINE Bits bfloat16_of(Real value) {
+  const Bits bits = same_bits<Bits>(value);
+  const Bits rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u + Bits{} : rounded;
 }
 
 // Rounds to the nearest float16, ties to even.
-SPIKECONV_INLINE uint32_t float16_of(float value) {
+template <class Bits = uint32_t, class Real>
+SPIKECONV_INLINE Bits float16_of(Real value) {
 #if defined(__CUDA_ARCH__)
   unsigned short half;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
   return half;
 #else
-  const uint32_t bits = same_bits<uint32_t>(value);
-  const uint32_t sign = (bits >> 16) & 0x8000u;
-  const uint32_t magnitude = bits & 0x7fffffffu;
-  uint32_t half = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
-  if (magnitude < 0x38800000u) {  // below 2^-14: subnormal. Adding 0.5 rounds to units of 2^-24
-    half = same_bits<uint32_t>(same_bits<float>(magnitude) + 0.5f) - (126u << 23);
-  }
-  half = magnitude >= 0x477ff000u ? 0x7c00u : half;  // from 65520 on: infinity
-  half = magnitude > 0x7f800000u ? 0x7e00u : half;   // NaN
+  const Bits bits = same_bits<Bits>(value);
+  const Bits sign = (bits >> 16) & 0x8000u;
+  const Bits magnitude = bits & 0x7fffffffu;
+  Bits half = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+  // Below 2^-14: subnormal. Adding 0.5 rounds to units of 2^-24.
+  const Bits small = same_bits<Bits>(Real(same_bits<Real>(magnitude) + 0.5f)) - (126u << 23);
+  half = magnitude < 0x38800000u ? small : half;
+  half = magnitude >= 0x477ff000u ? 0x7c00u + Bits{} : half;  // from 65520 on: infinity
+  half = magnitude > 0x7f800000u ? 0x7e00u + Bits{} : half;   // NaN
   return half | sign;
 #endif
 }

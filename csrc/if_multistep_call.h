@@ -31,6 +31,7 @@ struct IfMultistepArguments {
   bool hard;
   double v_reset;
   bool is_signed;
+  bool tie_fires;
   const std::string& emit;
   const std::string& return_v;
 };
@@ -44,20 +45,6 @@ struct IfMultistepPlan {
   bool last;    // v after the last step is wanted
   bool trace;   // v after every step is wanted
 };
-
-inline Dtype dtype_of(const IfMultistepArguments& a) {
-  switch (a.x.scalar_type()) {
-    case at::kFloat:
-      return Dtype::kFloat32;
-    case at::kHalf:
-      return Dtype::kFloat16;
-    case at::kBFloat16:
-      return Dtype::kBFloat16;
-    default:
-      TORCH_CHECK(false, a.op, ": x must have dtype float32, float16 or bfloat16, got ",
-                  a.x.scalar_type());
-  }
-}
 
 inline Emit emit_of(const IfMultistepArguments& a) {
   if (a.emit == "spikes") return Emit::kSpikes;
@@ -117,7 +104,7 @@ inline void check_v(const IfMultistepArguments& a, const IfMultistepPlan& plan) 
 inline IfMultistepPlan check_if_multistep(const IfMultistepArguments& a) {
   IfMultistepPlan plan{};
   plan.neurons = checked_numel(a.op, a.sizes);
-  plan.dtype = dtype_of(a);
+  plan.dtype = dtype_of(a.op, a.x);
   plan.emit = emit_of(a);
   plan.summed = plan.emit == Emit::kWords || plan.emit == Emit::kCount;
   plan.last = a.return_v == "last";
@@ -175,7 +162,8 @@ void from_torch(const at::Tensor& x, const at::Tensor& v_threshold, const at::Te
                 at::IntArrayRef sizes, int64_t x_stride_t, at::IntArrayRef x_strides,
                 at::IntArrayRef threshold_strides, at::IntArrayRef v_init_strides,
                 int64_t bias_stride_t, at::IntArrayRef bias_strides, at::IntArrayRef count_strides,
-                bool hard, double v_reset, bool is_signed, std::string emit, std::string return_v) {
+                bool hard, double v_reset, bool is_signed, bool tie_fires, std::string emit,
+                std::string return_v) {
   kRun({kOp,
         x,
         v_threshold,
@@ -196,6 +184,7 @@ void from_torch(const at::Tensor& x, const at::Tensor& v_threshold, const at::Te
         hard,
         v_reset,
         is_signed,
+        tie_fires,
         emit,
         return_v});
 }

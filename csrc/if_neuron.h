@@ -34,6 +34,7 @@ constexpr float kNoBias = -0.0f;
 template <class Real, class Mask>
 struct IfParameters {
   Real theta;    // the threshold
+  Real limit;    // fires from here on: theta, or the next number above it where a tie does not fire
   Real bias;     // added at this step, kNoBias where there is none
   Real v_reset;  // where a hard reset goes to
   Mask hard;     // all true: reset to v_reset. All false: subtract the threshold
@@ -51,14 +52,26 @@ struct IfSpike {
   Mask minus;  // fires -1, never together with plus; all false unless signed
 };
 
-// Advances state by one step with input x. The order (v + x) + bias is part of the definition.
+// The potential before it can fire. The order (v + x) + bias is part of the definition.
+template <class Real, class Mask>
+SPIKECONV_INLINE Real charged(const IfParameters<Real, Mask>& p, Real v, Real x) {
+  return (v + x) + p.bias;
+}
+
+// The potential after that: reset where plus, that is where it fired +1.
+template <class Real, class Mask>
+SPIKECONV_INLINE Real discharged(const IfParameters<Real, Mask>& p, Real m, Mask plus) {
+  const Real lowered = p.hard ? p.v_reset : m - p.theta;
+  return plus ? lowered : m;
+}
+
+// Advances state by one step with input x.
 template <bool kSigned, class Real, class Mask, class Int>
 SPIKECONV_INLINE IfSpike<Mask> if_step(const IfParameters<Real, Mask>& p, Real x,
                                        IfState<Real, Int>& state) {
-  const Real m = (state.v + x) + p.bias;
-  const Mask plus = m >= p.theta;
-  const Real lowered = p.hard ? p.v_reset : m - p.theta;
-  state.v = plus ? lowered : m;
+  const Real m = charged(p, state.v, x);
+  const Mask plus = m >= p.limit;
+  state.v = discharged(p, m, plus);
   Mask minus{};
   if constexpr (kSigned) {
     minus = (m < 0.0f) & (state.net > 0) & (plus == 0);

@@ -10,4 +10,7 @@ enum class Dtype { kFloat32, kFloat16, kBFloat16 };
 // What a population hands on; "emit" in Python.
 enum class Emit { kSpikes, kPsp, kUint8, kWords, kCount };
 
+// What stands for the derivative of a spike; kGiven: a tensor has it for every step and neuron.
+enum class Surrogate { kSigmoid, kATan, kPiecewiseLinear, kGiven };
+
 }  // namespace spikeconv

@@ -49,6 +49,7 @@ def _step(
     N: tl.tensor,
     HARD: tl.constexpr,
     SIGNED: tl.constexpr,
+    TIE_FIRES: tl.constexpr,
     EMIT: tl.constexpr,
     RETURN_V: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor]:
@@ -56,7 +57,7 @@ def _step(
     if bias is not None:
         m = m + bias
     # Selections, not theta * s: no product, so nothing an FMA could swallow, and NaN never fires.
-    up = m >= theta
+    up = m >= theta if TIE_FIRES else m > theta
     v = tl.where(up, v_reset if HARD else m - theta, m)
     if SIGNED:
         down = (m < 0) & (tally > 0)
@@ -110,6 +111,7 @@ def if_multistep_fwd_kernel(
     BIAS_IN_TIME: tl.constexpr,
     HARD: tl.constexpr,
     SIGNED: tl.constexpr,
+    TIE_FIRES: tl.constexpr,
     EMIT: tl.constexpr,
     RETURN_V: tl.constexpr,
     WIDE: tl.constexpr,
@@ -165,7 +167,7 @@ def if_multistep_fwd_kernel(
                 b = biases[i] if BIAS_IN_TIME else bias
                 v, tally = _step(
                     xs[i], t, v, tally, theta, b, v_reset, plus, minus, emitted_ptr, v_ptr,
-                    n, mask, N, HARD, SIGNED, EMIT, RETURN_V,
+                    n, mask, N, HARD, SIGNED, TIE_FIRES, EMIT, RETURN_V,
                 )  # fmt: skip
         first += STEPS
 
@@ -196,6 +198,7 @@ def if_multistep_fwd(
     hard: bool,
     v_reset: float,
     signed: bool,
+    tie_fires: bool,
     emit: str,
     return_v: str,
 ) -> None:
@@ -249,6 +252,7 @@ def if_multistep_fwd(
             BIAS_IN_TIME=bias_stride_t != 0,
             HARD=hard,
             SIGNED=signed,
+            TIE_FIRES=tie_fires,
             EMIT=emit,
             RETURN_V=return_v,
             WIDE=N > NARROW_LIMIT,

@@ -50,7 +50,15 @@ def assert_same(actual: Tensor | None, expected: Tensor | None, what: str = "") 
 
 
 def _neuron(
-    currents: Any, theta: Any, v: Any, biases: Any, net: int, hard: bool, v_reset: Any, signed: bool
+    currents: Any,
+    theta: Any,
+    v: Any,
+    biases: Any,
+    net: int,
+    hard: bool,
+    v_reset: Any,
+    signed: bool,
+    fires: str,
 ) -> Iterator[tuple[int, Any]]:
     """One neuron's life, a scalar at a time: (spike, potential after it) of each step."""
     for t, current in enumerate(currents):
@@ -58,7 +66,7 @@ def _neuron(
         if biases is not None:
             v = v + biases[t]
         spike = 0
-        if v >= theta:
+        if v >= theta if fires == "ge" else v > theta:
             spike = 1
         elif signed and v < 0 and net > 0:
             spike = -1
@@ -82,6 +90,7 @@ def oracle(
     reset: str = "soft",
     v_reset: float = 0.0,
     signed: bool = False,
+    fires: str = "ge",
     count_init: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Spikes int8 `[T, *]` and potentials `[T, *]` after each step, by numpy's scalars."""
@@ -116,6 +125,7 @@ def oracle(
                 reset == "hard",
                 kind(v_reset),
                 signed,
+                fires,
             )
             for t, (spike, v) in enumerate(life):
                 spikes[(t, *n)] = spike

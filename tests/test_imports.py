@@ -28,10 +28,17 @@ LAYERS = (
     ),
     ("spikeconv.convert", "spikeconv.fuse"),
     ("spikeconv.calibrate",),
-    ("spikeconv.activation", "spikeconv.early_exit", "spikeconv.neuron"),
+    (
+        "spikeconv.activation",
+        "spikeconv.early_exit",
+        "spikeconv.membrane",
+        "spikeconv.neuron",
+        "spikeconv.node_arguments",
+        "spikeconv.spike_function",
+    ),
     ("spikeconv.ops",),
     ("spikeconv.kernels",),
-    ("spikeconv.output",),
+    ("spikeconv.output", "spikeconv.surrogate"),
 )
 
 # What is installed along; everything else is imported where it is used, and may be missing.

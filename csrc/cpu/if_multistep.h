@@ -44,6 +44,7 @@ struct IfBlock {
   uint32_t first_bit;  // words: the first step's bit
   float v_reset;
   bool hard;
+  bool tie_fires;
   bool first;  // nothing was added to words and counts yet
   // Write around the caches; rows and their strides are multiples of 64 bytes.
   bool stream_emitted;

@@ -9,55 +9,14 @@
 
 #include "amplitude.h"
 #include "cpu/if_multistep.h"
-#include "cpu/lanes.h"
+#include "cpu/rows.h"
+#include "limit.h"
 
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
 // Vectors in a tile. Each row of a tile should fill whole cache lines, and several chains of
 // dependent steps hide each other's latency.
 constexpr int kVectors = 4;
-
-// Bytes ahead at which rows are requested. A block walks along several rows at once, and for so
-// many streams, or over the end of a page, the processor does not look ahead by itself.
-constexpr int kAhead = 2048;
-
-constexpr int bytes_of(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : 2; }
-
-// Requests the cache lines that k = 0, ..., kTile - 1 will load later, each line once.
-template <class L, Dtype kDtype>
-SPIKECONV_INLINE void prefetch_x(const void* x, int64_t offset, int k) {
-  if (k * L::kCount * bytes_of(kDtype) % 64 == 0) {
-    __builtin_prefetch(static_cast<const char*>(x) + offset * bytes_of(kDtype) + kAhead);
-  }
-}
-
-template <class L, Dtype kDtype>
-SPIKECONV_INLINE typename L::Real load_x(const void* x, int64_t offset) {
-  if constexpr (kDtype == Dtype::kFloat32) {
-    return load<typename L::Real>(static_cast<const float*>(x) + offset);
-  } else {
-    const auto half = load<typename L::Half>(static_cast<const uint16_t*>(x) + offset);
-    if constexpr (kDtype == Dtype::kFloat16) {
-      return widen_float16<L>(half);
-    } else {
-      return real_of_bfloat16<typename L::Real>(widen<L>(half));
-    }
-  }
-}
-
-template <class Values, class Value>
-SPIKECONV_INLINE Values load(IfInput<Value> input, int64_t at) {
-  return load<Values>(input.data + at * input.step);
-}
-
-template <class Value>
-SPIKECONV_INLINE void write(void* to, Value value, bool streaming) {
-  if (streaming) {
-    store_streaming(to, value);
-  } else {
-    store(to, value);
-  }
-}
 
 // Writes a row's spikes: `amplitude` where plus, its negative where minus, else zero.
 template <class L, Dtype kDtype, Emit kEmit>
@@ -93,6 +52,7 @@ SPIKECONV_INLINE void advance_tile(const IfBlock& block, int64_t i) {
   for (int k = 0; k < kTile; ++k) {
     const int64_t at = i + k * L::kCount;
     parameters[k].theta = load<Real>(block.theta, at);
+    parameters[k].limit = limit_of<Word>(parameters[k].theta, block.tie_fires);
     parameters[k].bias = kPlain ? kNoBias - Real{} : load<Real>(block.bias, at);
     if constexpr (kStep == IfStep::kTimed) {
       bias_at[k] = block.bias_grouped ? at / kGroup * kMaxLanes : at * block.bias.step;

@@ -17,6 +17,7 @@ namespace {
 struct Isa {
   const char* name;
   IfAdvance (*if_advance)(const IfVariant& variant);
+  GoBack (*go_back)(const BackwardVariant& variant);
 };
 
 #if defined(__x86_64__)
@@ -28,13 +29,13 @@ bool has_f16c() {  // not every compiler's __builtin_cpu_supports knows the name
 
 // What this processor can run, best last.
 std::vector<Isa> runnable() {
-  std::vector<Isa> isas = {{"default", baseline::if_advance}};
+  std::vector<Isa> isas = {{"default", baseline::if_advance, baseline::go_back}};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && has_f16c()) {
-    isas.push_back({"avx2", avx2::if_advance});
+    isas.push_back({"avx2", avx2::if_advance, avx2::go_back});
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-      isas.push_back({"avx512", avx512::if_advance});
+      isas.push_back({"avx512", avx512::if_advance, avx512::go_back});
     }
   }
 #endif
@@ -75,6 +76,8 @@ std::vector<std::string> isa_names() {
 }  // namespace
 
 IfAdvance if_advance(const IfVariant& variant) { return chosen().if_advance(variant); }
+
+GoBack go_back(const BackwardVariant& variant) { return chosen().go_back(variant); }
 
 TORCH_LIBRARY_IMPL(spikeconv, CompositeExplicitAutograd, library) {
   library.impl("_cpu_isa", TORCH_FN(isa_name));

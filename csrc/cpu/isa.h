@@ -2,12 +2,14 @@
 // that the environment variable SPIKECONV_ISA asks for ("default", "avx2" or "avx512").
 #pragma once
 
+#include "cpu/if_backward.h"
 #include "cpu/if_multistep.h"
 
 namespace spikeconv::cpu {
 
-// The kernel for that instruction set. Throws where SPIKECONV_ISA asks for what the processor
+// The kernels for that instruction set. Throw where SPIKECONV_ISA asks for what the processor
 // lacks.
 IfAdvance if_advance(const IfVariant& variant);
+GoBack go_back(const BackwardVariant& variant);
 
 }  // namespace spikeconv::cpu

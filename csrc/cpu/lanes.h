@@ -1,7 +1,7 @@
-// One number, or as many as an instruction holds: the types and the memory accesses that the kernel
-// is written in. Included inside if_multistep_kernel.h only, once per instruction set, with
-// SPIKECONV_ISA and SPIKECONV_LANES set; see there why nothing here may have external linkage
-// under a name that two instruction sets share.
+// One number, or as many as an instruction holds: the types and the memory accesses that the
+// kernels are written in. Included inside their headers only, once per instruction set, with
+// SPIKECONV_ISA and SPIKECONV_LANES set; see if_multistep_kernel.h why nothing here may have
+// external linkage under a name that two instruction sets share.
 #pragma once
 
 #include "half.h"
@@ -118,6 +118,23 @@ SPIKECONV_INLINE typename L::Half narrow_to_half(typename L::Word word) {
   }
 #endif
   return convert<L, Half>(word);
+}
+
+// Rounds to the nearest float16, ties to even.
+template <class L>
+SPIKECONV_INLINE typename L::Half narrow_float16(typename L::Real value) {
+#if SPIKECONV_LANES == 16
+  if constexpr (L::kCount == 16) {
+    return same_bits<typename L::Half>(
+        _mm512_maskz_cvtps_ph(0xffff, same_bits<__m512>(value), _MM_FROUND_TO_NEAREST_INT));
+  }
+#elif SPIKECONV_LANES == 8
+  if constexpr (L::kCount == 8) {
+    return same_bits<typename L::Half>(
+        _mm256_cvtps_ph(same_bits<__m256>(value), _MM_FROUND_TO_NEAREST_INT));
+  }
+#endif
+  return narrow_to_half<L>(float16_of<typename L::Word>(value));
 }
 
 // The low 8 bits of a spike that is 1, -1 or 0.

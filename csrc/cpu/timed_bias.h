@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "cpu/operand.h"
-#include "if_multistep_call.h"
 
 namespace spikeconv::cpu {
 
@@ -15,13 +14,14 @@ class TimedBias {
  public:
   // Blocks have at most `block` neurons and start at multiples of it, a multiple of kGroup; `steps`
   // is the most that is asked for at once.
-  TimedBias(const IfMultistepArguments& a, int64_t block, int64_t steps)
-      : data_(a.bias->const_data_ptr<float>()),
-        stride_t_(a.bias_stride_t),
-        sizes_(a.sizes.vec()),
-        strides_(a.bias_strides),
-        uniform_(is_uniform(a.sizes, strides_)),
-        dense_(!uniform_ && is_dense(a.sizes, strides_)),
+  TimedBias(const at::Tensor& bias, int64_t stride_t, c10::IntArrayRef sizes,
+            c10::IntArrayRef strides, int64_t block, int64_t steps)
+      : data_(bias.const_data_ptr<float>()),
+        stride_t_(stride_t),
+        sizes_(sizes.vec()),
+        strides_(strides),
+        uniform_(is_uniform(sizes, strides_)),
+        dense_(!uniform_ && is_dense(sizes, strides_)),
         grouped_(!uniform_ && strides_.back() == 0 && sizes_.back() % kGroup == 0),
         row_(dense_     ? stride_t_
              : uniform_ ? kMaxLanes
@@ -32,7 +32,8 @@ class TimedBias {
 
   // Points the block, whose neurons are first, first + 1, ..., at its biases from step t on. They
   // are valid until the next call.
-  void set(IfBlock& block, int64_t first, int64_t t) {
+  template <class Block>
+  void set(Block& block, int64_t first, int64_t t) {
     const float* from = data_ + t * stride_t_;
     block.bias = {dense_ ? from + first : rows_.data(), uniform_ ? 0 : 1};
     block.bias_stride = row_;

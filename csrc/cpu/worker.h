@@ -48,7 +48,7 @@ class Worker {
         net_(a.is_signed ? run.block : 0),
         amplitude_(run.plan.emit == Emit::kPsp ? run.block : kMaxLanes) {
     if (a.bias_stride_t != 0) {
-      timed_bias_.emplace(a, run.block, kSteps);
+      timed_bias_.emplace(*a.bias, a.bias_stride_t, a.sizes, a.bias_strides, run.block, kSteps);
     }
   }
 
@@ -68,6 +68,7 @@ class Worker {
     block.trace_stride = plan.neurons;
     block.v_reset = static_cast<float>(a_.v_reset);
     block.hard = a_.hard;
+    block.tie_fires = a_.tie_fires;
     block.first = true;
     block.stream_emitted = run_.stream_emitted;
     block.stream_trace = run_.stream_trace;

@@ -49,6 +49,7 @@ void if_multistep(const IfMultistepArguments& a) {
   work.trace = plan.trace;
   work.v_reset = static_cast<float>(a.v_reset);
   work.hard = a.hard;
+  work.tie_fires = a.tie_fires;
   const c10::cuda::CUDAGuard guard(a.x.device());
   C10_CUDA_CHECK(launch_if_multistep(work, plan.dtype, plan.emit, a.is_signed,
                                      c10::cuda::getCurrentCUDAStream().stream()));

@@ -6,6 +6,7 @@
 
 #include "amplitude.h"
 #include "cuda/work.h"
+#include "limit.h"
 #include "types.h"
 
 namespace spikeconv::cuda {
@@ -101,7 +102,8 @@ SPIKECONV_INLINE void load_neurons(const IfWork& work, const IfOffsets& offsets,
     const int64_t at_v_init = offset_of(work.v_init, offsets.v_init);
     const int64_t at_count = offset_of(work.count_init, offsets.count_init);
     const float theta = value_of(work.theta, at_theta, 0.0f);
-    neurons.parameters[k] = {theta, value_of(work.bias, at_bias, kNoBias), work.v_reset, work.hard};
+    neurons.parameters[k] = {theta, limit_of<uint32_t>(theta, work.tie_fires),
+                             value_of(work.bias, at_bias, kNoBias), work.v_reset, work.hard};
     neurons.state[k] = {value_of(work.v_init, at_v_init, 0.0f),
                         value_of(work.count_init, at_count, int32_t{0})};
     neurons.amplitude[k] = amplitude_of<kDtype, kEmit>(theta);

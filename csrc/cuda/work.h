@@ -45,6 +45,7 @@ struct IfWork {
   bool trace;  // v after every step is wanted
   float v_reset;
   bool hard;
+  bool tie_fires;
 };
 
 // Where a neuron's operands lie, in elements.

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 import torch
 
 from spikeconv.ops import native, reference, triton
-from spikeconv.ops.call import Call
+from spikeconv.ops.call import BackwardCall, Call
 
 _STORED = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One implementation: what runs a call, on which devices and dtypes, or why it cannot."""
+    """One implementation: what runs calls, on which devices and dtypes, or why it cannot."""
 
     name: str
     run: Callable[[Call], None]
+    run_backward: Callable[[BackwardCall], None]
     unavailable: Callable[[str], str | None]
     device_types: tuple[str, ...] = ()
     dtypes: tuple[torch.dtype, ...] = _STORED
@@ -31,11 +32,29 @@ _BACKENDS = {
     backend.name: backend
     for backend in (
         Backend(
-            "reference", reference.run, lambda device_type: None, dtypes=(*_STORED, torch.float64)
+            "reference",
+            reference.run,
+            reference.run_backward,
+            lambda device_type: None,
+            dtypes=(*_STORED, torch.float64),
         ),
-        Backend("cpp", native.run_cpp, native.cpp_unavailable, ("cpu",)),
-        Backend("triton", triton.run, triton.unavailable, ("cuda", "cpu"), max_dims=8),
-        Backend("cuda", native.run_cuda, native.cuda_unavailable, ("cuda",), max_dims=8),
+        Backend("cpp", native.run_cpp, native.run_cpp_backward, native.cpp_unavailable, ("cpu",)),
+        Backend(
+            "triton",
+            triton.run,
+            triton.run_backward,
+            triton.unavailable,
+            ("cuda", "cpu"),
+            max_dims=8,
+        ),
+        Backend(
+            "cuda",
+            native.run_cuda,
+            native.run_cuda_backward,
+            native.cuda_unavailable,
+            ("cuda",),
+            max_dims=8,
+        ),
     )
 }
 

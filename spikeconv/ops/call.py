@@ -1,4 +1,4 @@
-"""One checked call of the operator: what every backend is handed, and the outputs it fills."""
+"""One checked call of an operator: what every backend is handed, and the outputs it fills."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spikeconv.surrogate import BUILT_IN, BuiltIn
+
 EMITS = ("spikes", "psp", "uint8", "words", "count")
 RESETS = ("soft", "hard")
+FIRES = ("ge", "gt")
 RETURN_VS = ("last", "all")
+SURROGATES = (*BUILT_IN, "given")
 WORD_BITS = 32
 
 # Channels-last is the one other dense layout that convolutions produce; its rank tells which.
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-@dataclass(frozen=True)
-class Call:
-    """Arguments after the checks; parameters are in the state dtype and broadcast to `shape`.
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """Neurons and their current; parameters are in the state dtype and broadcast to `shape`.
 
     `x` is `[T, *shape]`, or `[*shape]` where `static`; `bias` may have time too, and is then
-    `[T, *]` with one dimension more than `shape`. `emitted` and `v` are dense in the memory order
-    `memory_order` of the neuron dimensions, with time outermost where they have it.
+    `[T, *]` with one dimension more than `shape`.
     """
 
     x: Tensor
@@ -34,16 +37,48 @@ class Call:
     static: bool
     hard: bool
     v_reset: float
+    tie_fires: bool
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the population, without time."""
+        return self.x.shape if self.static else self.x.shape[1:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Population):
+    """A run through time, after the checks.
+
+    `emitted` and `v` are dense in the memory order `memory_order` of the neuron dimensions, with
+    time outermost where they have it.
+    """
+
     signed: bool
     emit: str
     return_v: str | None
     emitted: Tensor
     v: Tensor | None
 
-    @property
-    def shape(self) -> torch.Size:
-        """Shape of the population, without time."""
-        return self.x.shape if self.static else self.x.shape[1:]
+
+@dataclass(frozen=True, kw_only=True)
+class BackwardCall(Population):
+    """The same run backwards: from gradients of what it returned to gradients of what it was given.
+
+    The former are dense like the outputs of `Call`; None is 0. The latter are to be filled where
+    they are not None, dense likewise; all but `grad_x` are in the state dtype.
+    """
+
+    grad_emitted: Tensor | None  # [T, *]
+    grad_v: Tensor | None  # [T, *] where v was returned after every step, else [*]
+    psp: bool  # emitted was theta * s
+    trace: bool  # grad_v has time
+    detach_reset: bool
+    surrogate: BuiltIn | Tensor  # or its derivative, at every step [T, *], dense likewise
+    grad_x: Tensor | None  # [T, *] in the dtype of x
+    grad_m: Tensor | None  # [T, *]: of the potential before the reset
+    grad_sum: Tensor | None  # [*]: the sum of that over time
+    grad_threshold: Tensor | None  # [*], one of each neuron
+    grad_v_init: Tensor | None  # [*], likewise
 
 
 def state_dtype(x: Tensor) -> torch.dtype:
@@ -70,7 +105,7 @@ def memory_order(current: Tensor) -> tuple[int, ...]:
     return (dims[0], *dims[2:], dims[1]) if _is_channels_last(current) else dims
 
 
-def _empty(current: Tensor, T: int | None, dtype: torch.dtype) -> Tensor:
+def empty(current: Tensor, T: int | None, dtype: torch.dtype) -> Tensor:
     """Uninitialised `[*]` or `[T, *]`, each step in the layout of `current`."""
     lead = [] if T is None else [T]
     if not _is_channels_last(current):
@@ -87,10 +122,10 @@ def allocate(
     """Uninitialised outputs `(emitted, v)` of a checked call, real or fake."""
     current = x if static else x.select(0, 0)
     if emit in ("words", "count"):
-        emitted = _empty(current, None, torch.int32)
+        emitted = empty(current, None, torch.int32)
     else:
         dtype = x.dtype if emit != "uint8" else torch.int8 if signed else torch.uint8
-        emitted = _empty(current, T, dtype)
+        emitted = empty(current, T, dtype)
     if return_v is None:
         return emitted, None
-    return emitted, _empty(current, T if return_v == "all" else None, state_dtype(x))
+    return emitted, empty(current, T if return_v == "all" else None, state_dtype(x))

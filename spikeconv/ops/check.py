@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from spikeconv.ops.call import EMITS, RESETS, RETURN_VS, WORD_BITS, has_time, state_dtype
+from spikeconv.ops.call import (
+    EMITS,
+    FIRES,
+    RESETS,
+    RETURN_VS,
+    SURROGATES,
+    WORD_BITS,
+    has_time,
+    state_dtype,
+)
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -39,7 +48,7 @@ def _check_place(argument: str, tensor: Tensor, x: Tensor) -> None:
         raise ValueError(_wrong(argument, f"on x's device {x.device}", tensor.device))
 
 
-def _broadcasts(own: torch.Size, shape: torch.Size) -> bool:
+def broadcasts(own: torch.Size, shape: torch.Size) -> bool:
     """Whether the one shape broadcasts to the other."""
     if len(own) > len(shape):
         return False
@@ -49,7 +58,7 @@ def _broadcasts(own: torch.Size, shape: torch.Size) -> bool:
 
 def _check_broadcast(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size) -> None:
     _check_place(argument, tensor, x)
-    if not _broadcasts(tensor.shape, shape):
+    if not broadcasts(tensor.shape, shape):
         wanted = f"a number or a tensor that broadcasts to the neurons' shape {list(shape)}"
         raise ValueError(_wrong(argument, wanted, f"shape {list(tensor.shape)}"))
 
@@ -64,7 +73,7 @@ def _check_bias(bias: Tensor, x: Tensor, shape: torch.Size, steps: int) -> None:
     if bias.shape[0] != 1 and bias.shape[0] != steps:
         wanted = f"of {steps} time-steps, or 1, in dimension 0 (one dimension more than a step's x)"
         raise ValueError(_wrong("bias", wanted, f"shape {list(bias.shape)}"))
-    if not _broadcasts(bias.shape[1:], shape):
+    if not broadcasts(bias.shape[1:], shape):
         wanted = f"[T, *] with * broadcasting to the neurons' shape {list(shape)}"
         raise ValueError(_wrong("bias", wanted, f"shape {list(bias.shape)}"))
 
@@ -79,6 +88,7 @@ def check_if_multistep(
     reset: str,
     v_reset: float,
     signed: bool,
+    fires: str,
     emit: str,
     return_v: str | None,
 ) -> int:
@@ -103,6 +113,7 @@ def check_if_multistep(
     if bias is not None:
         _check_bias(bias, x, shape, steps)
     _check_choice("reset", reset, RESETS)
+    _check_choice("fires", fires, FIRES)
     _check_choice("emit", emit, EMITS)
     _check_choice("return_v", return_v, (*RETURN_VS, None))
     dtype = state_dtype(x)
@@ -123,6 +134,38 @@ def check_if_multistep(
             raise TypeError(_wrong("count_init", "an int32 tensor", count_init.dtype))
         _check_broadcast("count_init", count_init, x, shape)
     return steps
+
+
+def check_surrogate(
+    x: Tensor, shape: tuple[int, ...], surrogate: str | None, slope: Tensor | None, signed: bool
+) -> None:
+    """Raise TypeError or ValueError for a surrogate that a call with x `[T, *]` cannot take.
+
+    `shape` is that of the spikes, and of the slope where the derivative is given.
+    """
+    _check_choice("surrogate", surrogate, (*SURROGATES, None))
+    if surrogate is not None and signed:
+        raise ValueError(
+            _wrong("surrogate", "None with signed=True, whose spikes have no gradient", surrogate)
+        )
+    if (slope is None) == (surrogate == "given"):
+        wanted = "a tensor with surrogate='given', else None"
+        raise ValueError(_wrong("slope", wanted, "None" if slope is None else "a tensor"))
+    if slope is not None:
+        check_gradient("slope", slope, x, shape, state_dtype(x))
+
+
+def check_gradient(
+    argument: str, given: Tensor, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """Raise TypeError or ValueError unless a tensor can stand beside an output of that shape."""
+    if given.dtype != dtype:
+        raise TypeError(_wrong(argument, f"a {dtype} tensor", given.dtype))
+    if tuple(given.shape) != tuple(shape):
+        raise ValueError(_wrong(argument, f"of shape {list(shape)}", f"shape {list(given.shape)}"))
+    if given.layout != torch.strided or given.device != x.device:
+        where = f"dense (strided), on x's device {x.device}"
+        raise ValueError(_wrong(argument, where, f"{given.layout} on {given.device}"))
 
 
 # Reading a threshold on a GPU waits for the device, so each version of a tensor is read once

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spikeconv.ops.call import state_dtype
 from spikeconv.ops.schema import OPERATOR
+from spikeconv.ops.slope import slope_of
+from spikeconv.surrogate import BUILT_IN, BuiltIn, Surrogate
 
 _INT64_MAX = torch.iinfo(torch.int64).max
 
@@ -34,6 +38,24 @@ def _parameter(argument: str, value: float | Tensor, x: Tensor) -> Tensor:
     return torch.full((), number, dtype=dtype)
 
 
+def _wants_gradient(*operands: Tensor | None) -> bool:
+    given = [operand for operand in operands if operand is not None]
+    return torch.is_grad_enabled() and any(operand.requires_grad for operand in given)
+
+
+def _check_surrogate(surrogate: object) -> None:
+    if surrogate is not None and not callable(surrogate):
+        raise TypeError(
+            "if_multistep: surrogate must be one of spikeconv.surrogate, a function from "
+            f"m - v_threshold to a derivative, or None, got {type(surrogate).__name__}"
+        )
+    if isinstance(surrogate, torch.nn.Module):  # they return spikes, and would be taken at that
+        raise TypeError(
+            "if_multistep: surrogate must return a derivative, got a torch.nn.Module: another "
+            "library's spike function goes into spikeconv.surrogate.FromSpikeFunction(...)"
+        )
+
+
 def if_multistep(
     x: Tensor,
     v_threshold: float | Tensor = 1.0,
@@ -44,8 +66,11 @@ def if_multistep(
     reset: str = "soft",
     v_reset: float = 0.0,
     signed: bool = False,
+    fires: str = "ge",
     emit: str = "spikes",
     return_v: str | None = "last",
+    surrogate: Surrogate | Callable[[Tensor], Tensor] | None = None,
+    detach_reset: bool = False,
     backend: str | None = None,
     count_init: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
@@ -54,11 +79,13 @@ def if_multistep(
     For t = 1..T, from v = v_init, in float32 and in this order::
 
         m   = (v + x_t) + bias_t
-        s_t = 1 if m >= v_threshold else 0            (a tie fires; at most one spike a step)
+        s_t = 1 if m >= v_threshold else 0            fires="ge": a tie fires
+        s_t = 1 if m >  v_threshold else 0            fires="gt": it does not
         v   = m - v_threshold * s_t                   reset="soft": by subtraction
         v   = v_reset if s_t != 0 else m              reset="hard"
 
-    With ``signed=True``, s_t = -1 where m < 0 and the net count of the spikes before is above 0.
+    With ``signed=True``, s_t = -1 where m < 0 and the net count of the spikes before is above 0,
+    whatever ``fires`` says of ties with the threshold.
     Soft reset conserves: sum_t (x_t + bias_t) = v_threshold * sum_t s_t + v_T - v_init, and
     v_init = v_threshold / 2 makes the expected error of the rate zero (OPI; Bu et al., AAAI 2022).
 
@@ -81,11 +108,15 @@ def if_multistep(
         reset: ``"soft"`` or ``"hard"``.
         v_reset: potential after a spike with hard reset.
         signed: also fire -1, as above.
+        fires: ``"ge"`` or ``"gt"``: whether a potential equal to v_threshold fires or not.
         emit: ``"spikes"`` (s_t in x's dtype, ``[T, *]``), ``"psp"`` (v_threshold * s_t in x's
             dtype, where a theta beyond its range is infinite: what the next layer receives),
             ``"uint8"`` (``int8`` if signed), ``"words"``
             (int32 ``[*]``, bit t is step t, T <= 32, not with signed) or ``"count"`` (int32
             ``[*]``, net where signed).
+        surrogate: what stands in for the derivative of a spike in the backward pass: one of
+            `spikeconv.surrogate`, or any function from m - v_threshold to the derivative there.
+        detach_reset: take no gradient through the spikes that reset the potential.
         return_v: ``"last"`` (float32 ``[*]``), ``"all"`` (``[T, *]``, after each step's reset) or
             None. What is not asked for is not written.
         backend: ``"reference"``, ``"cpp"``, ``"triton"``, ``"cuda"``, or None for the best that can
@@ -99,7 +130,7 @@ def if_multistep(
 
     Raises:
         TypeError, ValueError: naming the argument that is wrong, or the backend that cannot run.
-        RuntimeError: on backward; a spike has no gradient.
+        RuntimeError: on backward, without a surrogate; on a second backward, with create_graph.
 
     Source: design of the IF neuron with reset by subtraction, Rueckauer et al. 2017; initial
     potential, Bu et al., "Optimized Potential Initialization for Low-latency Spiking Neural
@@ -119,7 +150,7 @@ def if_multistep(
         raise TypeError(f"if_multistep: T must be an integer or None, got {type(T).__name__}")
     if T is not None and T > _INT64_MAX:
         raise ValueError(f"if_multistep: T must be an integer of 64 bits, got {T}")
-    for argument, flag in (("reset", reset), ("emit", emit)):
+    for argument, flag in (("reset", reset), ("fires", fires), ("emit", emit)):
         if not isinstance(flag, str):
             raise TypeError(f"if_multistep: {argument} must be a string, got {type(flag).__name__}")
     for argument, choice in (("return_v", return_v), ("backend", backend)):
@@ -127,24 +158,43 @@ def if_multistep(
             raise TypeError(
                 f"if_multistep: {argument} must be a string or None, got {type(choice).__name__}"
             )
-    if not isinstance(signed, bool):
-        raise TypeError(f"if_multistep: signed must be True or False, got {signed!r}")
+    for argument, switch in (("signed", signed), ("detach_reset", detach_reset)):
+        if not isinstance(switch, bool):
+            raise TypeError(f"if_multistep: {argument} must be True or False, got {switch!r}")
+    _check_surrogate(surrogate)
     if count_init is not None and not isinstance(count_init, Tensor):
         raise TypeError(
             f"if_multistep: count_init must be a tensor or None, got {type(count_init).__name__}"
         )
-    emitted, v = OPERATOR(
+    operands = (
         x,
         _parameter("v_threshold", v_threshold, x),
         _parameter("v_init", v_init, x),
         None if bias is None else _parameter("bias", bias, x),
+    )
+    options: dict[str, Any] = {
+        "T": None if T is None else int(T),
+        "reset": reset,
+        "v_reset": _number("v_reset", v_reset, "a number", state_dtype(x)),
+        "signed": signed,
+        "fires": fires,
+        "backend": backend,
+    }
+    name, parameter, slope = None, 1.0, None
+    # A subclass of one of them may have a derivative of its own.
+    if isinstance(surrogate, BuiltIn) and type(surrogate) in BUILT_IN.values():
+        name, parameter = surrogate.name, surrogate.parameter
+    elif surrogate is not None and _wants_gradient(*operands):
+        name, slope = "given", slope_of(surrogate, *operands, **options)
+    emitted, v = OPERATOR(
+        *operands,
         count_init,
-        T=None if T is None else int(T),
-        reset=reset,
-        v_reset=_number("v_reset", v_reset, "a number", state_dtype(x)),
-        signed=signed,
+        slope,
+        **options,
         emit=emit,
         return_v=return_v,
-        backend=backend,
+        surrogate=name,
+        surrogate_parameter=parameter,
+        detach_reset=detach_reset,
     )
     return emitted, None if return_v is None else v

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from spikeconv.ops.call import Call, has_time, memory_order
+from spikeconv.ops.call import Population, has_time, memory_order
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def coalesce(
     return merged_sizes, merged
 
 
-def layout_of(call: Call) -> Layout:
+def layout_of(call: Population) -> Layout:
     """The flat layout of a checked call with at least one neuron."""
     current = call.x if call.static else call.x.select(0, 0)
     order = memory_order(current)

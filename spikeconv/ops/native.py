@@ -7,8 +7,9 @@ from collections.abc import Callable
 from importlib import import_module
 
 import torch
+from torch import Tensor
 
-from spikeconv.ops.call import Call
+from spikeconv.ops.call import BackwardCall, Call
 from spikeconv.ops.layout import layout_of
 
 
@@ -75,6 +76,7 @@ def _run(op: Callable[..., None], call: Call) -> None:
         call.hard,
         call.v_reset,
         call.signed,
+        call.tie_fires,
         call.emit,
         call.return_v or "none",
     )
@@ -88,3 +90,52 @@ def run_cpp(call: Call) -> None:
 def run_cuda(call: Call) -> None:
     """Fill the outputs of a call on a CUDA device."""
     _run(torch.ops.spikeconv._if_multistep_cuda, call)
+
+
+def _run_backward(op: Callable[..., None], call: BackwardCall) -> None:
+    at = layout_of(call)
+    name, numbers, slope = "given", (0.0, 0.0), None
+    if isinstance(call.surrogate, Tensor):
+        slope = call.surrogate
+    else:
+        name, numbers = call.surrogate.name, call.surrogate.coefficients
+    op(
+        call.x,
+        call.v_threshold,
+        call.v_init,
+        call.bias,
+        call.grad_emitted,
+        call.grad_v,
+        slope,
+        call.grad_x,
+        call.grad_m,
+        call.grad_sum,
+        call.grad_threshold,
+        call.grad_v_init,
+        call.T,
+        at.sizes,
+        at.x_stride_t,
+        at.x_strides,
+        at.threshold_strides,
+        at.v_init_strides,
+        at.bias_stride_t,
+        at.bias_strides,
+        call.hard,
+        call.v_reset,
+        call.tie_fires,
+        call.psp,
+        call.trace,
+        call.detach_reset,
+        name,
+        *numbers,
+    )
+
+
+def run_cpp_backward(call: BackwardCall) -> None:
+    """Fill the gradients of a call on the CPU."""
+    _run_backward(torch.ops.spikeconv._if_backward_cpp, call)
+
+
+def run_cuda_backward(call: BackwardCall) -> None:
+    """Fill the gradients of a call on a CUDA device."""
+    _run_backward(torch.ops.spikeconv._if_backward_cuda, call)

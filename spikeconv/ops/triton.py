@@ -8,7 +8,7 @@ from importlib import import_module
 
 import torch
 
-from spikeconv.ops.call import Call
+from spikeconv.ops.call import BackwardCall, Call
 from spikeconv.ops.layout import layout_of
 
 
@@ -63,6 +63,12 @@ def run(call: Call) -> None:
         hard=call.hard,
         v_reset=call.v_reset,
         signed=call.signed,
+        tie_fires=call.tie_fires,
         emit=call.emit,
         return_v=call.return_v or "none",
     )
+
+
+def run_backward(call: BackwardCall) -> None:
+    """Fill the gradients of a call."""
+    raise NotImplementedError

@@ -69,6 +69,7 @@ def variants() -> dict[str, Case]:
             "trace": replace(flat, return_v="all"),
             "static": replace(flat, x=flat.x[0], T=16),
             "hard": replace(flat, hard=True),
+            "ties wait": replace(flat, tie_fires=False),
             "signed": replace(flat, signed=True, emit="psp", count_init=one.int()),
             "per neuron": replace(flat, theta=per_neuron, bias=per_neuron),
             "per channel": replace(maps, theta=per_channel, v_init=per_channel, bias=per_channel),
@@ -123,6 +124,7 @@ def compile_wide(recorder: Recorder) -> Any:
         hard=False,
         v_reset=0.0,
         signed=False,
+        tie_fires=True,
         emit="spikes",
         return_v="last",
     )

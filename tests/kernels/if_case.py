@@ -44,6 +44,7 @@ class Case:
     hard: bool = False
     v_reset: float = 0.0
     signed: bool = False
+    tie_fires: bool = True
     emit: str = "spikes"
     return_v: str = "last"
     order: Sequence[int] | None = None  # neuron dimensions, outermost first, as outputs hold them
@@ -76,7 +77,7 @@ def expected(case: Case) -> tuple[Tensor, Tensor | None]:
         m = v + (case.x if case.static else case.x[t]).float()
         if case.bias is not None:
             m = m + (case.bias[t] if case.bias_in_time else case.bias)
-        up = m >= case.theta
+        up = m >= case.theta if case.tie_fires else m > case.theta
         down = (m < 0) & (initial + net_count > 0) & torch.tensor(case.signed)
         soft = torch.where(up, m - case.theta, torch.where(down, m + case.theta, m))
         hard = torch.where(up | down, torch.tensor(case.v_reset, dtype=torch.float32), m)
@@ -150,6 +151,7 @@ def run(case: Case, misalign: int = 0) -> tuple[Tensor, Tensor | None]:
             hard=case.hard,
             v_reset=case.v_reset,
             signed=case.signed,
+            tie_fires=case.tie_fires,
             emit=case.emit,
             return_v=case.return_v,
         )
@@ -197,7 +199,8 @@ def describe(case: Case) -> str:
     """A case in one line, for messages."""
     return (
         f"x {case.x.dtype} {tuple(case.x.shape)} strides {case.x.stride()}, T={case.steps}, "
-        f"hard={case.hard}, signed={case.signed}, emit={case.emit}, return_v={case.return_v}, "
+        f"hard={case.hard}, signed={case.signed}, tie_fires={case.tie_fires}, "
+        f"emit={case.emit}, return_v={case.return_v}, "
         f"bias={None if case.bias is None else tuple(case.bias.shape)}, "
         f"count_init={case.count_init is not None}"
     )

@@ -58,6 +58,7 @@ def test_every_option(
         return_v=return_v,
     )
     check(plain)
+    check(replace(plain, tie_fires=False))
     check(replace(plain, count_init=counts(7)))
     check(replace(plain, bias=potentials(7, seed=4)))
     check(replace(plain, bias=potentials(7, seed=4), count_init=counts(7)))
@@ -98,6 +99,16 @@ def test_single_neuron_by_hand() -> None:
     assert v.tolist() == [0.75, 0.0, 1.5, 0.25, -0.25]
     assert run(replace(case, emit="words"))[0].tolist() == [0b01110]
     assert run(replace(case, emit="count"))[0].tolist() == [3]
+
+
+def test_ties_that_do_not_fire_by_hand() -> None:
+    # m: 1.0 (a tie waits), 1.0, 1.5 fires, 1.0 (again a tie)
+    x = tensor(1.0, 0.0, 0.5, 0.5).unsqueeze(1)
+    case = Case(x, tensor(1.0), tensor(0.0), tie_fires=False, return_v="all")
+    emitted, v = run(case)
+    assert v is not None
+    assert emitted.tolist() == [0, 0, 1, 0]
+    assert v.tolist() == [1.0, 1.0, 0.5, 1.0]
 
 
 def test_negative_spikes_take_back_earlier_ones_by_hand() -> None:

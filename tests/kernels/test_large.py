@@ -35,6 +35,7 @@ def check_large(plane: int) -> None:
         hard=False,
         v_reset=0.0,
         signed=False,
+        tie_fires=True,
         emit="uint8",
         return_v="none",
     )

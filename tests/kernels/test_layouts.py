@@ -184,6 +184,7 @@ def cases(draw: st.DrawFn) -> Case:
         hard=draw(st.booleans()),
         v_reset=draw(st.floats(-1, 1, width=32)),
         signed=signed,
+        tie_fires=draw(st.booleans()),
         emit=draw(st.sampled_from(["spikes", "psp", "uint8", "count"] + ["words"] * (not signed))),
         return_v=draw(st.sampled_from(["none", "last", "all"])),
         order=draw(st.permutations(range(len(shape)))),

@@ -81,6 +81,7 @@ class Case:
     hard: bool = False
     v_reset: float = 0.0
     signed: bool = False
+    tie_fires: bool = True
     sizes: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +112,7 @@ class Case:
             self.hard,
             self.v_reset,
             self.signed,
+            self.tie_fires,
         )
 
     def outputs(self, emit: str, return_v: str) -> tuple[Tensor, Tensor | None]:
@@ -158,6 +160,7 @@ def arguments(
         "hard": case.hard,
         "v_reset": case.v_reset,
         "signed": case.signed,
+        "tie_fires": case.tie_fires,
         "emit": emit,
         "return_v": return_v,
     }
@@ -173,6 +176,7 @@ def population(
     signed: bool,
     hard: bool,
     bias: str,
+    tie_fires: bool = True,
 ) -> Case:
     """A case whose x has the given layout; its parameters go through all the layouts.
 
@@ -193,6 +197,7 @@ def population(
         hard,
         -0.125,
         signed,
+        tie_fires,
     )
 
 
@@ -211,6 +216,7 @@ def populations() -> Iterator[Case]:
                 signed=signed,
                 hard=hard,
                 bias=bias,
+                tie_fires=(i + j) % 3 > 0,
             )
 
 

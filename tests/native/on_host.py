@@ -46,6 +46,7 @@ class Work(ctypes.Structure):
         ("trace", ctypes.c_bool),
         ("v_reset", ctypes.c_float),
         ("hard", ctypes.c_bool),
+        ("tie_fires", ctypes.c_bool),
     )
 
 
@@ -108,6 +109,7 @@ class HostThreads:
         hard: bool,
         v_reset: float,
         signed: bool,
+        tie_fires: bool,
         emit: str,
         return_v: str,
     ) -> None:
@@ -129,6 +131,7 @@ class HostThreads:
             return_v == "all",
             v_reset,
             hard,
+            tie_fires,
         )
         taken = self.library.run_threads(
             work, DTYPES.index(x.dtype), EMITS.index(emit), signed, self.threads

@@ -25,6 +25,7 @@ class Neurons:
     hard: bool
     v_reset: float
     signed: bool
+    tie_fires: bool
 
 
 def run(neurons: Neurons) -> tuple[NDArray[np.int8], Floats]:
@@ -36,7 +37,7 @@ def run(neurons: Neurons) -> tuple[NDArray[np.int8], Floats]:
             m = v + x
             if neurons.bias is not None:
                 m = m + neurons.bias[t]
-            plus = m >= theta
+            plus = m >= theta if neurons.tie_fires else m > theta
             minus = (m < 0) & (net > 0) & ~plus if neurons.signed else np.zeros_like(plus)
             net = net + plus - minus
             to = np.float32(neurons.v_reset)

@@ -27,7 +27,7 @@ def compare(operator: Operator, case: Case, *wanted: tuple[str, str]) -> None:
         operator(**arguments(case, emitted, v, emit, return_v))
         said = f"{emit}, v {return_v}, x {list(case.x.shape)} {case.x.dtype} {case.x.stride()}"
         bias = None if case.bias is None else f"{list(case.bias.shape)} {case.bias.stride()}"
-        said += f", signed {case.signed}, hard {case.hard}, bias {bias}"
+        said += f", signed {case.signed}, ties {case.tie_fires}, hard {case.hard}, bias {bias}"
         assert_same(emitted, plain.emission(neurons, spikes, emit), f"emitted, {said}")
         if v is not None:
             potentials = torch.from_numpy(trace if return_v == "all" else trace[-1])

@@ -43,11 +43,12 @@ def counts(*shape: int, seed: int = 2) -> Tensor:
 
 
 def option_grid(emit: str) -> Iterator[dict[str, Any]]:
-    """Every combination of signed, reset, bias, static input and returned potential."""
+    """Every combination of signed, reset, ties, bias, static input and returned potential."""
     switch = (False, True)
-    for signed, hard, bias, static, return_v in itertools.product(
+    for signed, hard, fires, bias, static, return_v in itertools.product(
         switch if emit != "words" else (False,),
         switch,
+        ("ge", "gt"),
         ("none", "same", "timed"),
         switch,
         (None, "last", "all"),
@@ -59,6 +60,7 @@ def option_grid(emit: str) -> Iterator[dict[str, Any]]:
             "signed": signed,
             "reset": "hard" if hard else "soft",
             "v_reset": -0.125 if hard else 0.0,
+            "fires": fires,
             "bias": {"none": None, "same": same, "timed": timed}[bias],
             "count_init": counts(3, 7) if signed and bias != "none" else None,
             "return_v": return_v,

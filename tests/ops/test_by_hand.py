@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 
 from spikeconv import if_multistep
 from tests.helpers import runnable
+
+FLT_MAX = torch.finfo(torch.float32).max
 
 # One neuron: currents, options, spikes, potentials after each step. All sums are exact in float32.
 CASES: dict[str, tuple[list[float], dict[str, Any], list[int], list[float]]] = {
@@ -60,6 +63,34 @@ CASES: dict[str, tuple[list[float], dict[str, Any], list[int], list[float]]] = {
         [0.25, 0.75, 0.25],
     ),
     "v_reset_is_for_hard": ([1.5], {"reset": "soft", "v_reset": 0.25}, [1], [0.5]),
+    "a_tie_does_not_fire": ([1.0], {"fires": "gt"}, [0], [1.0]),
+    "just_above_does": ([1 + 2.0**-23], {"fires": "gt"}, [1], [2.0**-23]),
+    "a_tie_waits": ([1.0, 0.0, 0.5, 0.5], {"fires": "gt"}, [0, 0, 1, 0], [1.0, 1.0, 0.5, 1.0]),
+    "a_tie_does_not_wait": ([1.0, 0.0, 0.5, 0.5], {}, [1, 0, 0, 1], [0.0, 0.0, 0.5, 0.0]),
+    "a_tie_waits_before_a_hard_reset": (
+        [1.0, 0.0, 0.5, 0.5],
+        {"fires": "gt", "reset": "hard"},
+        [0, 0, 1, 0],
+        [1.0, 1.0, 0.0, 0.5],
+    ),
+    "no_tie_with_the_largest_threshold": (
+        [FLT_MAX, FLT_MAX],
+        {"fires": "gt", "v_threshold": FLT_MAX},
+        [0, 1],
+        [FLT_MAX, math.inf],
+    ),
+    "no_tie_with_the_smallest_threshold": (
+        [2.0**-149, 2.0**-149],
+        {"fires": "gt", "v_threshold": 2.0**-149},
+        [0, 1],
+        [2.0**-149, 2.0**-149],
+    ),
+    "signed_whatever_ties_do": (
+        [1.0, 0.5, -0.5, -0.0, -0.5, -0.5],
+        {"fires": "gt", "signed": True},
+        [0, 1, 0, 0, -1, 0],
+        [1.0, 0.5, 0.0, 0.0, 0.5, 0.0],
+    ),
     "signed": (
         [1.0, -0.5, -0.75, -1.0, 0.5],
         {"signed": True},
@@ -94,6 +125,8 @@ CASES: dict[str, tuple[list[float], dict[str, Any], list[int], list[float]]] = {
 }
 
 
+# numpy, in interpreted Triton, warns of the sum that is infinite.
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 @pytest.mark.parametrize("backend", runnable())
 @pytest.mark.parametrize("name", CASES)
 def test_one_neuron(name: str, backend: str) -> None:

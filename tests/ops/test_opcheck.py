@@ -39,6 +39,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
         (currents(3, 4, 5), ONE, ZERO, None, counts(4, 5)),
         {"signed": True, "emit": "count"},
     ),
+    "ties_wait": ((currents(3, 4), ONE, ZERO), {"fires": "gt"}),
     "hard": ((currents(3, 4), ONE, ZERO), {"reset": "hard", "v_reset": -0.25}),
     "half": ((currents(3, 4, dtype=torch.float16), ONE, ZERO), {"return_v": "all"}),
     "no_neurons": ((torch.empty(3, 0), ONE, ZERO), {}),

@@ -64,6 +64,7 @@ def cases(
         "reset": draw(st.sampled_from(("soft", "hard"))),
         "v_reset": draw(EIGHTHS),
         "signed": signed,
+        "fires": draw(st.sampled_from(("ge", "gt"))),
         "count_init": torch.tensor(draw(st.integers(-2, 2)), dtype=torch.int32) if signed else None,
     }
 

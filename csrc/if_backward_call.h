@@ -1,0 +1,195 @@
+// The torch side that the backward operators of CPU and CUDA share: one signature, one set of
+// checks.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "check.h"
+#include "surrogate.h"
+#include "types.h"
+
+namespace spikeconv {
+
+// The operators' arguments as they come from Python; schema.cpp has their declaration.
+struct IfBackwardArguments {
+  const char* op;
+  const at::Tensor& x;
+  const at::Tensor& v_threshold;
+  const at::Tensor& v_init;
+  const std::optional<at::Tensor>& bias;
+  const std::optional<at::Tensor>& grad_emitted;
+  const std::optional<at::Tensor>& grad_v;
+  const std::optional<at::Tensor>& slope;
+  const std::optional<at::Tensor>& grad_x;
+  const std::optional<at::Tensor>& grad_m;
+  const std::optional<at::Tensor>& grad_sum;
+  const std::optional<at::Tensor>& grad_threshold;
+  const std::optional<at::Tensor>& grad_v_init;
+  int64_t T;
+  at::IntArrayRef sizes;
+  int64_t x_stride_t;
+  at::IntArrayRef x_strides;
+  at::IntArrayRef threshold_strides;
+  at::IntArrayRef v_init_strides;
+  int64_t bias_stride_t;
+  at::IntArrayRef bias_strides;
+  bool hard;
+  double v_reset;
+  bool tie_fires;
+  bool psp;
+  bool trace;
+  bool detach_reset;
+  const std::string& surrogate;
+  double a;
+  double b;
+};
+
+// What the strings and the tensors' types stand for.
+struct IfBackwardPlan {
+  int64_t neurons;
+  Dtype dtype;
+  Surrogate surrogate;
+  SurrogateNumbers numbers;
+};
+
+inline Surrogate surrogate_of(const IfBackwardArguments& a) {
+  if (a.surrogate == "sigmoid") return Surrogate::kSigmoid;
+  if (a.surrogate == "atan") return Surrogate::kATan;
+  if (a.surrogate == "piecewise_linear") return Surrogate::kPiecewiseLinear;
+  if (a.surrogate == "given") return Surrogate::kGiven;
+  TORCH_CHECK(false, a.op, ": surrogate must be sigmoid, atan, piecewise_linear or given, got ",
+              a.surrogate);
+}
+
+// Makes sure that running the kernel reads and writes only memory of the tensors given.
+inline IfBackwardPlan check_if_backward(const IfBackwardArguments& a) {
+  IfBackwardPlan plan{};
+  plan.neurons = checked_numel(a.op, a.sizes);
+  plan.dtype = dtype_of(a.op, a.x);
+  plan.surrogate = surrogate_of(a);
+  plan.numbers = {static_cast<float>(a.a), static_cast<float>(a.b)};
+  TORCH_CHECK(a.T >= 1, a.op, ": T must be at least 1, got ", a.T);
+  int64_t elements = 0;
+  TORCH_CHECK(!__builtin_mul_overflow(a.T, plan.neurons, &elements), a.op,
+              ": T times the neurons must fit in 64 bits, got ", a.T, " times ", plan.neurons);
+
+  const auto operand = [&](const char* name, const char* strides_name, const at::Tensor& tensor,
+                           at::IntArrayRef strides, at::ScalarType dtype, int64_t stride_t = 0) {
+    check_tensor(a.op, name, tensor, dtype, a.x.device());
+    check_reach(a.op, name, strides_name, tensor, a.sizes, strides, a.T, stride_t);
+  };
+  operand("x", "x_strides", a.x, a.x_strides, a.x.scalar_type(), a.x_stride_t);
+  operand("v_threshold", "threshold_strides", a.v_threshold, a.threshold_strides, at::kFloat);
+  operand("v_init", "v_init_strides", a.v_init, a.v_init_strides, at::kFloat);
+  if (a.bias.has_value()) {
+    operand("bias", "bias_strides", *a.bias, a.bias_strides, at::kFloat, a.bias_stride_t);
+  } else {
+    TORCH_CHECK(a.bias_strides.empty() && a.bias_stride_t == 0, a.op,
+                ": bias_strides must be [] and bias_stride_t 0 without bias, got ", a.bias_strides,
+                " and ", a.bias_stride_t);
+  }
+  TORCH_CHECK(
+      (plan.surrogate == Surrogate::kGiven) == a.slope.has_value(), a.op,
+      ": slope must be a tensor with surrogate=given, else None, got surrogate=", a.surrogate);
+
+  const std::optional<at::Tensor>* read[] = {&a.grad_emitted, &a.grad_v, &a.slope};
+  const auto dense = [&](const char* name, const std::optional<at::Tensor>& tensor, int64_t numel,
+                         at::ScalarType dtype) {
+    if (tensor.has_value()) {
+      check_tensor(a.op, name, *tensor, dtype, a.x.device());
+      check_output(a.op, name, *tensor, numel);
+    }
+  };
+  dense("grad_emitted", a.grad_emitted, elements, a.x.scalar_type());
+  dense("grad_v", a.grad_v, a.trace ? elements : plan.neurons, at::kFloat);
+  dense("slope", a.slope, elements, at::kFloat);
+  const auto written = [&](const char* name, const std::optional<at::Tensor>& tensor, int64_t numel,
+                           at::ScalarType dtype) {
+    dense(name, tensor, numel, dtype);
+    if (!tensor.has_value()) {
+      return;
+    }
+    bool apart = !tensor->is_alias_of(a.x) && !tensor->is_alias_of(a.v_threshold) &&
+                 !tensor->is_alias_of(a.v_init) &&
+                 !(a.bias.has_value() && tensor->is_alias_of(*a.bias));
+    for (const auto* input : read) {
+      apart = apart && !(input->has_value() && tensor->is_alias_of(**input));
+    }
+    TORCH_CHECK(apart, a.op, ": ", name, " must not share memory with an input");
+  };
+  written("grad_x", a.grad_x, elements, a.x.scalar_type());
+  written("grad_m", a.grad_m, elements, at::kFloat);
+  written("grad_sum", a.grad_sum, plan.neurons, at::kFloat);
+  written("grad_threshold", a.grad_threshold, plan.neurons, at::kFloat);
+  written("grad_v_init", a.grad_v_init, plan.neurons, at::kFloat);
+  return plan;
+}
+
+// All there is to do for tensors without data, whose sizes may be symbols: none of them has data.
+inline void check_backward_devices(const IfBackwardArguments& a) {
+  const std::pair<const char*, const std::optional<at::Tensor>&> tensors[] = {
+      {"v_threshold", a.v_threshold},
+      {"v_init", a.v_init},
+      {"bias", a.bias},
+      {"grad_emitted", a.grad_emitted},
+      {"grad_v", a.grad_v},
+      {"slope", a.slope},
+      {"grad_x", a.grad_x},
+      {"grad_m", a.grad_m},
+      {"grad_sum", a.grad_sum},
+      {"grad_threshold", a.grad_threshold},
+      {"grad_v_init", a.grad_v_init}};
+  for (const auto& [name, tensor] : tensors) {
+    if (tensor.has_value()) {
+      check_tensor(a.op, name, *tensor, tensor->scalar_type(), a.x.device());
+    }
+  }
+}
+
+// The function that torch calls for operator kOp: hands its arguments on in one piece.
+template <const char* kOp, void (*kRun)(const IfBackwardArguments&)>
+void backward_from_torch(
+    const at::Tensor& x, const at::Tensor& v_threshold, const at::Tensor& v_init,
+    const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& grad_emitted,
+    const std::optional<at::Tensor>& grad_v, const std::optional<at::Tensor>& slope,
+    const std::optional<at::Tensor>& grad_x, const std::optional<at::Tensor>& grad_m,
+    const std::optional<at::Tensor>& grad_sum, const std::optional<at::Tensor>& grad_threshold,
+    const std::optional<at::Tensor>& grad_v_init, int64_t T, at::IntArrayRef sizes,
+    int64_t x_stride_t, at::IntArrayRef x_strides, at::IntArrayRef threshold_strides,
+    at::IntArrayRef v_init_strides, int64_t bias_stride_t, at::IntArrayRef bias_strides, bool hard,
+    double v_reset, bool tie_fires, bool psp, bool trace, bool detach_reset, std::string surrogate,
+    double a, double b) {
+  kRun({kOp,
+        x,
+        v_threshold,
+        v_init,
+        bias,
+        grad_emitted,
+        grad_v,
+        slope,
+        grad_x,
+        grad_m,
+        grad_sum,
+        grad_threshold,
+        grad_v_init,
+        T,
+        sizes,
+        x_stride_t,
+        x_strides,
+        threshold_strides,
+        v_init_strides,
+        bias_stride_t,
+        bias_strides,
+        hard,
+        v_reset,
+        tie_fires,
+        psp,
+        trace,
+        detach_reset,
+        surrogate,
+        a,
+        b});
+}
+
+}  // namespace spikeconv
