@@ -95,7 +95,7 @@ class _Problems:
         try:
             return function(*args)
         except TypeError as error:
-            self.found.append(f"{where} is {error}")
+            self.found.append(f"{where}: {error}")
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
         return None

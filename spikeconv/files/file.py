@@ -17,12 +17,14 @@ from torch import Tensor
 
 from spikeconv.convert.parts import Parts
 from spikeconv.files.describe import VERSION, describe
-from spikeconv.files.malformed import Malformed
+from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.rebuild import rebuild
 from spikeconv.files.values import short
 from spikeconv.output import replacing
 
 _METADATA = "spikeconv.network"
+# Each level of a value takes two of JSON, and a value stands a few below the top.
+_DEPTH = 100
 _WEIGHTS = "spikeconv"  # of a file of weights, see spikeconv.models.weights
 
 
@@ -83,7 +85,7 @@ def _open(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
             return file.metadata() or {}, tensors
     except (*failures, MemoryError, OverflowError, AttributeError) as error:
         raise ValueError(
-            f"{path}: wanted a .safetensors file, found something else or a damaged one ({error})"
+            f"{path}: wanted a .safetensors file, found something else or a damaged one ({said(error)})"
         ) from error
 
 
@@ -106,7 +108,9 @@ def parsed(text: str, tensors: Mapping[str, Tensor]) -> Any:
     try:
         content = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
-        raise Malformed(f"its description is no JSON ({error})") from error
+        raise Malformed(f"its description is no JSON ({said(error)})") from error
+    if _depth(content) > _DEPTH:
+        raise Malformed(f"its description is nested more than {_DEPTH} deep")
     if not isinstance(content, dict) or type(content.get("version")) is not int:
         raise Malformed("its description has no version")
     if content["version"] != VERSION:
@@ -129,6 +133,16 @@ def _digest(description: Any, tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _depth(content: Any) -> int:
+    """How deep JSON is nested, found without a call for every level."""
+    level, depth = [content], 0
+    while level:
+        inner = [item for item in level if isinstance(item, dict | list)]
+        level = [x for item in inner for x in (item.values() if isinstance(item, dict) else item)]
+        depth += 1
+    return depth
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from spikeconv.convert.layers import Largest, Rectifier
 from spikeconv.convert.program import refs
 from spikeconv.convert.tracer import adds_nothing
 from spikeconv.convert.vocabulary import LINEAR_MODULES, MAX_POOL_MODULES
-from spikeconv.files.malformed import Malformed
+from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.tensors import Collected, Loaded
 from spikeconv.files.values import decode, encode, short
 
@@ -136,7 +136,7 @@ def rebuild_module(description: Any, tensors: Loaded) -> nn.Module:
     try:
         layer = _made(kind, arguments)
     except _REFUSALS as error:
-        raise Malformed(f"{name} cannot be made with {short(given)}: {error}") from error
+        raise Malformed(f"{name} cannot be made with {short(given)}: {said(error)}") from error
     empty = layer.state_dict()
     if not isinstance(weights, dict) or set(weights) != set(empty):
         raise Malformed(f"{name} has the tensors {sorted(empty)}, found {short(weights)}")

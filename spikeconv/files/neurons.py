@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.convert.program import refs
-from spikeconv.files.malformed import Malformed
+from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.tensors import Collected, Loaded, is_reference
 from spikeconv.files.values import decode, encode, short
 from spikeconv.neuron import IFNode
@@ -43,7 +43,7 @@ def describe_neurons(node: nn.Module, where: str, collected: Collected) -> dict[
             try:
                 description[name] = encode(value)
             except TypeError as error:
-                raise TypeError(f"as its {name} {error}") from error
+                raise TypeError(f"{name} is {error}") from error
     return description
 
 
@@ -65,7 +65,7 @@ def rebuild_neurons(description: Any, shape: tuple[int, ...], tensors: Loaded) -
     try:
         node = IFNode(**arguments)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise Malformed(str(error)) from error
+        raise Malformed(said(error)) from error
     for name, value in arguments.items():
         if isinstance(value, Tensor):
             _check_fits(name, value[0] if name == "step_bias" else value, (1, *shape))

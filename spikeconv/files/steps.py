@@ -52,7 +52,7 @@ def _name_of(step: Step) -> Any:
             place = f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', target)}"
             raise TypeError(f"a call of {place}, which a file cannot name")
         if target is getattr and not (len(step.args) == 2 and step.args[1] in ATTRIBUTES):
-            raise TypeError(f"it reads the attribute {step.args[1]!r}, which a file cannot name")
+            raise TypeError(f"the attribute {step.args[1]!r}, which a file cannot name")
         return NAMES[target]
     if step.kind == "method" and target not in METHODS:
         raise TypeError(f"a call of Tensor.{target}, which a file cannot name")
