@@ -20,6 +20,7 @@ from spikeconv.convert.parts import Parts
 from spikeconv.convert.program import Program, map_tensors
 from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.stream import Stream, StreamedSimulation, check_streams
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import Exit, check_confidence
 from spikeconv.files.file import write_file
@@ -185,6 +186,36 @@ class SpikingNetwork(nn.Module):
             for part in parts
         )
         return Exit(*map(torch.cat, zip(*exits, strict=True)))
+
+    def stream(self) -> Stream:
+        """Run the network one step at a time, on inputs that may differ at every step.
+
+        Returns:
+            A `Stream`, whose state is its own: any number of them may run side by side, and calls
+            of the network beside them.
+
+        Raises:
+            ValueError: the network's timing has COS, whose steps need inputs that come later.
+
+        Example:
+            >>> import spikeconv
+            >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+            >>> images = torch.rand(32, 4)
+            >>> snn = spikeconv.convert(ann, images, T=8, progress=False)
+            >>> stream = snn.stream()
+            >>> for t in range(8):
+            ...     logits = stream.step(images)
+            >>> torch.equal(logits, snn(images, readout="all")[-1])
+            True
+        """
+        check_streams(self.timing)
+
+        def begin(x: Batch) -> StreamedSimulation:
+            return StreamedSimulation(
+                self.program, self.layers, self.populations(), self.weights(), x, self.timing
+            )
+
+        return Stream(begin, self._given, lambda: self._monitor)
 
     def analog(self, x: Images, observe: Observer | None = None) -> Any:
         """The same network as an ANN: every neuron is the rectifier that it stands for.

@@ -85,7 +85,8 @@ def _open(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
             return file.metadata() or {}, tensors
     except (*failures, MemoryError, OverflowError, AttributeError) as error:
         raise ValueError(
-            f"{path}: wanted a .safetensors file, found something else or a damaged one ({said(error)})"
+            f"{path}: wanted a .safetensors file, found something else or a damaged one "
+            f"({said(error)})"
         ) from error
 
 
