@@ -21,12 +21,13 @@ LAYERS = (
     ("spikeconv",),  # the public names
     (
         "spikeconv.data",
+        "spikeconv.files.load",
         "spikeconv.metrics",
         "spikeconv.models",
         "spikeconv.plot",
         "spikeconv.train",
     ),
-    ("spikeconv.convert", "spikeconv.fuse"),
+    ("spikeconv.convert", "spikeconv.files", "spikeconv.fuse"),
     ("spikeconv.calibrate",),
     (
         "spikeconv.activation",

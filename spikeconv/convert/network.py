@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
@@ -16,11 +17,14 @@ from spikeconv.convert.analog import Observer, run_analog
 from spikeconv.convert.calls import given
 from spikeconv.convert.confident import run_until_confident
 from spikeconv.convert.monitor import Monitor
+from spikeconv.convert.parts import Parts
 from spikeconv.convert.program import Program, map_tensors
 from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.stream import Stream, StreamedSimulation, check_streams
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import Exit, check_confidence
+from spikeconv.files.file import write_file
 from spikeconv.fuse.form import IntegerForm
 from spikeconv.fuse.simulation import FusedSimulation
 from spikeconv.neuron import IFNode
@@ -215,6 +219,36 @@ class SpikingNetwork(nn.Module):
         )
         return Exit(*map(torch.cat, zip(*exits, strict=True)))
 
+    def stream(self) -> Stream:
+        """Run the network one step at a time, on inputs that may differ at every step.
+
+        Returns:
+            A `Stream`, whose state is its own: any number of them may run side by side, and calls
+            of the network beside them.
+
+        Raises:
+            ValueError: the network's timing has COS, whose steps need inputs that come later.
+
+        Example:
+            >>> import spikeconv
+            >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+            >>> images = torch.rand(32, 4)
+            >>> snn = spikeconv.convert(ann, images, T=8, progress=False)
+            >>> stream = snn.stream()
+            >>> for t in range(8):
+            ...     logits = stream.step(images)
+            >>> torch.equal(logits, snn(images, readout="all")[-1])
+            True
+        """
+        check_streams(self.timing)
+
+        def begin(x: Batch) -> StreamedSimulation:
+            return StreamedSimulation(
+                self.program, self.layers, self.populations(), self.weights(), x, self.timing
+            )
+
+        return Stream(begin, self._given, lambda: self._monitor)
+
     def analog(self, x: Images, observe: Observer | None = None) -> Any:
         """The same network as an ANN: every neuron is the rectifier that it stands for.
 
@@ -300,6 +334,48 @@ class SpikingNetwork(nn.Module):
             images=len(x),
             settings=_without_timing(self._report.settings) | self.timing.settings(),
             analog=kept_analog(self.program),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to a ``.safetensors`` file, which `spikeconv.load` opens.
+
+        It holds the weights, the neurons, the calls by name, the timing and the report, and no
+        code. A network on a GPU is written as it would be on the CPU. Whatever happens meanwhile,
+        there is the old file or the whole new one.
+
+        Args:
+            path: of the file, in a folder that exists.
+
+        Raises:
+            TypeError: with everything in it that has no form in such a file: functions and layers
+                that are not torch's, or a class of yours.
+            ValueError, FileNotFoundError: it cannot be written there.
+            ImportError: safetensors is not installed.
+        """
+        write_file(path, self.parts())
+
+    def parts(self) -> Parts:
+        """What the network is made of.
+
+        Raises:
+            TypeError: it is of a class that this package has not.
+        """
+        kind = type(self)
+        if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
+            raise TypeError(
+                f"SpikingNetwork.save: the network must be of one of spikeconv's classes, got a "
+                f"{kind.__module__}.{kind.__qualname__}; torch.save(snn, path) keeps such a one"
+            )
+        return Parts(
+            kind.__name__,
+            self.program,
+            dict(self.layers.items()),
+            dict(self.originals.items()),
+            dict(self.populations().items()),
+            self.weights(),
+            self.T,
+            self.timing,
+            self._report,
         )
 
     def populations(self) -> Mapping[str, IFNode]:

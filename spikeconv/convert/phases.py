@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection, Hashable, Mapping
+from typing import Any, TypeVar
 
 from torch import fx, nn
 
 from spikeconv.convert import vocabulary
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.program import Phase
+
+Call = TypeVar("Call", bound=Hashable)
 
 
 def kind_of(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[str, Any]:
@@ -23,19 +26,35 @@ def kind_of(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[str, Any]:
 
 def phases_of(graph: fx.Graph, modules: dict[str, nn.Module]) -> dict[fx.Node, Phase]:
     """A phase per node: temporal from the first neuron on, readout where no neuron follows."""
-    is_neuron = {node: kind_of(node, modules)[0] == "neuron" for node in graph.nodes}
-    follows_neuron: dict[fx.Node, bool] = {}
-    for node in graph.nodes:
-        follows_neuron[node] = is_neuron[node] or any(
-            follows_neuron[source] for source in node.all_input_nodes
-        )
-    feeds_neuron: dict[fx.Node, bool] = {}
-    for node in reversed(graph.nodes):
-        feeds_neuron[node] = any(is_neuron[user] or feeds_neuron[user] for user in node.users)
+    return assign_phases(
+        {node: node.all_input_nodes for node in graph.nodes},
+        {node for node in graph.nodes if kind_of(node, modules)[0] == "neuron"},
+        {node for node in graph.nodes if node.meta.get("constant")},
+    )
 
-    def phase(node: fx.Node) -> Phase:
-        if not follows_neuron[node]:
-            return Phase.CONSTANT if node.meta.get("constant") else Phase.STATIC
-        return Phase.TEMPORAL if is_neuron[node] or feeds_neuron[node] else Phase.READOUT
 
-    return {node: phase(node) for node in graph.nodes}
+def assign_phases(
+    reads: Mapping[Call, Collection[Call]], neurons: Collection[Call], constants: Collection[Call]
+) -> dict[Call, Phase]:
+    """A phase per call.
+
+    Args:
+        reads: what each call reads, in the order in which they run.
+        neurons: the calls that are neurons.
+        constants: those that depend on no input.
+    """
+    after: set[Call] = set()
+    for call, read in reads.items():
+        if call in neurons or not after.isdisjoint(read):
+            after.add(call)
+    before: set[Call] = set()
+    for call in reversed(list(reads)):
+        if call in neurons or call in before:
+            before.update(reads[call])
+
+    def phase(call: Call) -> Phase:
+        if call not in after:
+            return Phase.CONSTANT if call in constants else Phase.STATIC
+        return Phase.TEMPORAL if call in neurons or call in before else Phase.READOUT
+
+    return {call: phase(call) for call in reads}

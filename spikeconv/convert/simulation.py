@@ -121,16 +121,21 @@ class Simulation:
         for stage in self.timing.stages(T, every_step=True):
             self._start(stage)
             for steps, last in stage.chunks(at_once):
-                sums = self._advance(steps, last=last, trains=True)
-                t = torch.arange(self.done - steps, self.done, device=self.like.device) + 1
-                t = torch.where(t > stage.delay, t - stage.delay, t)
-                rates = {
-                    name: fold(self._rate(name, s, t.view(-1, *[1] * (s.dim() - 1))))
-                    for name, s in sums.items()
-                }
-                yield self._read_out(rates, steps)
+                yield self._running_output(steps, last=last)
             if stage.silences:
                 self._silence()
+
+    def _running_output(self, n: int, *, last: bool) -> Any:
+        """Run n steps of the stage: the output ``[n, B, *]`` on the mean of its steps so far."""
+        sums = self._advance(n, last=last, trains=True)
+        delay = self.stage.delay
+        t = torch.arange(self.done - n, self.done, device=self.like.device) + 1
+        t = torch.where(t > delay, t - delay, t)
+        rates = {
+            name: fold(self._rate(name, s, t.view(-1, *[1] * (s.dim() - 1))))
+            for name, s in sums.items()
+        }
+        return self._read_out(rates, n)
 
     def _silence(self) -> None:
         """Take SRP's mask from where the neurons stand."""
@@ -280,6 +285,10 @@ class Simulation:
         scaled = total * self.neurons[name].v_threshold if is_neuron else total
         return (scaled / steps).to(self.like.dtype)
 
+    def _mean_fixed(self, name: str) -> Any:
+        """The mean over time of a value that is the same at every step."""
+        return self.fixed[name]
+
     def _read_out(self, rates: Mapping[str, Tensor], n: int) -> Any:
         """The output ``[n, B, *]``, from means ``[n * B, *]``."""
         values: Values = dict(rates)
@@ -287,7 +296,7 @@ class Simulation:
         def read(name: str) -> Any:
             if name in self.constants:
                 return self.constants[name]
-            return values[name] if name in values else in_time(self.fixed[name], n, False)
+            return values[name] if name in values else in_time(self._mean_fixed(name), n, False)
 
         for step in self.program.phase(Phase.READOUT):
             values[step.name] = self._call(step, read)

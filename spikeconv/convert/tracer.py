@@ -51,7 +51,7 @@ class Tracer(fx.Tracer):
             return True
         if computes_as(m, Clip, QCFS):
             return True
-        return _only_renames(type(m)) and not isinstance(m, nn.Sequential)
+        return only_renames(type(m)) and not isinstance(m, nn.Sequential)
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
         """The inputs by their names; every further argument of forward keeps its default."""
@@ -59,10 +59,15 @@ class Tracer(fx.Tracer):
         return (lambda root: call(partial(root_fn, root), proxies)), [self.root]
 
 
-def _only_renames(kind: type[nn.Module]) -> bool:
+def only_renames(kind: type[nn.Module]) -> bool:
     """Whether a class is a layer of torch.nn that was given another name or other defaults."""
     own = [base for base in kind.__mro__ if not base.__module__.startswith(("torch.", "builtins"))]
-    return bool(own) and all(set(vars(base)) <= _RENAMING for base in own)
+    return bool(own) and all(map(adds_nothing, own))
+
+
+def adds_nothing(kind: type[nn.Module]) -> bool:
+    """Whether a class defines nothing that changes what its base computes."""
+    return set(vars(kind)) <= _RENAMING
 
 
 def computes_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:

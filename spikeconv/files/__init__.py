@@ -1,0 +1,1 @@
+"""Spiking networks in files: safetensors with a JSON description, which runs no code."""

@@ -1,0 +1,336 @@
+"""One step at a time: equal to the run of all steps, and to a plain simulation of any input."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikeconv import IFNode
+from spikeconv.convert import NaiveSimulation, SpikingNetwork, network, stream
+from spikeconv.convert.layers import PoolState
+from spikeconv.convert.program import map_tensors, tensors
+from spikeconv.convert.timing import Timing
+from tests.convert.bodies import NETWORKS
+from tests.convert.nets import (
+    Net,
+    assert_close,
+    assert_same_output,
+    converted,
+    dyadic,
+    images,
+)
+from tests.convert.test_analog import sandwich
+from tests.convert.test_together import EVERYTHING, TwoImages, pairs
+
+T = 8
+
+each_network = pytest.mark.parametrize("name", NETWORKS)
+both_signs = pytest.mark.parametrize("signed", (False, True), ids=("unsigned", "signed"))
+
+
+def streamed(snn: SpikingNetwork, *inputs: Tensor, steps: int = T) -> Any:
+    """The output after each step of a stream of the same inputs, as ``readout="all"`` has it."""
+    run = snn.stream()
+    outputs = []
+    for t in range(steps):
+        outputs.append(run.step(*inputs))
+        assert t + 1 == run.T
+    return map_tensors(lambda *ys: torch.stack(ys), *outputs)
+
+
+@pytest.fixture
+def a_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls run in chunks of one step, so layers are given batches of the same size."""
+    monkeypatch.setattr(network, "_VALUES_AT_ONCE", 1)
+
+
+@each_network
+@both_signs
+def test_equals_a_call(name: str, signed: bool, a_step_at_a_time: None) -> None:
+    """At every t, with weights as training leaves them."""
+    snn, x = converted(NETWORKS[name](), signed=signed), images(3)
+    assert_same_output(streamed(snn, x), snn(x, T=T, readout="all"))
+
+
+@each_network
+def test_equals_a_call_of_all_steps_at_once(name: str) -> None:
+    """Where sums are exact; so are the means of 1, 2, 4 and 8 steps."""
+    snn, x = dyadic(NETWORKS[name](), signed=True), images(3)
+    got, wanted = streamed(snn, x), snn(x, T=T, readout="all")
+    assert_close(got, wanted)
+    for t in (1, 2, 4, 8):
+        at = [map_tensors(lambda y, t=t: y[t - 1], output) for output in (got, wanted)]
+        assert_same_output(*at)
+    assert_same_output(at[0], snn(x, T=T))
+
+
+@each_network
+@pytest.mark.parametrize(
+    "timing", ({"delay": 3}, {"srp": 2}, {"srp": 2, "delay": 1}, {"delay": 5, "srp": 1})
+)
+def test_timing(name: str, timing: dict[str, int], a_step_at_a_time: None) -> None:
+    snn, x = converted(NETWORKS[name](), T=T, **timing), images(3)
+    assert_same_output(streamed(snn, x, steps=12), snn(x, T=12, readout="all"))
+
+
+@each_network
+def test_corrections(name: str, a_step_at_a_time: None) -> None:
+    """Biases of every kind, also in more steps than they are for."""
+    snn, x = converted(NETWORKS[name](), T=4, corrections=EVERYTHING, signed=True), images(3)
+    assert any(node.step_bias is not None for node in snn.populations().values())
+    assert_same_output(streamed(snn, x), snn(x, T=T, readout="all"))
+
+
+def test_cos_needs_steps_to_come() -> None:
+    snn = converted(NETWORKS["plain"](), T=T, cos=2, delay=1)
+    with pytest.raises(ValueError, match=r"timing must have cos=0, .* got delay=1, cos=2; set"):
+        snn.stream()
+    snn.timing = Timing(delay=1)
+    snn.stream().step(images(1))
+
+
+def test_several_inputs(a_step_at_a_time: None) -> None:
+    snn, x = converted(TwoImages(), [pairs(16)], T=4), pairs(3)
+    wanted = snn(*x, readout="all")
+    assert_same_output(streamed(snn, *x, steps=4), wanted)
+    run = snn.stream()
+    assert_same_output(run.step(other=x[1], x=x[0]), wanted[0])
+    assert_same_output(run.step(x), wanted[1])
+    assert_same_output(run.step(), wanted[2])
+
+
+def plain(snn: SpikingNetwork, events: Tensor) -> list[Any]:
+    """After each step, the mean of all steps' outputs so far, everything run at every step."""
+    simulation = NaiveSimulation(snn)
+    pools: dict[str, PoolState] = {}
+    outputs = [simulation._run(x, 1, pools) for x in events]
+    return [
+        map_tensors(lambda *ys: torch.stack(ys).mean(0), *outputs[: t + 1])
+        for t in range(len(outputs))
+    ]
+
+
+@each_network
+@both_signs
+def test_events(name: str, signed: bool) -> None:
+    """Inputs that differ at every step: what no neuron comes before is computed at every step."""
+    snn = dyadic(NETWORKS[name](), signed=signed)
+    events = torch.stack([images(3) * (torch.rand(3, 2, 8, 8) < 0.4) for _ in range(T)])
+    run = snn.stream()
+    got = [run.step(x) for x in events]
+    wanted = plain(snn, events)
+    for t in range(T):
+        assert_close(got[t], wanted[t])
+    for t in (1, 2, 4, 8):
+        assert_same_output(got[t - 1], wanted[t - 1])
+    other = snn(events[0], T=T)
+    assert any(not torch.equal(y, z) for y, z in zip(tensors(got[-1]), tensors(other), strict=True))
+
+
+def test_events_by_hand() -> None:
+    """One neuron of threshold 1, started at 1/2, and the image itself added at the end."""
+    net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU())
+    net[0].weight.data.fill_(1.0)
+    snn = converted(net, torch.ones(4, 1), T=4)
+    run = snn.stream()
+    currents = (0.25, 0.75, -1.0, 1.5, 0.0)  # v: .75, 1.5 -> .5, -.5, 1 -> 0, 0
+    answers = [run.step(torch.tensor([[current]])).item() for current in currents]
+    assert answers == [0.0, 0.5, pytest.approx(1 / 3), 0.5, pytest.approx(2 / 5)]
+    direct = converted(Net(lambda s, x: F.relu(s.c1(x)) + x[:, :1]), T=4)
+    x = [images(1) for _ in range(2)]
+    run = direct.stream()
+    spikes = [run.step(x[0]) - x[0][:, :1], run.step(x[1]) - (x[0] + x[1])[:, :1] / 2]
+    theta = direct.populations()["relu"].v_threshold
+    for t, y in enumerate(spikes):
+        counts = y / theta * (t + 1)
+        torch.testing.assert_close(counts, counts.round(), atol=1e-5, rtol=0)
+
+
+def test_an_analog_layer_before_the_neurons_sees_every_step() -> None:
+    snn = converted(sandwich(torch.tanh), T=T, analog=True)
+    events = torch.stack([images(2) for _ in range(T)])
+    run = snn.stream()
+    for x, wanted in zip(events, plain(snn, events), strict=True):
+        assert_close(run.step(x), wanted)
+
+
+def test_a_buffer_may_be_written_again() -> None:
+    """Between steps a caller may fill the same tensor with the next events, as through numpy."""
+    snn, frames = converted(NETWORKS["concat"]()), [images(2) for _ in range(4)]
+    one, other = snn.stream(), snn.stream()
+    buffer = torch.empty_like(frames[0])
+    for frame in frames:
+        buffer.numpy()[:] = frame.numpy()
+        assert_same_output(one.step(buffer), other.step(frame))
+    buffer.zero_()
+    assert_same_output(one.step(), other.step(frames[-1]))
+
+
+@each_network
+def test_keep(name: str) -> None:
+    """Images that are answered leave; the others go on as they would have."""
+    snn = dyadic(NETWORKS[name](), signed=True)
+    events = torch.stack([images(5) for _ in range(T)])
+    run, whole = snn.stream(), snn.stream()
+    left = torch.arange(5)
+    for t, x in enumerate(events):
+        got, wanted = run.step(x[left]), whole.step(x)
+        chosen = map_tensors(lambda y, left=left: y[left], wanted)
+        same = assert_same_output if t + 1 in (1, 2, 4, 8) else assert_close
+        same(got, chosen)
+        if t == 2:
+            left = torch.tensor([4, 0, 2])
+            run.keep(left)
+        if t == 4:
+            run.keep(torch.tensor([True, False, True]))
+            left = torch.tensor([4, 2])
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "says"),
+    (
+        ([0], TypeError, r"images must be int64 \[\*\] or bool \[3\], got \[0\]"),
+        (torch.tensor(0), TypeError, "got torch.int64 \\[\\]"),
+        (torch.tensor([0.0]), TypeError, "got torch.float32"),
+        (torch.tensor([3]), ValueError, "images must be of the 3 there are"),
+        (torch.tensor([-1]), ValueError, "images must be of the 3 there are"),
+        (torch.tensor([True]), ValueError, "images must be of the 3 there are"),
+    ),
+)
+def test_keep_errors(images: Any, error: type[Exception], says: str) -> None:
+    snn, x = converted(NETWORKS["plain"]()), torch.zeros(3, 2, 8, 8)
+    run = snn.stream()
+    with pytest.raises(ValueError, match="there must be a step before"):
+        run.keep(torch.tensor([0]))
+    run.step(x)
+    with pytest.raises(error, match=says):
+        run.keep(images)
+    run.step(x)
+
+
+def test_another_batch_needs_a_reset() -> None:
+    snn, x = converted(NETWORKS["concat"]()), images(3)
+    run = snn.stream()
+    first = run.step(x)
+    for other in (images(2), images(3, 2, 9, 8)):
+        with pytest.raises(ValueError, match=r"\[3, 2, 8, 8\] as at the steps before, got \["):
+            run.step(other)
+    assert run.T == 1
+    with pytest.raises(TypeError, match=r"x must be torch\.float32"):
+        run.step(x.double())
+    run.step(x)
+    run.reset()
+    assert run.T == 0
+    run.step(images(2))
+    run.reset()
+    assert_same_output(run.step(x), first)
+
+
+def test_the_first_step_has_inputs() -> None:
+    run = converted(NETWORKS["plain"]()).stream()
+    with pytest.raises(TypeError, match="the first step must have inputs"):
+        run.step()
+
+
+def test_a_step_that_fails_leaves_no_half_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    snn, x = converted(NETWORKS["residual"]()), images(2)
+    run = snn.stream()
+    first = run.step(x)
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IFNode, "run", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            run.step(x)
+    with pytest.raises(RuntimeError, match=r"failed half-way, .* call reset\(\)"):
+        run.step(x)
+    run.reset()
+    assert_same_output(run.step(x), first)
+
+
+def test_no_more_steps_than_float32_counts() -> None:
+    run = converted(NETWORKS["plain"]()).stream()
+    run.step(images(1))
+    run._steps = stream._MOST_STEPS
+    with pytest.raises(ValueError, match=r"T must be at most 16777216, .* call reset\(\)"):
+        run.step(images(1))
+
+
+def test_a_broken_image_stays_broken() -> None:
+    """Until the reset, and no other image with it."""
+    snn = converted(NETWORKS["concat"]())
+    run, good = snn.stream(), snn.stream()
+    for t in range(4):
+        x = images(3)
+        wanted = good.step(x)
+        if t == 1:
+            x = x.clone()
+            x[1, 0, 2, 2] = torch.nan
+        got = run.step(x)
+        assert got[1].isnan().all() == (t >= 1)
+        torch.testing.assert_close(got[[0, 2]], wanted[[0, 2]])
+    run.keep(torch.tensor([1, 2]))
+    got = run.step(images(2))
+    assert got[0].isnan().all() and not got[1].isnan().any()
+    run.reset()
+    assert not run.step(images(2)).isnan().any()
+
+
+def test_streams_and_calls_beside_one_another() -> None:
+    snn, x, y = converted(NETWORKS["residual"]()), images(3), images(2)
+    alone = [streamed(snn, x), streamed(snn, y)]
+    one, other = snn.stream(), snn.stream()
+    for t in range(T):
+        assert_same_output(one.step(x), alone[0][t])
+        snn(images(4), T=2)
+        assert_same_output(other.step(y), alone[1][t])
+
+
+def test_needs_no_gradients() -> None:
+    snn, x = converted(NETWORKS["concat"]()), images(2).requires_grad_()
+    assert not snn.stream().step(x).requires_grad
+
+
+def test_a_monitor_counts_its_steps() -> None:
+    snn, x = converted(NETWORKS["residual"](), delay=2), images(3)
+    with snn.monitor(keep_counts=True) as called:
+        snn(x, T=T)
+    run = snn.stream()
+    with snn.monitor(keep_counts=True) as stepped:
+        for _ in range(T):
+            run.step(x)
+    run.step(x)  # outside
+    assert stepped.firing_rates() == called.firing_rates()
+    assert all(torch.equal(count, called.counts[name]) for name, count in stepped.counts.items())
+
+
+def _held() -> int:
+    """Bytes of all tensors that are alive."""
+    gc.collect()
+    alive = [item for item in gc.get_objects() if type(item) in (Tensor, nn.Parameter)]
+    return sum(item.untyped_storage().nbytes() for item in alive)
+
+
+def test_memory_does_not_grow() -> None:
+    snn = converted(NETWORKS["branches"](), signed=True, corrections=("step-bias",), srp=2)
+    run = snn.stream()
+    held = []
+    for t in range(40):
+        run.step(images(3))
+        if t in (5, 39):
+            held.append(_held())
+    assert held[0] == held[1]
+
+
+@pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float64))
+def test_dtypes(dtype: torch.dtype, a_step_at_a_time: None) -> None:
+    snn = converted(NETWORKS["concat"]().to(dtype), images(16).double())
+    x = images(3).to(dtype)
+    assert_same_output(streamed(snn, x), snn(x, T=T, readout="all"))
