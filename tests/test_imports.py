@@ -31,7 +31,7 @@ LAYERS = (
     ("spikeconv.activation", "spikeconv.early_exit", "spikeconv.neuron"),
     ("spikeconv.ops",),
     ("spikeconv.kernels",),
-    ("spikeconv.output",),
+    ("spikeconv.output", "spikeconv.processes"),
 )
 
 # What is installed along; everything else is imported where it is used, and may be missing.

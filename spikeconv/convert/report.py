@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from spikeconv.convert.monitor import Monitor
+from spikeconv.convert.operations import Operations
 from spikeconv.convert.program import Program
 from spikeconv.neuron import IFNode
 
@@ -80,7 +81,8 @@ class Report:
     """All neuron layers of a network, in order, and what they were measured on.
 
     `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
-    `analog` are the operations that were kept although they have no spiking form.
+    `analog` are the operations that were kept although they have no spiking form; `operations`
+    what the layers between the neurons compute, None where nothing was measured.
     """
 
     rows: tuple[LayerReport, ...]
@@ -89,10 +91,12 @@ class Report:
     settings: dict[str, Any]
     tried: tuple[Tried, ...] = ()
     analog: tuple[KeptAnalog, ...] = ()
+    operations: Operations | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
-        return asdict(self)
+        operations = None if self.operations is None else self.operations.to_dict()
+        return {**asdict(self), "operations": operations}
 
     def __str__(self) -> str:
         head = ("layer", "neurons", "threshold", "v_init/theta", "rate", "never fired", "error")
@@ -119,6 +123,8 @@ class Report:
             f"kept analog: {kept.operation} at {kept.layer}, {_WHEN[kept.phase]}"
             for kept in self.analog
         ]
+        if self.operations is not None:
+            notes += ["", str(self.operations)]
         if self.tried:
             notes += ["", self.choice()]
         return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])
