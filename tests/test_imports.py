@@ -39,7 +39,7 @@ LAYERS = (
     ),
     ("spikeconv.ops",),
     ("spikeconv.kernels",),
-    ("spikeconv.output", "spikeconv.surrogate"),
+    ("spikeconv.output", "spikeconv.processes", "spikeconv.surrogate"),
 )
 
 # What is installed along; everything else is imported where it is used, and may be missing.

@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
+
+from spikeconv.calibrate.inputs import Batch, batch_of, image_shapes, tensors_of
+
+# So many spikes at most fit into a byte, in which they are counted twenty times as fast.
+_BYTE = 255
 
 
 @dataclass
-class _Tally:
+class Tally:
+    """What one layer fired for images of one size.
+
+    Attributes:
+        spikes: of either sign, all steps counted.
+        chances: neurons times images times steps.
+        steps: images times steps whose spikes were sent on.
+        sent: spikes that were sent on, of each neuron, int64 ``[*]``; None before the first.
+        fired: which neurons fired at all, bool ``[*]``; None likewise.
+    """
+
     spikes: int = 0
     chances: int = 0
+    steps: int = 0
+    sent: Tensor | None = None
     fired: Tensor | None = None
+
+
+@dataclass
+class Seen:
+    """What was run for images of one size.
+
+    Attributes:
+        images: how many there were.
+        example: one of them, of all inputs; None before the first.
+        tallies: of each layer.
+    """
+
+    images: int = 0
+    example: Batch | None = None
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
 
 @dataclass
@@ -22,45 +55,78 @@ class Monitor:
     All steps count, those before the readout and those that COS looks at too. With `keep_counts`,
     `counts` holds the net count ``[B, *]`` of every neuron over the steps that were read in all of
     the calls, which then must be calls with one batch size.
+
+    Attributes:
+        seen: for each size of images, what was run; the sizes are those of all inputs.
     """
 
     keep_counts: bool = False
     counts: dict[str, Tensor] = field(default_factory=dict)
-    _tallies: dict[str, _Tally] = field(default_factory=dict)
+    seen: dict[tuple[Size, ...], Seen] = field(default_factory=dict)
+    _now: Seen = field(default_factory=Seen)
 
-    def add(self, layer: str, train: Tensor, unread: int = 0) -> None:
+    def begin(self, x: Batch) -> None:
+        """A run begins, with these images."""
+        self._now = self.seen.setdefault(image_shapes(x), Seen())
+        self._now.images += len(x)
+        if self._now.example is None and len(x):
+            self._now.example = batch_of(tensor[:1].clone() for tensor in tensors_of(x))
+
+    def add(self, layer: str, train: Tensor, unread: int = 0, *, sent: bool = True) -> None:
         """Count a train ``[T, B, *]`` of spikes or PSPs, 0 where nothing fired.
 
-        The first `unread` steps come before the readout.
+        The first `unread` steps come before the readout. What is not `sent` on only the layer
+        itself looks at.
         """
-        tally = self._tallies.setdefault(layer, _Tally())
-        fired = train != 0
-        tally.spikes += int(fired.sum())
+        tally = self._now.tallies.setdefault(layer, Tally())
+        fired = (train != 0).flatten(0, 1)
+        by_neuron = torch.zeros(fired.shape[1:], dtype=torch.int64, device=fired.device)
+        for part in fired.split(_BYTE):
+            by_neuron += part.sum(0, dtype=torch.uint8)
+        tally.spikes += int(by_neuron.sum())
         tally.chances += train.numel()
+        if sent:
+            tally.steps += len(fired)
+            tally.sent = by_neuron if tally.sent is None else tally.sent + by_neuron
+        ever = by_neuron > 0
+        tally.fired = ever if tally.fired is None else tally.fired | ever
         if self.keep_counts:
             count = train[unread:].sign().sum(0, dtype=torch.float32)
             before = self.counts.get(layer)
             self.counts[layer] = count if before is None else before + count
-        ever = fired.flatten(0, 1).any(0)
-        if tally.fired is not None and tally.fired.shape == ever.shape:
-            ever |= tally.fired
-        tally.fired = ever
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """Per layer, spikes of either sign and the chances to fire: neurons, images and steps."""
+        found: dict[str, tuple[int, int]] = {}
+        for seen in self.seen.values():
+            for name, tally in seen.tallies.items():
+                spikes, chances = found.get(name, (0, 0))
+                found[name] = spikes + tally.spikes, chances + tally.chances
+        return found
 
     def firing_rates(self) -> dict[str, float]:
         """Per layer, spikes of either sign per neuron and time-step, 0 to 1."""
-        return {
-            name: t.spikes / t.chances if t.chances else 0.0 for name, t in self._tallies.items()
-        }
+        return {name: rate([pair]) for name, pair in self.totals().items()}
 
     def firing_rate(self) -> float:
         """The same over all layers together, every neuron counting once."""
-        chances = sum(t.chances for t in self._tallies.values())
-        return sum(t.spikes for t in self._tallies.values()) / chances if chances else 0.0
+        return rate(self.totals().values())
 
     def never_fired(self) -> dict[str, float]:
         """Per layer, the share of neurons that fired for no image, 0 to 1."""
+        fired: dict[str, list[Tensor]] = {}
+        for seen in self.seen.values():
+            for name, tally in seen.tallies.items():
+                if tally.fired is not None and tally.fired.numel():
+                    fired.setdefault(name, []).append(tally.fired.flatten())
         return {
-            name: float((~t.fired).to(torch.float64).mean())
-            for name, t in self._tallies.items()
-            if t.fired is not None and t.fired.numel()
+            name: float((~torch.cat(parts)).to(torch.float64).mean())
+            for name, parts in fired.items()
         }
+
+
+def rate(totals: Iterable[tuple[int, int]]) -> float:
+    """Spikes per chance over some layers together, 0 to 1; 0 where there was no chance."""
+    pairs = list(totals)
+    chances = sum(chances for _, chances in pairs)
+    return sum(spikes for spikes, _ in pairs) / chances if chances else 0.0

@@ -17,11 +17,13 @@ from spikeconv.convert.analog import Observer, run_analog
 from spikeconv.convert.calls import given
 from spikeconv.convert.confident import run_until_confident
 from spikeconv.convert.monitor import Monitor
+from spikeconv.convert.operations import Operations
 from spikeconv.convert.parts import Parts
 from spikeconv.convert.program import Program, map_tensors
 from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.stream import Stream, StreamedSimulation, check_streams
+from spikeconv.convert.synapses import count_operations
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import Exit, check_confidence
 from spikeconv.files.file import write_file
@@ -334,6 +336,7 @@ class SpikingNetwork(nn.Module):
             images=len(x),
             settings=_without_timing(self._report.settings) | self.timing.settings(),
             analog=kept_analog(self.program),
+            operations=self.operations(monitor),
         )
 
     def save(self, path: str | Path) -> None:
@@ -377,6 +380,10 @@ class SpikingNetwork(nn.Module):
             self.timing,
             self._report,
         )
+
+    def operations(self, monitor: Monitor) -> Operations:
+        """What the layers with weights computed in the calls that a monitor of this network saw."""
+        return count_operations(self.program, self.layers, self.weights(), monitor)
 
     def populations(self) -> Mapping[str, IFNode]:
         """`neurons`, as what they are."""

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from spikeconv.convert.monitor import Monitor
+from spikeconv.convert.operations import Operations
 from spikeconv.convert.program import Program
 from spikeconv.neuron import IFNode
 
@@ -80,8 +81,9 @@ class Report:
     """All neuron layers of a network, in order, and what they were measured on.
 
     `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
-    `analog` are the operations that were kept although they have no spiking form; `paths` says of
-    a fused network, by layer name, how each layer runs: "int8", "int16", or "float" and why.
+    `analog` are the operations that were kept although they have no spiking form; `operations`
+    what the layers between the neurons compute, None where nothing was measured; `paths` says of a
+    fused network, by layer name, how each layer runs: "int8", "int16", or "float" and why.
     """
 
     rows: tuple[LayerReport, ...]
@@ -91,10 +93,12 @@ class Report:
     tried: tuple[Tried, ...] = ()
     analog: tuple[KeptAnalog, ...] = ()
     paths: Mapping[str, str] = field(default_factory=dict)
+    operations: Operations | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
-        return asdict(self)
+        operations = None if self.operations is None else self.operations.to_dict()
+        return {**asdict(self), "operations": operations}
 
     def __str__(self) -> str:
         head = ("layer", "neurons", "threshold", "v_init/theta", "rate", "never fired", "error")
@@ -123,6 +127,8 @@ class Report:
         ]
         if self.paths:
             notes += ["", self._paths()]
+        if self.operations is not None:
+            notes += ["", str(self.operations)]
         if self.tried:
             notes += ["", self.choice()]
         return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])

@@ -54,6 +54,8 @@ class Simulation:
         self.weights = weights
         self.timing = timing
         self.monitor = monitor
+        if monitor is not None:
+            monitor.begin(x)
         self.constants: Values = {}
         for step in program.phase(Phase.CONSTANT):
             self.constants[step.name] = self._constant(step)
@@ -257,7 +259,7 @@ class Simulation:
         )
         assert v is not None
         if self.monitor is not None:
-            self.monitor.add(name, spikes, unread=steps)
+            self.monitor.add(name, spikes, unread=steps, sent=False)
         return offset_potential(spikes, v, node.v_threshold, node.v_init)
 
     def _layer(self, step: Step, values: Values, n: int) -> Any:

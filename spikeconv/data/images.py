@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -76,12 +76,15 @@ class ImageSet:
 class Batches:
     """Evenly spaced images of a set as ``(x, labels)``, ``size`` at a time; re-iterable.
 
-    Evenly spaced because a folder is ordered by class: its first images are all of one.
+    Evenly spaced because a folder is ordered by class: its first images are all of one. Of all
+    batches, those from the `first` on are given, every `stride`-th.
     """
 
     source: ImageSet
     size: int
     count: int
+    first: int = 0
+    stride: int = 1
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.count < 1:
@@ -91,11 +94,22 @@ class Batches:
             )
 
     def __len__(self) -> int:
-        return -(-self.count // self.size)
+        batches = -(-self.count // self.size)
+        return len(range(self.first, batches, self.stride))
+
+    def share(self, rank: int, count: int) -> Batches:
+        """The batches of one of `count` processes, as they are: dealt out like cards.
+
+        Example:
+            >>> images = ImageSet(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5))
+            >>> [y.tolist() for _, y in images.batches(2).share(0, 2)]
+            [[0, 1], [4]]
+        """
+        return replace(self, first=rank, stride=count)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         chosen = torch.arange(self.count) * len(self.source) // self.count
-        for indices in chosen.split(self.size):
+        for indices in chosen.split(self.size)[self.first :: self.stride]:
             yield self.source.read(indices), self.source.labels[indices]
 
 

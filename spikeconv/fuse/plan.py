@@ -122,8 +122,10 @@ def _float_layer(
     shapes: Mapping[str, tuple[int, ...]],
 ) -> FloatLayer:
     node = neurons[step.name]
-    if node.reset != "soft":
+    if node.v_reset is not None:
         raise Unsupported("it is reset to a value and not by subtraction")
+    if node.fires != "ge":
+        raise Unsupported("it does not fire at its threshold, only above it")
     bias = torch.zeros(step.shape[0], dtype=torch.float64)
     convolutions, shortcuts = [], []
     for term in terms:

@@ -12,11 +12,11 @@ import torch
 
 from spikeconv.data import Dataset
 from spikeconv.models.registry import Config, build
+from spikeconv.processes import Processes, processes
 from spikeconv.train.finish import finish
 from spikeconv.train.loop import Trainer
 from spikeconv.train.network import network_config
 from spikeconv.train.observe import OBSERVED_IMAGES
-from spikeconv.train.processes import Processes, processes
 from spikeconv.train.recipe import Recipe
 from spikeconv.train.start import start_from
 

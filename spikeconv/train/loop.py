@@ -17,9 +17,9 @@ from tqdm import tqdm
 from spikeconv.data import ImageSet
 from spikeconv.metrics import correct
 from spikeconv.models.weights import Weights, write_weights
+from spikeconv.processes import Processes
 from spikeconv.train.augment import augmented
 from spikeconv.train.checkpoint import RunFolder, State
-from spikeconv.train.processes import Processes
 from spikeconv.train.recipe import Recipe
 
 _EVALUATION_BATCH = 500

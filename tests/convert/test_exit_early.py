@@ -95,7 +95,7 @@ def test_only_steps_that_ran_are_counted() -> None:
     with snn.monitor() as monitor:
         steps = snn.exit_early(x, confidence).steps
     neurons = sum(torch.Size(step.shape).numel() for step in snn.program.neurons())
-    assert sum(t.chances for t in monitor._tallies.values()) == neurons * steps.sum()
+    assert sum(chances for _, chances in monitor.totals().values()) == neurons * steps.sum()
     with (
         snn.monitor(keep_counts=True),
         pytest.raises(ValueError, match=r"exit_early: keep_counts must be False .* got True"),

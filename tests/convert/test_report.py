@@ -160,7 +160,7 @@ def test_as_text_and_as_data() -> None:
     assert text[0] == "2 neuron layers; measured on 32 images at T=16"
     for setting in ("threshold=percentile 99.5", "v_init=0.25", "signed=False"):
         assert setting in text[1]
-    header, *rows = text[3:]
+    header, *rows = text[3 : text.index("", 3)]
     for title in ("layer", "neurons", "threshold", "v_init/theta", "rate", "never fired", "error"):
         assert title in header
     assert len(rows) == len(report.rows) == 2
@@ -183,5 +183,5 @@ def test_thresholds_per_channel_and_dead_channels_are_told() -> None:
     (row,) = report.rows
     assert row.dead_channels == 1
     assert row.v_threshold[0] < row.v_threshold[1] < row.v_threshold[2]
-    assert str(report).splitlines()[-1] == "1 channel was never active in calibration"
+    assert "1 channel was never active in calibration" in str(report).splitlines()
     assert row.never_fired >= 1 / 3

@@ -123,7 +123,7 @@ def one_neuron() -> SpikingNetwork:
 def rate(snn: SpikingNetwork, value: float, readout: str = "mean") -> float:
     with snn.monitor() as monitor:
         snn(torch.tensor([[value]]), readout=readout)
-    return monitor.firing_rate() * monitor._tallies[next(iter(snn.neurons))].chances
+    return monitor.totals()[next(iter(snn.neurons))][0]
 
 
 def test_delay_by_hand(one_neuron: SpikingNetwork) -> None:

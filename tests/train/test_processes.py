@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from spikeconv.data import ImageSet
+from spikeconv.processes import Processes
 from spikeconv.train import Trainer
-from spikeconv.train.processes import Processes
 from tests.train.runs import network, recipe
 
 # What each process runs: the command, and then its weights and the images it has read in a file.
