@@ -120,5 +120,6 @@ class FusedSimulation(Simulation):
             if to_readout:
                 self._add(name, train, trains, running)
         elif fired.count is not None:
-            count = fired.count.reshape(fired.count.shape[0], *plan.shapes[name])
+            # In plain order, in which the readout adds up as it does without integers.
+            count = fired.count.contiguous().view(len(fired.count), *plan.shapes[name])
             self._add(name, count, trains, running)
