@@ -8,6 +8,13 @@
 #include "cpu/int_tile.h"
 #include "if_neuron.h"
 
+// Before a loop of up to 24 rounds over registers.
+#if defined(__clang__)
+#define SPIKECONV_UNROLL_ALL _Pragma("unroll")
+#else
+#define SPIKECONV_UNROLL_ALL _Pragma("GCC unroll 24")
+#endif
+
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
 #if SPIKECONV_LANES == 16

@@ -137,6 +137,7 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
   check_reach("columns", shape[2], w.stride_x, w.left, (w.kernel_x - 1) * w.dilation_x + 1,
               source.width, source.left, source.right);
   const Channels channels = channels_of(shape[0], w.groups, weight.size(1));
+  to.channels = channels.count;
   to.rows_are_runs = channels.count == source.channels && w.dilation_x == 1;
   to.n_runs = to.rows_are_runs ? w.kernel_y : w.kernel_y * w.kernel_x;
   const int64_t bytes = to.rows_are_runs ? w.kernel_x * channels.count : channels.count;

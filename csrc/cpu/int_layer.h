@@ -24,6 +24,7 @@ struct IntWindow {
 // A convolution with its weights packed, uint8 bytes by int8 weights.
 struct IntConvolution {
   IntWindow window;
+  int64_t channels;    // of the source that a block reads
   bool rows_are_runs;  // a row of taps is one run of bytes; else each tap is one
   int64_t n_runs;
   int64_t quads;                       // of a run
@@ -33,6 +34,8 @@ struct IntConvolution {
   bool same_channels;                  // for every block
 
   int64_t block_bytes() const { return n_runs * quads * 64; }
+  // Bytes from tap to tap of a run where that are whole quads, else 0.
+  int64_t tap() const { return rows_are_runs && channels % 4 == 0 ? channels : 0; }
   // Bytes from a pixel's window to each run, in planes of that row and pixel distance.
   void runs(int64_t dilated_row, int64_t dilated_pixel, int64_t* to) const;
 };

@@ -25,6 +25,7 @@ struct IntTerm {
   const int64_t* runs;             // bytes from the window to each run
   int64_t n_runs;
   int64_t quads;
+  int64_t tap;  // bytes from tap to tap where a run is a row of them, a multiple of 4; or 0
   const int8_t* weights;  // of the tile's first block: [n_runs][quads][16 channels][4 bytes]
   int64_t block_bytes;    // from one block's weights to the next's
 };
@@ -54,25 +55,27 @@ struct IntShortcut {
 //   s = 1 where m >= theta; signed: -1 where m < 0 and net > 0, and net += s
 //   v = m - theta * s
 //
-// Tables of a pixel hold [blocks][16] values. `v` and `net` are read before and written after.
+// Tables of a pixel hold [block][channel]; where a pointer is given for each pixel, it is there.
 struct IntScan {
   const int32_t* acc;
   int steps;
   int blocks;
   int shift;
-  const int32_t* theta;  // [blocks][16]
-  const int32_t* bias[kPixels];
-  int64_t bias_step;  // values from row to row
-  int last_bias;      // the step from which on the row stays the same, 0 or more
+  const int32_t* theta;
+  const int32_t* bias[kPixels];  // of the first step
+  int64_t bias_step;             // values from row to row
+  int last_bias;                 // the step from which on the row stays the same, 0 or more
   const IntShortcut* shortcuts;
   int n_shortcuts;
-  int32_t* v;    // [pixel][block][channel]
-  int32_t* net;  // likewise, the net count
+  const int32_t* v_before[kPixels];
+  const int32_t* net_before;  // [pixel][block][channel], or null: zeros
+  int32_t* v;                 // likewise, or null: not wanted; may be what v_before points to
+  int32_t* net;               // the net count, likewise
   bool is_signed;
-  bool emits;
-  uint8_t* out[kPixels];  // where it emits: spikes plus zero point of the first step
-  int64_t out_step;       // bytes from step to step
-  int channels;           // of which there is an output, 1 to 16 * blocks
+  uint8_t*
+      out[kPixels];  // spikes plus zero point of the first step; null where they are not wanted
+  int64_t out_step;  // bytes from step to step
+  int channels;      // of which there is an output, 1 to 16 * blocks
 };
 
 struct IntKernels {
