@@ -42,7 +42,7 @@ class _NorseIF(Adopted):
         return None
 
     def _settle(self) -> None:
-        self._v_reset = float(self.p.v_reset)
+        self._v_reset = torch.as_tensor(self.p.v_reset).detach().item()
 
     def _start(self, x: Tensor, state: IAFFeedForwardState | None) -> float | Tensor | None:
         """The potential to begin with; None where the original's broadcasting or rounding counts.
