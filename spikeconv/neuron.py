@@ -136,9 +136,18 @@ class IFNode(Membrane):
         self.channel_dim = as_channel_dim(channel_dim)
         self.signed = signed
         self.emit = emit
-        self.backend = None if backend in ("torch", "cupy") else backend
+        self.backend = backend
         self._checked: object = None
         self._try_on_meta()
+
+    @property
+    def backend(self) -> str | None:
+        """Which backend of `if_multistep` runs, or None for the best."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, value: str | None) -> None:
+        self._backend = None if value in ("torch", "cupy") else value
 
     def _try_on_meta(self) -> None:
         """Raise at once what a call would: the operator itself checks the options."""

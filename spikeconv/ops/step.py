@@ -38,20 +38,35 @@ class _Fire(torch.autograd.Function):
         return grads[0] * ctx.surrogate(u), None, None
 
 
+class _Instead(torch.autograd.Function):
+    """Spikes in place of a smooth function's values, with its derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, smooth: Tensor, spikes: Tensor) -> Tensor:
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return grads[0], None
+
+
 def _spikes(u: Tensor, tie_fires: bool, surrogate: Derivative) -> Tensor:
     """Spikes that autograd takes back by the surrogate.
 
-    By a function that has this derivative, where there is one: autograd is quicker at functions
-    of torch than at calling Python.
+    By a function that has this derivative, where there is one: autograd differentiates it quicker
+    than it calls a derivative in Python.
     """
+    spikes: Tensor
     if isinstance(surrogate, FromSpikeFunction):
         smooth = surrogate.function(u)
     elif type(surrogate) is Sigmoid:
         smooth = torch.sigmoid(surrogate.alpha * u)
     else:
-        spikes: Tensor = _Fire.apply(u, tie_fires, surrogate)  # type: ignore[no-untyped-call]
+        spikes = _Fire.apply(u, tie_fires, surrogate)  # type: ignore[no-untyped-call]
         return spikes
-    return _above(u.detach(), 0.0, tie_fires) + (smooth - smooth.detach())
+    fired = _above(u.detach(), 0.0, tie_fires)
+    spikes = _Instead.apply(smooth, fired)  # type: ignore[no-untyped-call]
+    return spikes
 
 
 def _above(m: Tensor, theta: Tensor | float, tie_fires: bool) -> Tensor:
@@ -102,7 +117,7 @@ def if_step(
         spikes = _spikes(m - theta, fires == "ge", surrogate)
         fell = spikes.detach() if detach_reset else spikes
         if v_reset is None:
-            return spikes.to(x.dtype), m - theta * fell
+            return spikes.to(x.dtype), torch.addcmul(m, theta, fell, value=-1.0)
         return spikes.to(x.dtype), (1.0 - fell) * m.clamp(max=largest) + fell * v_reset
     spikes = _above(m, theta, fires == "ge")
     if v_reset is None:
