@@ -39,9 +39,11 @@ def changed_by_user(module: nn.Module, kind: type) -> str | None:
 
 
 def version(value: Any) -> object:
-    """Equal for a value that has not changed, as far as can be seen without reading it."""
+    """Equal for a value that has not changed, as far as can be seen without waiting for a GPU."""
     if not isinstance(value, Tensor):
         return value
+    if value.dim() == 0 and value.device.type == "cpu":
+        return value.item()  # which sees what `value.data.fill_()` did, too
     return object() if value.is_inference() else (id(value), value._version)
 
 
