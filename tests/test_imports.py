@@ -30,11 +30,13 @@ LAYERS = (
     ("spikeconv.calibrate",),
     (
         "spikeconv.activation",
+        "spikeconv.changes",
         "spikeconv.early_exit",
         "spikeconv.membrane",
         "spikeconv.neuron",
         "spikeconv.node_arguments",
         "spikeconv.spike_function",
+        "spikeconv.timed_bias",
     ),
     ("spikeconv.ops",),
     ("spikeconv.kernels",),

@@ -244,6 +244,16 @@ def test_a_bad_threshold_that_came_later_is_an_error_on_the_step() -> None:
         node(x)
 
 
+def test_a_threshold_may_be_assigned_as_a_number() -> None:
+    node = IFNode(1.0, step_mode="s")
+    node.v_threshold = 2  # type: ignore[assignment]
+    assert_same(node.v_threshold, torch.tensor(2.0))
+    assert "v_threshold" in node.state_dict()
+    assert node(torch.tensor([1.5, 2.0])).tolist() == [0.0, 1.0]
+    with pytest.raises(ValueError, match="IFNode: v_threshold must be positive"):
+        node.v_threshold = 0.0  # type: ignore[assignment]
+
+
 def test_state_is_not_in_the_state_dict() -> None:
     node = IFNode(1.0, step_mode="s", store_v_seq=True)
     before = set(node.state_dict())
