@@ -1,6 +1,7 @@
 """Trained ReLU networks to spiking networks that are accurate in few time-steps, and fast."""
 
 from spikeconv.convert import ConversionError, SpikingNetwork, convert
+from spikeconv.drop_in import replace_neurons
 from spikeconv.files.load import load
 from spikeconv.models.spiking import SpikingResNet, SpikingVGG
 from spikeconv.neuron import IFNode
@@ -19,4 +20,5 @@ __all__ = [
     "convert",
     "if_multistep",
     "load",
+    "replace_neurons",
 ]
