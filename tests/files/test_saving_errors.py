@@ -104,6 +104,16 @@ def test_an_argument_of_neurons_that_is_no_plain_value(tmp_path: Path) -> None:
         snn.save(tmp_path / "snn.safetensors")
 
 
+def test_what_could_not_be_opened_again_is_not_written(tmp_path: Path) -> None:
+    """Neurons that were given parameters of other neurons, as a user may."""
+    snn = converted(NETWORKS["plain"](), T=3)
+    first = next(iter(snn.neurons))
+    snn.populations()[first].v_init = torch.zeros(3, 8, 8)
+    with pytest.raises(ValueError, match=r"could not be opened again: IFNode: v_threshold, v_init"):
+        snn.save(tmp_path / "snn.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_call_that_conversion_understands_has_a_name() -> None:
     functions: list[Any] = [
         *vocabulary.SUM_FUNCTIONS,
