@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -66,10 +67,13 @@ class _Import:
         """The network, for T steps."""
         given: dict[str, Ref] = {}
         outputs: dict[str, Ref] = {}
-        for name, before in self._order():
-            node = self.graph.nodes[name]
+        order = self._order()
+        for name, node in self.graph.nodes.items():
             if isinstance(node, self.input):
                 given[name] = self._input(name, node)
+        for name, before in order:
+            node = self.graph.nodes[name]
+            if name in given:
                 continue
             try:
                 x = self._sum(name, [given[source] for source in before])
@@ -83,7 +87,8 @@ class _Import:
         if not outputs or not self.nodes:
             missing = "Output" if self.nodes else "IF"
             raise Malformed(f"graph must have an {missing} node, found none")
-        result = next(iter(outputs.values())) if len(outputs) == 1 else outputs
+        named = {name: outputs[name] for name in self.graph.nodes if name in outputs}
+        result = named if len(named) > 1 else next(iter(named.values()))
         program = Program(self._phased(), result, tuple(self.inputs), self._widest(), True)
         rows = tuple(self._row(step) for step in program.neurons())
         settings = {"from": "NIR", "v_init": "zero", "fires": ">"}
@@ -122,7 +127,7 @@ class _Import:
         base = re.sub(r"\W+", "_", f"{name}_{own}" if own else name, flags=re.ASCII).strip("_")
         base = base if base[:1].isalpha() else f"node_{base}"
         used = {*self.examples, *self.constants}
-        while base in used or hasattr(_TAKEN, base):
+        while base in used or hasattr(_TAKEN, base) or iskeyword(base):
             base += "_"
         return base
 
@@ -277,6 +282,8 @@ def _filled(layer: Any, weight: Tensor, bias: Any) -> nn.Module:
 
 def _above(theta: Tensor, v_reset: Any) -> IFNode:
     """Neurons that fire above their threshold, not at it."""
+    if not bool(((theta > 0) & theta.isfinite()).all()):
+        raise ValueError("its v_threshold must be positive and finite everywhere")
     options: dict[str, Any] = {}
     if v_reset is not None:
         values = np.unique(np.asarray(v_reset, dtype=np.float64))

@@ -38,7 +38,7 @@ def test_a_class_that_only_renames_is_written_as_its_base(tmp_path: Path) -> Non
     snn = converted(net, T=3)
     again = reloaded(snn, tmp_path)
     assert type(again.layers["mine"]) is nn.Conv2d
-    assert type(again.layers["pad"]) is nn.ConstantPad2d
+    assert type(again.layers["pad"]) is nn.ZeroPad2d
     x = images(2)
     assert torch.equal(again(x), snn(x))
     assert_equal_networks(reloaded(again, tmp_path), again, x)

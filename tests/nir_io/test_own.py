@@ -195,9 +195,12 @@ def test_what_the_nodes_say(name: str, nir: Any) -> None:
         ("ends in relu", ("1 step of", "step add: NIR has no node that adds a constant")),
         (
             "scaled",
-            ("2 steps", "step sub: .* no node that adds a constant", "step sub_1: .* of one shape"),
+            ("2 steps", "step sub: .* that adds a constant", "step sub_1: .* of one shape"),
         ),
-        ("branches", ("4 steps", "step chunk: NIR has no chunk", "step getitem_1: NIR takes parts")),
+        (
+            "branches",
+            ("4 steps", "step chunk: NIR has no chunk", "step getitem_1: NIR takes"),
+        ),
     ),
 )
 def test_what_nir_cannot_say(name: str, says: tuple[str, ...]) -> None:
