@@ -13,6 +13,7 @@ HAS_GPU = torch.cuda.is_available()
 # The marks that let a test be skipped: whether what it needs is here, and what to say where not.
 NEEDS = {
     "gpu": (HAS_GPU, "needs a CUDA GPU"),
+    "nir": (importlib.util.find_spec("nir") is not None, "needs nir (pip install nir)"),
     "spikingjelly": (
         importlib.util.find_spec("spikingjelly") is not None,
         "needs SpikingJelly (make bench)",

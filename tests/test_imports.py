@@ -24,6 +24,7 @@ LAYERS = (
         "spikeconv.files.load",
         "spikeconv.metrics",
         "spikeconv.models",
+        "spikeconv.nir_io",
         "spikeconv.plot",
         "spikeconv.train",
     ),
