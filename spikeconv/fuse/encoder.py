@@ -18,8 +18,8 @@ class Encoder:
         name: of the population, a source of the program.
         v_threshold: float32 ``[C, H, W]`` or what broadcasts to it with three dimensions.
         v_init: likewise.
-        bias: float32 ``[S, C, H, W]`` or what broadcasts to it: step t takes row min(t, S - 1), from
-            0; None for no bias.
+        bias: float32 ``[S, C, H, W]`` or what broadcasts to it; step t, from 0, takes row
+            min(t, S - 1). None for no bias.
     """
 
     name: str
