@@ -3,8 +3,8 @@
     compute-sanitizer --tool memcheck python bench/small_case.py
 
 Sizes are odd and the input is strided, so that every tail and every offset is exercised. The
-outputs and the gradients must equal the reference's; the exit status is 1 otherwise, or if no backend
-could run.
+outputs and the gradients must equal the reference's; the exit status is 1 otherwise, or if no
+backend could run.
 """
 
 from __future__ import annotations
