@@ -17,6 +17,13 @@ NEEDS = {
         importlib.util.find_spec("spikingjelly") is not None,
         "needs SpikingJelly (make bench)",
     ),
+    **{
+        library: (
+            importlib.util.find_spec(library) is not None,
+            f"needs {library} (requirements/drop-in.txt)",
+        )
+        for library in ("snntorch", "sinabs", "norse")
+    },
 }
 
 # Read by triton where a kernel is defined, so it is set before any test imports one.

@@ -431,3 +431,19 @@ def test_there_is_no_gradient_without_a_surrogate_and_the_error_says_so() -> Non
             torch.autograd.backward(emitted.sum())
     with torch.no_grad():
         assert not if_multistep(x)[0].requires_grad
+
+
+def test_a_bad_threshold_among_many_is_found_whenever_it_comes() -> None:
+    theta = torch.ones(4096)
+    x = torch.ones(2, 64, 64)
+    for _ in range(2):  # what was read once is not read again
+        if_multistep(x, theta.view(64, 64))
+    theta[70] = -1.0
+    for bad in (theta.view(64, 64), theta.view(64, 64)[1:2]):
+        with pytest.raises(ValueError, match=r"v_threshold must be positive.*got -1\.0"):
+            if_multistep(x, bad)
+    if_multistep(x, theta.view(64, 64)[:1])
+    with pytest.raises(ValueError, match=r"v_threshold must be positive.*got -1\.0"):
+        if_multistep(x, theta.view(64, 64))
+    theta[70] = 1.0
+    if_multistep(x, theta.view(64, 64))

@@ -1,0 +1,98 @@
+"""What `IFNode` is constructed with, made into what it keeps; and how its repr shows that."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+
+def summary(value: Tensor) -> str:
+    """One number, or shape and range: what a repr has room for."""
+    if value.is_meta:
+        return f"{list(value.shape)} on meta"
+    if value.numel() == 0:
+        return str(list(value.shape))
+    if value.numel() == 1:
+        return f"{value.item():.4g}"
+    return f"{list(value.shape)} in [{value.min().item():.4g}, {value.max().item():.4g}]"
+
+
+def as_buffer(argument: str, value: float | Tensor, wanted: str = "finite") -> Tensor:
+    """An own copy of a parameter, cut off from its gradient."""
+    if isinstance(value, Tensor):
+        whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+        return value.detach().to(torch.get_default_dtype() if whole else value.dtype, copy=True)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(
+            f"IFNode: {argument} must be a number or a tensor, got {type(value).__name__}"
+        )
+    if not math.isfinite(value):
+        raise ValueError(f"IFNode: {argument} must be {wanted}, got {value}")
+    return torch.tensor(float(value))
+
+
+def as_threshold(value: float | Tensor) -> Tensor:
+    """The thresholds, once they are known to be positive."""
+    wanted = "positive and finite everywhere"
+    theta = as_buffer("v_threshold", value, wanted)
+    if theta.dtype == torch.bool or theta.is_complex():
+        raise TypeError(f"IFNode: v_threshold must be real numbers, got {theta.dtype}")
+    if not theta.is_meta and not bool(((theta > 0) & torch.isfinite(theta)).all()):
+        raise ValueError(f"IFNode: v_threshold must be {wanted}, got {summary(theta)}")
+    return theta
+
+
+def as_potential(value: float | Tensor | str, theta: Tensor) -> Tensor:
+    """The initial potential; ``"half"`` is half of the thresholds."""
+    if isinstance(value, str):
+        if value != "half":
+            raise ValueError(f"IFNode: v_init must be 'half', a number or a tensor, got {value!r}")
+        return theta / 2
+    if value is None:  # SpikingJelly's second argument is v_reset
+        raise TypeError(
+            "IFNode: v_init must be a number or a tensor, got NoneType; v_reset=None goes by name"
+        )
+    return as_buffer("v_init", value)
+
+
+def as_step_bias(value: Tensor | None) -> Tensor | None:
+    """An own copy of the biases of the first steps."""
+    if value is None:
+        return None
+    if not isinstance(value, Tensor):
+        raise TypeError(f"IFNode: step_bias must be a tensor or None, got {type(value).__name__}")
+    if not value.is_floating_point() or value.layout != torch.strided:
+        raise TypeError(
+            "IFNode: step_bias must be a dense floating-point tensor, "
+            f"got {value.dtype}, {value.layout}"
+        )
+    if value.dim() == 0 or len(value) == 0:
+        raise ValueError(
+            f"IFNode: step_bias must be [T, *] with T >= 1, got shape {list(value.shape)}"
+        )
+    return value.detach().clone()
+
+
+def as_v_reset(v_reset: float | None, reset: str | None) -> float | None:
+    """The potential after a spike, None for soft reset, from either way to say it."""
+    if v_reset is not None and (isinstance(v_reset, bool) or not isinstance(v_reset, Real)):
+        raise TypeError(f"IFNode: v_reset must be a number or None, got {type(v_reset).__name__}")
+    if reset is None:
+        return None if v_reset is None else float(v_reset)
+    if reset not in ("soft", "hard"):
+        raise ValueError(f"IFNode: reset must be 'soft', 'hard' or None, got {reset!r}")
+    return float(v_reset or 0.0) if reset == "hard" else None
+
+
+def as_channel_dim(value: int | None) -> int | None:
+    """The dimension of one step's x that parameters of one dimension belong to."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(
+            f"IFNode: channel_dim must be an integer or None, got {type(value).__name__}"
+        )
+    return int(value)
