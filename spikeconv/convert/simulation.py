@@ -32,9 +32,10 @@ def run_step(step: Step, layers: Layers, args: Any, kwargs: Any) -> Any:
     return step.target(*args, **kwargs)
 
 
-def _learns(node: IFNode) -> bool:
+def _learns(node: IFNode, current: Tensor) -> bool:
     """Whether a gradient may be asked for, which the integers of a count do not have."""
-    return node.surrogate_function is not None and torch.is_grad_enabled()
+    wanted = any(tensor.requires_grad for tensor in (current, *node.parameters()))
+    return wanted and torch.is_grad_enabled()
 
 
 class Simulation:
@@ -205,7 +206,7 @@ class Simulation:
         delayed, stage = self._delayed(n), self.stage
         if name in self.program.inner:
             emit = "psp"
-        elif trains or self.monitor is not None or delayed or _learns(node):
+        elif trains or self.monitor is not None or delayed or _learns(node, current):
             emit = "spikes"
         else:
             emit = "count"
@@ -235,9 +236,8 @@ class Simulation:
 
     def _spikes(self, name: str, psps: Tensor) -> Tensor:
         """What was emitted, without the threshold that a layer reads with it."""
-        node = self.neurons[name]
-        if _learns(node):  # sign has no gradient; a threshold over itself is 1
-            return psps / node.v_threshold.to(psps.dtype)
+        if psps.requires_grad:  # sign has no gradient; a threshold over itself is 1
+            return psps / self.neurons[name].v_threshold.to(psps.dtype)
         return psps.sign()
 
     def _offset(self, name: str, current: Tensor, static: bool) -> Tensor:
