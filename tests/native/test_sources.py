@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -11,7 +12,13 @@ from pathlib import Path
 import pytest
 
 CSRC = Path(__file__).parents[2] / "csrc"
-KERNELS = sorted((CSRC / "cpu").glob("if_multistep_*.cpp"))
+ISAS = ("baseline", "avx2", "avx512")
+# What a kernel's file defines for the others.
+KERNELS = {
+    CSRC / "cpu" / f"{stem}_{isa}.cpp": f"cpu::{isa}::{entry}"
+    for stem, entry in (("if_multistep", "if_advance"), ("if_backward", "go_back"))
+    for isa in ISAS
+}
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda path: path.stem)
@@ -28,16 +35,17 @@ def test_code_for_one_instruction_set_serves_no_other(kernel: Path, tmp_path: Pa
         text=True,
         check=True,
     )
-    isa = kernel.stem.removeprefix("if_multistep_")
+    isa = kernel.stem.rpartition("_")[2]
     names = [line.split(maxsplit=2)[2] for line in listed.stdout.splitlines()]
-    assert any(f"cpu::{isa}::if_advance" in name for name in names)
+    assert any(KERNELS[kernel] in name for name in names)
     assert [name for name in names if f"spikeconv::cpu::{isa}::" not in name] == []
 
 
 @pytest.mark.parametrize("folder", ["cuda", "cpu"])
 def test_kernels_include_neither_torch_nor_the_standard_library(folder: str) -> None:
     """What is compiled for the device or for a higher instruction set, and all it includes."""
-    waiting = [*CSRC.glob(f"{folder}/thread.h"), *CSRC.glob(f"{folder}/if_multistep_kernel.h")]
+    starts = ("thread.h", "backward_thread.h", "if_multistep_kernel.h", "if_backward_kernel.h")
+    waiting = [path for name in starts if (path := CSRC / folder / name).is_file()]
     seen = set()
     while waiting:
         header = waiting.pop()
@@ -50,3 +58,30 @@ def test_kernels_include_neither_torch_nor_the_standard_library(folder: str) -> 
             else:
                 waiting.append(CSRC / name)
     assert CSRC / "if_neuron.h" in seen
+
+
+def flags(name: str) -> list[str]:
+    """A list of compiler flags out of setup.py, which cannot be imported without building."""
+    tree = ast.parse((CSRC.parent / "setup.py").read_text())
+    (value,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    )
+    return ast.literal_eval(value)
+
+
+def test_a_product_and_a_sum_are_rounded_one_by_one(tmp_path: Path) -> None:
+    """On AVX-512 the compiler would fuse them if it were let."""
+    kernel = CSRC / "cpu" / "if_backward_avx512.cpp"
+    compiler = shlex.split(os.environ.get("CXX", "c++"))
+
+    def fused(*given: str) -> bool:
+        written = tmp_path / "kernel.s"
+        files = ["-I", str(CSRC), "-S", str(kernel), "-o", str(written)]
+        subprocess.run([*compiler, "-std=c++17", "-fPIC", *given, *files], check=True)
+        return "vfmadd" in written.read_text() or "vfnmadd" in written.read_text()
+
+    assert not fused(*flags("CXX_FLAGS"))
+    assert "-ffp-contract=off" in flags("CXX_FLAGS")
+    assert "-fmad=false" in flags("NVCC_FLAGS")
