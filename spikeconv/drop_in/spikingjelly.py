@@ -137,8 +137,11 @@ def _node(module: nn.Module) -> SpikingJellyIF:
 
 
 def _wide(value: float | Tensor) -> torch.dtype | None:
-    """Their numbers have 64 bits, which float64 networks see."""
-    return None if isinstance(value, Tensor) else torch.float64
+    """Their numbers have 64 bits, which float64 networks see where 32 are not enough."""
+    if isinstance(value, Tensor):
+        return None
+    short = torch.tensor(value, dtype=torch.float32)
+    return torch.float32 if short.item() == value else torch.float64
 
 
 def _become(module: nn.Module, new: nn.Module) -> None:
