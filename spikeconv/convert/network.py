@@ -6,26 +6,23 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch, Inputs, tensors_of
 from spikeconv.convert.analog import Observer, run_analog
+from spikeconv.convert.assembly import Assembly
 from spikeconv.convert.calls import given
 from spikeconv.convert.confident import run_until_confident
 from spikeconv.convert.monitor import Monitor
-from spikeconv.convert.parts import Parts
-from spikeconv.convert.program import Program, map_tensors
+from spikeconv.convert.program import map_tensors
 from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.stream import Stream, StreamedSimulation, check_streams
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import Exit, check_confidence
-from spikeconv.files.file import write_file
-from spikeconv.neuron import IFNode
 
 READOUTS = ("mean", "all")
 
@@ -45,7 +42,7 @@ _VALUES_AT_ONCE = 2**26
 _VALUES_IN_CACHE = 2**20
 
 
-class SpikingNetwork(nn.Module):
+class SpikingNetwork(Assembly):
     """A converted network: T time-steps of integrate-and-fire neurons in one call.
 
     The image is the input current, the same at every step (direct coding). What is the same at
@@ -60,40 +57,7 @@ class SpikingNetwork(nn.Module):
         neurons: the `IFNode` of every call site of an activation, by name.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        layers: dict[str, nn.Module],
-        neurons: dict[str, IFNode],
-        constants: dict[str, Tensor],
-        T: int,
-        report: Report,
-        timing: Timing | None = None,
-        refitted: Mapping[str, nn.Module] | None = None,
-    ) -> None:
-        super().__init__()
-        self.check_program(program)
-        self.program = program
-        refitted = refitted or {}
-        self.layers = nn.ModuleDict({**layers, **refitted})
-        # The ANN's own layers where calibration changed weights, to compare with.
-        self.originals = nn.ModuleDict({name: layers[name] for name in refitted})
-        self.neurons = nn.ModuleDict(neurons)
-        for name, value in constants.items():
-            self.register_buffer(f"constant_{name}", value)
-        self.T = T
-        self.timing = Timing() if timing is None else timing
-        self._report = report
-        self._monitor: Monitor | None = None
-        self.eval()
-
-    @classmethod
-    def check_program(cls, program: Program) -> None:
-        """Raise TypeError where a subclass does not stand for such a network."""
-
-    def train(self, mode: bool = True) -> SpikingNetwork:
-        """Stay in evaluation mode: batch norm that could not be folded must keep its statistics."""
-        return super().train(False)
+    _monitor: Monitor | None = None
 
     def forward(
         self,
@@ -321,68 +285,10 @@ class SpikingNetwork(nn.Module):
             analog=kept_analog(self.program),
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write the network to a ``.safetensors`` file, which `spikeconv.load` opens.
-
-        It holds the weights, the neurons, the calls by name, the timing and the report, and no
-        code. A network on a GPU is written as it would be on the CPU. Whatever happens meanwhile,
-        there is the old file or the whole new one.
-
-        Args:
-            path: of the file, in a folder that exists.
-
-        Raises:
-            TypeError: with everything in it that has no form in such a file: functions and layers
-                that are not torch's, or a class of yours.
-            ValueError, FileNotFoundError: it cannot be written there.
-            ImportError: safetensors is not installed.
-        """
-        write_file(path, self.parts())
-
-    def parts(self) -> Parts:
-        """What the network is made of.
-
-        Raises:
-            TypeError: it is of a class that this package has not.
-        """
-        kind = type(self)
-        if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
-            raise TypeError(
-                f"SpikingNetwork.save: the network must be of one of spikeconv's classes, got a "
-                f"{kind.__module__}.{kind.__qualname__}; torch.save(snn, path) keeps such a one"
-            )
-        return Parts(
-            kind.__name__,
-            self.program,
-            dict(self.layers.items()),
-            dict(self.originals.items()),
-            dict(self.populations().items()),
-            self.weights(),
-            self.T,
-            self.timing,
-            self._report,
-        )
-
-    def populations(self) -> Mapping[str, IFNode]:
-        """`neurons`, as what they are."""
-        return cast(Mapping[str, IFNode], self.neurons)
-
-    def weights(self) -> dict[str, Tensor]:
-        """Weights that functions read, by name of their step."""
-        prefix = "constant_"
-        return {
-            name.removeprefix(prefix): value
-            for name, value in self._buffers.items()
-            if value is not None and name.startswith(prefix)
-        }
-
     def _check_steps(self, T: int | None) -> int:
         steps = self.T if T is None else check_steps("SpikingNetwork", "T", T)
         self.timing.steps_read(steps)
         return steps
-
-    def extra_repr(self) -> str:
-        return ", ".join(filter(None, (f"T={self.T}", str(self.timing))))
 
 
 def _without_timing(settings: dict[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,10 @@ class StreamedSimulation(Simulation):
         self._fix(x)
         self.bad = bad + self.bad
 
+    def watch(self, monitor: Monitor | None) -> None:
+        """Let a monitor, or none, count the spikes of the steps to come."""
+        self.monitor = monitor
+
     def step(self) -> Any:
         """Run one step: the output ``[B, *]`` on the mean of the steps so far."""
         if self.done == self.stage.steps:
@@ -191,7 +195,9 @@ class Stream:
             run = self._begin(x)
         elif feeds:
             run.feed(x)
-        run.monitor = self._monitor()
+        monitor = self._monitor()
+        if run.monitor is not monitor:
+            run.watch(monitor)
         output = run.step()
         self._run, self._failed = run, False
         self._steps += 1
