@@ -175,6 +175,7 @@ class SpikingNetwork(Assembly):
 
         Example:
             >>> import spikeconv
+            >>> from torch import nn
             >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
             >>> images = torch.rand(32, 4)
             >>> snn = spikeconv.convert(ann, images, T=8, progress=False)
