@@ -174,11 +174,11 @@ class SpikingNetwork(Assembly):
             ValueError: the network's timing has COS, whose steps need inputs that come later.
 
         Example:
-            >>> import spikeconv
             >>> from torch import nn
+            >>> from spikeconv.convert import convert
             >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
             >>> images = torch.rand(32, 4)
-            >>> snn = spikeconv.convert(ann, images, T=8, progress=False)
+            >>> snn = convert(ann, images, T=8, progress=False)
             >>> stream = snn.stream()
             >>> for t in range(8):
             ...     logits = stream.step(images)

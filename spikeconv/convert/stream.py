@@ -117,9 +117,9 @@ class Stream:
     Example:
         Each image leaves once the network is sure of it.
 
-        >>> import spikeconv
+        >>> from spikeconv.convert import convert
         >>> ann = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU())
-        >>> snn = spikeconv.convert(ann, torch.rand(32, 4), T=4, progress=False)
+        >>> snn = convert(ann, torch.rand(32, 4), T=4, progress=False)
         >>> stream = snn.stream()
         >>> for t in range(4):
         ...     spikes = (torch.rand(2, 4) < 0.5).float()
