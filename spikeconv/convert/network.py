@@ -47,7 +47,8 @@ class SpikingNetwork(Assembly):
 
     The image is the input current, the same at every step (direct coding). What is the same at
     every step is computed once, and so is what is linear after the last neuron, on the mean of its
-    spikes; both are exact. No state is kept between calls. It has no training mode.
+    spikes; both are exact. No state is kept between calls. It has no training mode. torch.compile
+    and torch.export take it as one graph for any number of images; there all steps run at once.
 
     `convert` and `SpikingResNet.from_ann` make one.
 
