@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from spikeconv.models import MODEL_NAMES, load_model
 from spikeconv.models.checkpoint import open_weights
 from spikeconv.output import check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
+from spikeconv.processes import Processes, processes
 
 _BEFORE_READOUT = {
     "srp": "those that find the mask of SRP",
@@ -39,6 +41,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="convert a trained network and measure it at every time-step",
+        description="Convert a trained network and measure it at every time-step. Several "
+        "processes or GPUs share the batches, with the same counts: torchrun --nproc-per-node N -m "
+        "spikeconv evaluate ...",
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
@@ -131,6 +136,11 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert a trained network, measure it, print a table and write what was asked for."""
+    with processes(args.device, "Nothing was written; start the same command again.") as group:
+        _run(args, group, print if group.first else _say_nothing)
+
+
+def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object]) -> None:
     if args.json is not None:
         check_output(args.json)
     if args.plot is not None:
@@ -139,7 +149,7 @@ def run(args: argparse.Namespace) -> None:
     check_device(args.device)
     set_threads(args.threads)
     options = {} if args.pooling is None else {"pooling": args.pooling}
-    ann = load_model(args.weights, args.model, **options).to(args.device)
+    ann = load_model(args.weights, args.model, **options).to(group.device)
     args.model = ann.config.name
     about = open_weights(args.weights).about
     args.mean, args.std = args.mean or about.get("mean"), args.std or about.get("std")
@@ -148,8 +158,8 @@ def run(args: argparse.Namespace) -> None:
     calibration = data.train.sample(args.calibration_images, args.seed)
     loader = data.test.batches(args.batch, args.limit)
     settings = _settings(args)
-    print(f"{ann.config}\n{args.dataset}: {loader.count:,} of {len(data.test):,} test images")
-    print(", ".join(f"{key} {value}" for key, value in settings.items() if value is not None))
+    say(f"{ann.config}\n{args.dataset}: {loader.count:,} of {len(data.test):,} test images")
+    say(", ".join(f"{key} {value}" for key, value in settings.items() if value is not None))
     results: dict[int, Evaluation] = {}
     chosen: dict[int, dict[str, Any]] = {}
     for T in sorted(set(args.T)):
@@ -168,11 +178,24 @@ def run(args: argparse.Namespace) -> None:
             srp=args.srp,
             cos=args.cos,
             seed=args.seed,
+            progress=group.first,
         )
-        results[T] = evaluate(ann, snn, loader)
+        results[T] = evaluate(ann, snn, loader.share(group.rank, group.count), group=group)
         report = snn.report()
         chosen[T] = {**report.settings, "tried": [asdict(one) for one in report.tried]}
-        print(f"\nconverted for T = {T}\n{report.choice()}\n\n{results[T]}")
+        say(f"\nconverted for T = {T}\n{report.choice()}\n\n{results[T]}")
+    if group.first:
+        _write(args, results, settings, chosen, f"{ann.config.name} on {args.dataset}")
+
+
+def _write(
+    args: argparse.Namespace,
+    results: dict[int, Evaluation],
+    settings: dict[str, Any],
+    chosen: dict[int, dict[str, Any]],
+    title: str,
+) -> None:
+    """Compare the results of several T, and write them."""
     last = results[max(results)]
     own = {T: result.snn[-1] for T, result in results.items()}
     if len(own) > 1:
@@ -191,8 +214,12 @@ def run(args: argparse.Namespace) -> None:
         curves = {f"converted for T = {last.T}": every}
         if len(own) > 1:
             curves["converted for each T"] = own
-        plot_accuracy(args.plot, curves, last.ann, f"{ann.config.name} on {args.dataset}")
+        plot_accuracy(args.plot, curves, last.ann, title)
         print(f"wrote {args.plot}")
+
+
+def _say_nothing(line: str) -> None:
+    """What the other processes print."""
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -16,11 +16,16 @@ from typing import NoReturn
 
 import torch.distributed as dist
 
+from spikeconv.processes.store import is_host
+
 BEAT = 1.0
 """Seconds between two signs of life."""
 
 PATIENCE = 60
 """Beats of this process after which another that gave none counts as gone."""
+
+# Beats that others wait once a process has failed: torchrun is to see first which one it was.
+_GRACE = 5
 
 _LEFT, _FAILED = ".", "!"
 _STOP = b"\0"
@@ -28,18 +33,6 @@ _STOP = b"\0"
 
 class ProcessLost(RuntimeError):
     """Another of the processes is gone, so this one cannot go on."""
-
-
-def joined_store() -> dist.Store:  # type: ignore[name-defined]
-    """A connection of its own to the store through which torchrun's processes found each other."""
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(  # type: ignore[attr-defined]
-        host, port, is_master=False, wait_for_workers=False
-    )
-    run, attempt = os.environ["TORCHELASTIC_RUN_ID"], os.environ["TORCHELASTIC_RESTART_COUNT"]
-    return dist.PrefixStore(  # type: ignore[attr-defined]
-        f"spikeconv/{run}/{attempt}", store
-    )
 
 
 class Pulse:
@@ -81,10 +74,12 @@ class Pulse:
         self._thread.start()
 
     def leave(self) -> None:
-        """This process has done its part."""
+        """This process has done its part; if it hosts the store, it waits for the others."""
         self._stop()
         self._write(_LEFT)
         self._let_go()
+        while is_host() and any(state.isdigit() for state in self._states()):
+            time.sleep(BEAT / 10)
 
     def fail(self, error: BaseException) -> None:
         """This process leaves the group by an error: say so, or say why it is not the cause.
@@ -105,12 +100,12 @@ class Pulse:
         # What a collective raises where a process is gone; it does not say which.
         if isinstance(error, RuntimeError):
             gone = self.gone()
-            first = self._is_first_but(gone)
-            others_failed = any(state.startswith(_FAILED) for state in self._states())
-            if gone or others_failed:
-                self._write(f"{_FAILED}lost another")
-                if gone and first:
-                    raise ProcessLost(self._lost(gone)) from error
+            if gone and self._is_first_but(gone):
+                self._write(_FAILED)
+                raise ProcessLost(self._lost(gone)) from error
+            if gone or self._others_failed():
+                self._write(_LEFT)
+                time.sleep(_GRACE * BEAT)
                 raise SystemExit(1) from error
         words = f"{_FAILED}{type(error).__name__}: {error}"[:1000]
         self._write(words)
@@ -131,6 +126,7 @@ class Pulse:
         """Beat, and look at the others, until told to stop."""
         try:
             still = [0] * self.count
+            since_failure = 0
             last = self._states()
             while _STOP not in (woken := self._sleep()):
                 if signal.SIGTERM in woken:
@@ -142,18 +138,24 @@ class Pulse:
                 last = states
                 gone = [r for r, beats in enumerate(still) if beats >= PATIENCE]
                 if gone:
-                    _end(self._lost(gone) if self._is_first_but(gone) else None)
-                if any(state.startswith(_FAILED) for state in states):
-                    _end(None)  # whoever failed says it
+                    self._end(self._lost(gone) if self._is_first_but(gone) else None)
+                since_failure += self._others_failed()
+                if since_failure > _GRACE:
+                    self._end(None)
         except dist.DistError as error:
-            _end(self._unreachable(error))
+            _exit(self._unreachable(error))
 
-    def _terminated(self) -> None:
+    def _terminated(self) -> NoReturn:
         """torchrun, or somebody else, wants this process to end."""
         gone = self.gone()
         if not self._is_first_but(gone):
-            _end(None)
-        _end(self._lost(gone) if gone else f"ended by SIGTERM. {self.advice}")
+            self._end(None)
+        self._end(self._lost(gone) if gone else f"ended by SIGTERM. {self.advice}")
+
+    def _end(self, message: str | None) -> NoReturn:
+        """End this process from the watching thread; what it says, the others do not."""
+        self._write(_LEFT if message is None else _FAILED)
+        _exit(message)
 
     def _lost(self, gone: Sequence[int]) -> str:
         ranks, are = ("rank", "gives") if len(gone) == 1 else ("ranks", "give")
@@ -173,11 +175,15 @@ class Pulse:
         """Whether this is the lowest of the ranks that are left, and none has failed."""
         states = self._states()
         lower_left = all(r in gone or states[r] == _LEFT for r in range(self.rank))
-        return lower_left and not any(state.startswith(_FAILED) for state in states)
+        return lower_left and not self._others_failed()
+
+    def _others_failed(self) -> bool:
+        """Whether one of the others has said, or is about to say, why it ends."""
+        return any(state.startswith(_FAILED) for state in self._states())
 
     def _first_says(self, words: str) -> bool:
         """Whether rank 0 ends with the same words."""
-        for _ in range(5):
+        for _ in range(4):
             if self._states()[0] == words:
                 return True
             time.sleep(BEAT / 2)
@@ -226,8 +232,8 @@ class Pulse:
         return True
 
 
-def _end(message: str | None) -> NoReturn:
-    """End this process from the watching thread: the other may be waiting for who is gone."""
+def _exit(message: str | None) -> NoReturn:
+    """End this process at once: its main thread may be waiting for one that is gone."""
     if message is not None:
         print(f"spikeconv: {message}", file=sys.stderr, flush=True)
     os._exit(1)
