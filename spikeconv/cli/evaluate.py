@@ -21,6 +21,8 @@ from spikeconv.cli.arguments import (
     v_init,
 )
 from spikeconv.convert import convert
+from spikeconv.convert.record import record
+from spikeconv.convert.recording import write_recording
 from spikeconv.data import DATASETS, Dataset, load_dataset
 from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.models import MODEL_NAMES, load_model
@@ -29,6 +31,7 @@ from spikeconv.output import check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 from spikeconv.processes import Processes, processes
 
+_RECORDED = 8
 _BEFORE_READOUT = {
     "srp": "those that find the mask of SRP",
     "cos": "those that find the initial potentials of COS",
@@ -129,6 +132,12 @@ def add(commands: Any) -> None:
         help="of networks whose weights do not say it (max)",
     )
     add("--json", metavar="FILE", help="write the measurement")
+    add(
+        "--record",
+        metavar="FILE",
+        help="write spikes and potentials of some neurons on 8 test images, for spikeconv plot "
+        "(.safetensors)",
+    )
     add("--plot", metavar="FILE", help="write accuracy against T, .png or .svg")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (%(default)s)")
     add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")
@@ -143,6 +152,8 @@ def run(args: argparse.Namespace) -> None:
 def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object]) -> None:
     if args.json is not None:
         check_output(args.json)
+    if args.record is not None:
+        check_output(args.record, (".safetensors",))
     if args.plot is not None:
         check_output(args.plot, SUFFIXES)
         figure_class()
@@ -184,37 +195,31 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
         report = snn.report()
         chosen[T] = {**report.settings, "tried": [asdict(one) for one in report.tried]}
         say(f"\nconverted for T = {T}\n{report.choice()}\n\n{results[T]}")
-    if group.first:
-        _write(args, results, settings, chosen, f"{ann.config.name} on {args.dataset}")
-
-
-def _write(
-    args: argparse.Namespace,
-    results: dict[int, Evaluation],
-    settings: dict[str, Any],
-    chosen: dict[int, dict[str, Any]],
-    title: str,
-) -> None:
-    """Compare the results of several T, and write them."""
+    if not group.first:
+        return
     last = results[max(results)]
     own = {T: result.snn[-1] for T, result in results.items()}
     if len(own) > 1:
         print("\nconverted for each T: " + ", ".join(f"{a:.2%} at {T}" for T, a in own.items()))
+    content = {
+        **last.to_dict(),
+        "converted_for_each_T": own,
+        "settings": settings,
+        "chosen_for_each_T": chosen,
+    }
     if args.json is not None:
-        content = {
-            **last.to_dict(),
-            "converted_for_each_T": own,
-            "settings": settings,
-            "chosen_for_each_T": chosen,
-        }
         write_json(args.json, content)
         print(f"wrote {args.json}")
+    if args.record is not None:
+        images, _ = next(iter(data.test.batches(_RECORDED, min(_RECORDED, loader.count))))
+        write_recording(args.record, record(snn, images.to(group.device), content))
+        print(f"wrote {args.record}")
     if args.plot is not None:
         every = dict(enumerate(last.snn, start=1))
         curves = {f"converted for T = {last.T}": every}
         if len(own) > 1:
             curves["converted for each T"] = own
-        plot_accuracy(args.plot, curves, last.ann, title)
+        plot_accuracy(args.plot, curves, last.ann, f"{ann.config.name} on {args.dataset}")
         print(f"wrote {args.plot}")
 
 
