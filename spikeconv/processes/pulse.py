@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import sys
@@ -27,7 +26,8 @@ PATIENCE = 60
 # Beats that others wait once a process has failed: torchrun is to see first which one it was.
 _GRACE = 5
 
-_LEFT, _FAILED = ".", "!"
+# What a process writes last: that it has done its part, that SIGTERM ended it, or why it failed.
+_LEFT, _TERMINATED, _FAILED = ".", "~", "!"
 _STOP = b"\0"
 
 
@@ -65,11 +65,12 @@ class Pulse:
         self.count = count
         self.advice = advice
         self._beats = 0
-        self._beat()
-        store.wait([str(r) for r in range(count)], timedelta(seconds=PATIENCE * BEAT))
         self._wakes, self._waker = socket.socketpair()
+        self._wakes.settimeout(BEAT)
         self._waker.setblocking(False)
         self._catches = self._catch_sigterm()
+        self._beat()
+        store.wait([str(r) for r in range(count)], timedelta(seconds=PATIENCE * BEAT))
         self._thread = threading.Thread(target=self._watch, name="spikeconv-pulse", daemon=True)
         self._thread.start()
 
@@ -100,10 +101,11 @@ class Pulse:
         # What a collective raises where a process is gone; it does not say which.
         if isinstance(error, RuntimeError):
             gone = self.gone()
-            if gone and self._is_first_but(gone):
+            terminated = self._terminated()
+            if (gone or terminated) and self._is_first_but(gone):
                 self._write(_FAILED)
-                raise ProcessLost(self._lost(gone)) from error
-            if gone or self._others_failed():
+                raise ProcessLost(self._lost(gone, terminated)) from error
+            if gone or terminated or self._others_failed():
                 self._write(_LEFT)
                 time.sleep(_GRACE * BEAT)
                 raise SystemExit(1) from error
@@ -130,7 +132,7 @@ class Pulse:
             last = self._states()
             while _STOP not in (woken := self._sleep()):
                 if signal.SIGTERM in woken:
-                    self._terminated()
+                    self._end_by_sigterm()
                 self._beat()
                 states = self._states()
                 for r, state in enumerate(states):
@@ -138,32 +140,39 @@ class Pulse:
                 last = states
                 gone = [r for r, beats in enumerate(still) if beats >= PATIENCE]
                 if gone:
-                    self._end(self._lost(gone) if self._is_first_but(gone) else None)
+                    self._end(self._lost(gone, []) if self._is_first_but(gone) else None)
                 since_failure += self._others_failed()
                 if since_failure > _GRACE:
                     self._end(None)
-        except dist.DistError as error:
+        except RuntimeError as error:  # all that a store raises
             _exit(self._unreachable(error))
 
-    def _terminated(self) -> NoReturn:
-        """torchrun, or somebody else, wants this process to end."""
+    def _end_by_sigterm(self) -> NoReturn:
+        """torchrun wants this process to end, because another has, or somebody else does."""
+        before = self._terminated()
         gone = self.gone()
         if not self._is_first_but(gone):
-            self._end(None)
-        self._end(self._lost(gone) if gone else f"ended by SIGTERM. {self.advice}")
+            self._end(None, _TERMINATED)
+        if gone or before:
+            self._end(self._lost(gone, before))
+        self._end(f"ended by SIGTERM. {self.advice}")
 
-    def _end(self, message: str | None) -> NoReturn:
+    def _end(self, message: str | None, state: str = _LEFT) -> NoReturn:
         """End this process from the watching thread; what it says, the others do not."""
-        self._write(_LEFT if message is None else _FAILED)
+        self._write(state if message is None else _FAILED)
         _exit(message)
 
-    def _lost(self, gone: Sequence[int]) -> str:
-        ranks, are = ("rank", "gives") if len(gone) == 1 else ("ranks", "give")
-        return (
-            f"{ranks} {', '.join(map(str, gone))} of {self.count} processes {are} no sign of life: "
-            "killed, perhaps for want of memory, or stopped, or the machine is gone. "
-            f"{self.advice}"
-        )
+    def _lost(self, gone: Sequence[int], terminated: Sequence[int]) -> str:
+        """Why this process cannot go on, where some are silent or were ended by SIGTERM."""
+        ranks = gone or terminated
+        who = f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))} of {self.count} processes"
+        if gone:
+            give = "gives" if len(ranks) == 1 else "give"
+            why = f"{give} no sign of life: killed, perhaps for want of memory, or stopped, or the "
+            why += "machine is gone"
+        else:
+            why = f"{'was' if len(ranks) == 1 else 'were'} ended by SIGTERM"
+        return f"{who} {why}. {self.advice}"
 
     def _unreachable(self, error: Exception) -> str:
         return (
@@ -174,8 +183,13 @@ class Pulse:
     def _is_first_but(self, gone: Sequence[int]) -> bool:
         """Whether this is the lowest of the ranks that are left, and none has failed."""
         states = self._states()
-        lower_left = all(r in gone or states[r] == _LEFT for r in range(self.rank))
-        return lower_left and not self._others_failed()
+        ended = (_LEFT, _TERMINATED)
+        lower_ended = all(r in gone or states[r] in ended for r in range(self.rank))
+        return lower_ended and not self._others_failed()
+
+    def _terminated(self) -> list[int]:
+        """Ranks that SIGTERM has ended."""
+        return [r for r, state in enumerate(self._states()) if state == _TERMINATED]
 
     def _others_failed(self) -> bool:
         """Whether one of the others has said, or is about to say, why it ends."""
@@ -197,14 +211,16 @@ class Pulse:
         self._store.set(str(self.rank), state)
 
     def _states(self) -> list[str]:
-        """What each process last wrote: a number of beats, `_LEFT`, or `_FAILED` and its error."""
+        """What each process last wrote: a number of beats, or why it ended."""
         values = self._store.multi_get([str(r) for r in range(self.count)])
         return [value.decode(errors="replace") for value in values]
 
     def _sleep(self) -> bytes:
         """Wait for the next beat; returns what woke this thread before: signals, or to stop."""
-        ready, _, _ = select.select([self._wakes], [], [], BEAT)
-        return self._wakes.recv(64) if ready else b""
+        try:
+            return self._wakes.recv(64)
+        except TimeoutError:
+            return b""
 
     def _stop(self) -> None:
         """End the watching thread; SIGTERM does nothing from now on."""

@@ -29,7 +29,7 @@ import json, os, signal, sys
 from spikeconv import evaluate
 from spikeconv.cli import main
 from spikeconv.processes import pulse
-pulse.BEAT = 0.2
+pulse.BEAT = 0.3
 add = evaluate._Count._add
 
 def dying(self, x, labels):

@@ -23,7 +23,7 @@ from spikeconv.cli import main
 from spikeconv.data import ImageSet
 from spikeconv.processes import pulse
 from spikeconv.train import Trainer, job
-pulse.BEAT = 0.2
+pulse.BEAT = 0.3
 torch.set_num_threads(1)
 folder, dies, *words = sys.argv[1:]
 rank, read, kept = int(os.environ["RANK"]), [], []
