@@ -12,7 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .conv_if import Dense, Each, conv_if_kernel
+from .conv_if import conv_if_kernel
+from .conv_sums import Dense, Each
 
 ROWS = 128
 """Output channels of weights and parameters come in multiples of it, zeros after the last."""
