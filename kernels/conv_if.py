@@ -75,7 +75,6 @@ def conv_if_kernel(
     own = n[:, None] * channels + k[None, :]
     owned = inside[:, None] & (k < channels)[None, :]
 
-    theta = tl.load(theta_ptr + k)[None, :]
     if V_PER_NEURON:
         here = (image * v_image + place * channels)[:, None] + k[None, :]
         v = tl.load(v_ptr + here, mask=owned, other=0)
@@ -116,8 +115,15 @@ def conv_if_kernel(
                         currents, each_spikes[e], each_coefficients[e], rows, each_sizes[e], turn,
                         image, oy, ox, inside, k, EACH, e, part * STEPS, STEPS, TURN,
                     )  # fmt: skip
+                theta = tl.load(theta_ptr + k)[None, :]
+                at = n[:, None] * pixel + k[None, :]
+                size = images * height * width * pixel
+                at += (turn * TURN + part * STEPS) // BYTE * (size.to(tl.int64) if WIDE else size)
+                there = inside[:, None] & (k < pixel)[None, :]
                 if part * STEPS % BYTE == 0:
                     spikes = tl.zeros([PIXELS, CHANNELS], tl.int32)
+                else:
+                    spikes = tl.load(spikes_ptr + at, mask=there, other=0).to(tl.int32)
                 for i in tl.static_range(STEPS):
                     row = tl.minimum(done + first + i, bias_rows - 1)
                     if BIAS_PER_NEURON:
@@ -127,13 +133,10 @@ def conv_if_kernel(
                     else:
                         bias = tl.load(bias_ptr + row * rows + k)[None, :]
                     m = v + currents[i] + bias
-                    up = m >= theta
-                    after = tl.where(up, m - theta, m)
-                    s = up.to(tl.int32)
+                    s = (m >= theta).to(tl.int32)
                     if SIGNED:
-                        down = (m < 0) & (net > 0)
-                        after = tl.where(down, m + theta, after)
-                        s -= down.to(tl.int32)
+                        s -= ((m < 0) & (net > 0)).to(tl.int32)
+                    after = m - theta * s
                     if not WHOLE:
                         after = tl.where(first + i < T, after, v)
                         s = tl.where(first + i < T, s, 0)

@@ -207,6 +207,7 @@ def add_each(
             for p in tl.static_range(PLANES):
                 there = here + (first + p) * plane
                 s = tl.load(spikes_ptr + there, mask=seen & (first + p < planes), other=0)
+                s = tl.where(currents[0] >= -(2**31), s.to(tl.int32), 0)
                 for i in tl.static_range(FIELDS):
                     spike = get(s, BITS, (OFFSET + i) % (8 // BITS))
                     added += (currents[p * FIELDS + i] + coefficient * spike,)
