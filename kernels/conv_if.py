@@ -49,7 +49,8 @@ def conv_if_kernel(
     SIGNED: tl.constexpr,
     V_PER_NEURON: tl.constexpr,
     BIAS_PER_NEURON: tl.constexpr,
-    SUMS: tl.constexpr,  # dtype of sums over weights: int32, or float32 of bfloat16 weights
+    FACTORS: tl.constexpr,  # dtype of weights and spikes in a product: int8 or bfloat16
+    SUMS: tl.constexpr,  # and of their sums: int32, or float32
     WHOLE: tl.constexpr,  # T is a multiple of STEPS
     WIDE: tl.constexpr,  # offsets do not fit 32 bits
     PIXELS: tl.constexpr,
@@ -102,7 +103,7 @@ def conv_if_kernel(
                         acc = accumulate(
                             acc, dense_spikes[d], dense_weights[d], dense_sizes[d], turn,
                             image, oy, ox, inside, k_first, k,
-                            DENSE, d, part * STEPS, STEPS, TURN, CHUNK, STAGES,
+                            DENSE, d, part * STEPS, STEPS, TURN, FACTORS, CHUNK, STAGES,
                         )  # fmt: skip
                         if DENSE[d].last:
                             weight_sums = tl.load(dense_sums[d] + k)[None, :]

@@ -110,6 +110,10 @@ def conv_if(
         *(one.spikes.numel() for one in each),
     )
     device = theta.device
+    factors, sums = tl.int8, tl.int32
+    if dense and dense[0].weight.dtype == torch.bfloat16:
+        # The interpreter multiplies bfloat16 as if it were integers.
+        factors, sums = tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16, tl.float32
     grid = (triton.cdiv(B * H * W, tile.pixels), triton.cdiv(K, tile.channels))
     arguments = {
         "dense_spikes": tuple(one.spikes for one in dense),
@@ -143,7 +147,8 @@ def conv_if(
         "SIGNED": signed,
         "V_PER_NEURON": v.dim() == 4,
         "BIAS_PER_NEURON": bias.dim() == 4,
-        "SUMS": tl.float32 if dense and dense[0].weight.dtype == torch.bfloat16 else tl.int32,
+        "FACTORS": factors,
+        "SUMS": sums,
         "WHOLE": T % tile.steps == 0,
         "WIDE": largest > NARROW_LIMIT,
         "PIXELS": tile.pixels,

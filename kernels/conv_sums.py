@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import triton
 import triton.language as tl
 
+from .casts import to_float32
 from .fields import factor, get, product
 
 
@@ -84,6 +85,7 @@ def accumulate(
     OFFSET: tl.constexpr,  # of the first step in its turn
     STEPS: tl.constexpr,
     TURN: tl.constexpr,
+    FACTORS: tl.constexpr,  # dtype of what is multiplied
     CHUNK: tl.constexpr,
     STAGES: tl.constexpr,
 ) -> tl.tuple:
@@ -128,6 +130,7 @@ def accumulate(
             w = tl.load(weights, mask=(at < PASS.depth[1])[:, None], other=0)
         else:
             w = tl.load(weights)
+        w = w if w.dtype == FACTORS else to_float32(w)
         added: tl.tuple = ()
         for p in tl.static_range(PLANES):
             there = here + (first + p) * plane
@@ -136,7 +139,7 @@ def accumulate(
             else:
                 s = tl.load(spikes_ptr + there, mask=seen, other=0)
             for i in tl.static_range(FIELDS):
-                a = factor(s, BITS, (OFFSET + i) % (8 // BITS)).to(w.dtype)
+                a = factor(s, BITS, (OFFSET + i) % (8 // BITS)).to(FACTORS)
                 before = acc[p * FIELDS + i]
                 added += (tl.dot(a, w, before, out_dtype=before.dtype),)
         acc = added
