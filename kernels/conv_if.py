@@ -20,7 +20,7 @@ from .fields import TURN_STEPS, put
 def conv_if_kernel(
     dense_spikes: tl.tuple,
     dense_weights: tl.tuple,
-    dense_sums: tl.tuple,  # int32 [K rounded up]: sums of the weights of the passes up to a last one
+    dense_sums: tl.tuple,  # int32 [K rounded up]: of the weights of the passes up to a last one
     dense_sizes: tl.tuple,
     each_spikes: tl.tuple,
     each_coefficients: tl.tuple,

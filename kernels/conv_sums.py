@@ -1,7 +1,7 @@
-"""What enters the membranes of a tile: convolutions as matrix products, and terms channel by channel.
+"""What enters the membranes of a tile: convolutions by matrix products, and single channels.
 
-Both add to STEPS tensors `[PIXELS, CHANNELS]`, one for each time-step of a part of a turn: step i of
-the tuple is step OFFSET + i of the turn.
+Both add to STEPS tensors `[PIXELS, CHANNELS]`, one for each time-step of a part of a turn: number i
+of the tuple is step OFFSET + i of the turn.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def unpack_kernel(
 
 
 def pack(train: Tensor, bits: int) -> Tensor:
-    """A train `[T, B, C, H, W]` of any dtype and strides as fields `[planes, B, H, W, C padded]`."""
+    """A train `[T, B, C, H, W]` of any dtype and strides as fields."""
     T, B, C, H, W = train.shape
     fields = train.new_empty((planes_for(T, bits), B, H, W, padded(C)), dtype=torch.int8)
     if train.numel() == 0:

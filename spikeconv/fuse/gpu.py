@@ -72,7 +72,8 @@ class TritonEngine:
         from spikeconv.kernels.pack import unpack
 
         channels = self.program.sources[name].shape[0]
-        return unpack(spikes.data, self._bits(name), spikes.steps, channels)
+        train: Tensor = unpack(spikes.data, self._bits(name), spikes.steps, channels)
+        return train
 
     def run_pool(self, pool: Pool, spikes: Fields) -> Fields:
         from spikeconv.kernels.pool import pool as sums
@@ -146,7 +147,8 @@ class TritonEngine:
         from spikeconv.kernels.fields import bits_for
 
         source = self.program.sources[name]
-        return bits_for(source.largest, source.signed)
+        bits: int = bits_for(source.largest, source.signed)
+        return bits
 
     def _on(self, layer: IntegerLayer, device: torch.device) -> GpuLayer:
         """The layer on a device; laid out there at the first call."""

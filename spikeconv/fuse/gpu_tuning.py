@@ -26,13 +26,14 @@ from spikeconv.ops.triton import interpreted
 _INTERPRETED = Tile(128, 64, 8, 64, 4, 2)
 _INTERPRETED_GROUPED = Tile(128, 32, 8, 64, 4, 2)
 
+
 def run(
     layer: GpuLayer, data: Mapping[str, Tensor], *, T: int, images: int, **outputs: Any
 ) -> None:
     """Launch a layer with the best tile that is known.
 
-    At the first call with a new shape the fitting tiles are compiled and timed, unless
-    ``SPIKECONV_TUNE=0`` is set or a CUDA graph is being captured: then it is the one that should do.
+    At the first call with a new shape the fitting tiles are compiled and timed. Where
+    ``SPIKECONV_TUNE=0`` is set or a CUDA graph is being captured, the first of them is taken.
 
     Args:
         layer: what to run.
@@ -71,9 +72,7 @@ def run(
     launch(tile=tile)
 
 
-def signature(
-    layer: GpuLayer, images: int, T: int, device: torch.device
-) -> dict[str, object]:
+def signature(layer: GpuLayer, images: int, T: int, device: torch.device) -> dict[str, object]:
     """Everything that a choice depends on; numbers of images count to the next power of two."""
     return {
         "device": torch.cuda.get_device_name(device),
@@ -151,7 +150,8 @@ def _seconds(launch: Callable[[], Any], calls: int = 5, rounds: int = 3) -> floa
             launch()
         end.record()
         end.synchronize()
-        samples.append(start.elapsed_time(end) / 1000 / calls)
+        milliseconds: float = start.elapsed_time(end)
+        samples.append(milliseconds / 1000 / calls)
     return min(samples)
 
 

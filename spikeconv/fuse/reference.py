@@ -106,9 +106,9 @@ def _convolve(convolution: Convolution, x: Tensor, size: tuple[int, int]) -> Ten
         for kx in range(kw):
             y, z = ky * dy, kx * dx
             tap = x[:, :, y : y + (size[0] - 1) * sy + 1 : sy, z : z + (size[1] - 1) * sx + 1 : sx]
-            columns = tap.reshape(groups, -1, out.shape[2])
+            columns = tap.reshape(groups, len(x) // groups, out.shape[2])
             out += torch.bmm(weight[:, :, ky, kx].view(groups, rows, -1), columns)
-    return out.view(-1, x.shape[1], *size).movedim(0, 1)
+    return out.view(len(weight), x.shape[1], *size).movedim(0, 1)
 
 
 def _add_shortcut(shortcut: Shortcut, s: Tensor, total: Tensor) -> None:

@@ -15,7 +15,7 @@ Choice = TypeVar("Choice")
 
 
 def cache_folder() -> Path:
-    """Where choices are kept: ``SPIKECONV_CACHE``, else ``spikeconv`` in the user's cache folder."""
+    """Where choices are kept: ``SPIKECONV_CACHE``, else a folder in the user's cache."""
     chosen = os.environ.get("SPIKECONV_CACHE")
     if chosen:
         return Path(chosen)
