@@ -10,19 +10,19 @@ from .conv_launch import Tile
 # Programs that keep a GPU of the last generations busy: about one on each of its processors.
 _BUSY = 128
 
-# Tiles with many sums for each byte that is loaded, most first. The sums take pixels * channels *
-# steps / (32 * num_warps) registers of a thread; 128 are half of what it has.
+# Tiles with many sums for each byte that is loaded. They take pixels * channels * steps /
+# (32 * num_warps) registers of a thread; 128 are half of what it has. The first never spills.
 _WIDE = (
-    Tile(128, 64, 4, 128, 8, 3),
-    Tile(64, 128, 4, 128, 8, 3),
-    Tile(128, 32, 8, 128, 8, 3),
-    Tile(64, 64, 4, 64, 4, 4),
+    Tile(128, 32, 8, 64, 8, 3),
+    Tile(128, 64, 4, 64, 8, 3),
+    Tile(64, 128, 4, 64, 8, 3),
     Tile(64, 32, 8, 64, 4, 4),
 )
-# The same with half the sums: for layers that have other things to keep in registers.
+# With half the sums: for layers that have other things to keep in registers.
 _ROOMY = (
+    Tile(128, 32, 4, 64, 8, 3),
     Tile(128, 32, 4, 128, 8, 3),
-    Tile(64, 64, 4, 128, 8, 3),
+    Tile(64, 64, 4, 64, 8, 3),
     Tile(64, 32, 4, 64, 4, 4),
 )
 # Where there are few pixels: more programs, and weights read once for 16 steps.
@@ -44,8 +44,8 @@ class Problem:
         steps: T.
         depth: terms of the longest sum, 0 where there are no matrix products.
         bits: of the widest field that a matrix product reads.
-        crowded: neurons are signed, or there are several accumulators or shortcuts: registers that
-            the sums cannot have.
+        sums: that one current is made of, each with registers of its own.
+        signed: neurons have a net count to keep.
         grouped: a convolution has groups, and its weights are laid out for 32 channels.
     """
 
@@ -54,14 +54,15 @@ class Problem:
     steps: int
     depth: int
     bits: int
-    crowded: bool
+    sums: int
+    signed: bool
     grouped: bool
 
 
 def tiles(problem: Problem) -> tuple[Tile, ...]:
     """Tiles to try, the one first that is taken untried.
 
-    >>> few = Problem(49, 512, 16, 4608, 1, crowded=False, grouped=False)
+    >>> few = Problem(49, 512, 16, 4608, bits=1, sums=1, signed=False, grouped=False)
     >>> tiles(few)[0].pixels, tiles(few)[0].steps
     (16, 16)
     """
@@ -76,8 +77,13 @@ def _fitting(problem: Problem) -> Iterator[Tile]:
     if problem.depth == 0:
         yield from _WITHOUT_PRODUCTS
         return
-    listed = (*_ROOMY, *_NARROW) if problem.crowded else (*_WIDE, *_ROOMY, *_NARROW)
-    for tile in listed:
+    if problem.sums > 1:
+        listed = _ROOMY
+    elif problem.signed:
+        listed = (*_ROOMY, *_WIDE)
+    else:
+        listed = (*_WIDE, *_ROOMY)
+    for tile in (*listed, *_NARROW):
         if problem.grouped and tile.channels != 32:
             continue
         # Channels beyond the layer's are work for nothing, and so are steps beyond T.

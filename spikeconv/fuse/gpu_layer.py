@@ -71,14 +71,14 @@ class GpuLayer:
     def problem(self, images: int, T: int) -> Problem:
         """What a choice of tile depends on."""
         K, H, W = self.shape
-        ends = sum(one.last for one in self.passes)
         return Problem(
             pixels=images * H * W,
             channels=K,
             steps=T,
             depth=max((one.weight.shape[1] for one in self.passes), default=0),
             bits=max((one.bits for one in self.passes), default=1),
-            crowded=self.signed or ends > 1 or bool(self.terms),
+            sums=sum(one.last for one in self.passes),
+            signed=self.signed,
             grouped=any(one.group[0] for one in self.passes),
         )
 

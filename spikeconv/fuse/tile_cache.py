@@ -36,12 +36,8 @@ class TileCache:
     def get(self, key: Mapping[str, object], candidates: Sequence[Choice]) -> Choice | None:
         """The candidate that was chosen, or None: no file, or none that can be used."""
         try:
-            text = self._path(key).read_text(encoding="utf-8")
-        except OSError:
-            return None
-        try:
-            found = json.loads(text)
-        except ValueError:
+            found = json.loads(self._path(key).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # none yet, or a broken one: it will be written anew
             return None
         if not isinstance(found, dict) or found.get("key") != _plain(key):
             return None

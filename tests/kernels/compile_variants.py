@@ -32,10 +32,11 @@ ACCESS = re.compile(r"\b(ld|st)\.global[.:\w]*?(?:\.v(\d))?\.[bsuf](\d+)\s")
 class Recorder:
     """Stands for the kernel: compiles for one architecture instead of launching."""
 
-    def __init__(self, arch: int) -> None:
+    def __init__(self, arch: int, kernel: Any = KERNEL) -> None:
+        self.kernel = kernel
         self.target = GPUTarget("cuda", arch, 32)
         self.backend = make_backend(self.target)
-        self.binder = create_function_from_signature(KERNEL.signature, KERNEL.params, self.backend)
+        self.binder = create_function_from_signature(kernel.signature, kernel.params, self.backend)
         self.key = ""
         self.compiled: Any = None
         self.compiles = True
@@ -43,16 +44,17 @@ class Recorder:
     def __getitem__(self, grid: tuple[int]) -> Any:
         return self.record
 
-    def record(self, **arguments: Any) -> None:
+    def record(self, *given_in_order: Any, **arguments: Any) -> None:
         # What JITFunction.run does up to the launch.
+        arguments |= zip(self.kernel.arg_names, given_in_order, strict=False)
         arguments["debug"] = False
         bound, specialization, given = self.binder(**arguments)
         self.key = f"{specialization} {sorted(given.items())}"
         if self.compiles:
-            options, signature, constants, attributes = KERNEL._pack_args(
+            options, signature, constants, attributes = self.kernel._pack_args(
                 self.backend, arguments, bound, specialization, given
             )
-            source = ASTSource(KERNEL, signature, constants, attributes)
+            source = ASTSource(self.kernel, signature, constants, attributes)
             self.compiled = triton.compile(source, target=self.target, options=options.__dict__)
 
 

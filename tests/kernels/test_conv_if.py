@@ -108,6 +108,10 @@ def test_a_layer_as_large_as_they_come() -> None:
         {"s": source("s", train, 1, True)},
         {"s": train},
     )
-    for tile in (Tile(128, 32, 4, 128, 8, 3), Tile(64, 64, 4, 128, 8, 3), Tile(16, 32, 16, 64, 4, 3)):
+    for tile in (
+        Tile(128, 32, 4, 128, 8, 3),
+        Tile(64, 64, 4, 128, 8, 3),
+        Tile(16, 32, 16, 64, 4, 3),
+    ):
         for multiply in ("int8", "bf16"):
             check_tile(case, tile, multiply)
