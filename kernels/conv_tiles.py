@@ -77,6 +77,7 @@ def _fitting(problem: Problem) -> Iterator[Tile]:
     if problem.depth == 0:
         yield from _WITHOUT_PRODUCTS
         return
+    listed: tuple[Tile, ...]
     if problem.sums > 1:
         listed = _ROOMY
     elif problem.signed:

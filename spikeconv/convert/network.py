@@ -14,6 +14,7 @@ from spikeconv.calibrate.inputs import Batch, Inputs, tensors_of
 from spikeconv.convert.analog import Observer, run_analog
 from spikeconv.convert.calls import given
 from spikeconv.convert.confident import run_until_confident
+from spikeconv.convert.graph import Graphable
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Program, map_tensors
 from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
@@ -37,7 +38,7 @@ _VALUES_AT_ONCE = 2**26
 _VALUES_IN_CACHE = 2**20
 
 
-class SpikingNetwork(nn.Module):
+class SpikingNetwork(Graphable):
     """A converted network: T time-steps of integrate-and-fire neurons in one call.
 
     The image is the input current, the same at every step (direct coding). What is the same at

@@ -1,4 +1,4 @@
-"""Fields of bytes, and the factors that a matrix product takes from them: every byte, every field."""
+"""Fields of bytes, and the factors that a matrix product takes from them, byte by byte."""
 
 from __future__ import annotations
 
