@@ -36,8 +36,8 @@ class CudaGraphs:
         for x in inputs:
             if not x.is_cuda:
                 raise ValueError(
-                    f"SpikingNetwork.graph: inputs must be on a CUDA GPU, got {x.device}; elsewhere, "
-                    "call the network itself"
+                    f"SpikingNetwork.graph: inputs must be on a CUDA GPU, got {x.device}; call the "
+                    "network itself there"
                 )
 
     def capture(self, run: Run, inputs: Sequence[Tensor]) -> Run:

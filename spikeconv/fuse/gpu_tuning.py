@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
-from triton.runtime.errors import OutOfResources, PTXASError
 
 from spikeconv.fuse.gpu_layer import GpuLayer
 from spikeconv.fuse.tile_cache import TileCache, cache_folder
-from spikeconv.kernels import conv_if as kernel_file
 from spikeconv.kernels.conv_launch import Tile, conv_if
 from spikeconv.kernels.conv_tiles import tiles
+from spikeconv.kernels.conv_timing import code_version, time_tiles
 from spikeconv.ops.triton import interpreted
 
 # In the interpreter an operation costs about the same whatever its size.
@@ -67,7 +62,7 @@ def run(
             launch(tile=candidates[0])
             return
         key = signature(layer, images, T, device)
-        tile = choose(key, candidates, TileCache(cache_folder()), partial(_time_all, launch))
+        tile = choose(key, candidates, TileCache(cache_folder()), partial(time_tiles, launch))
         layer.tiles[images, T] = tile
     launch(tile=tile)
 
@@ -77,7 +72,7 @@ def signature(layer: GpuLayer, images: int, T: int, device: torch.device) -> dic
     return {
         "device": torch.cuda.get_device_name(device),
         "capability": list(torch.cuda.get_device_capability(device)),
-        "versions": [torch.__version__, triton.__version__, _source()],
+        "versions": [torch.__version__, *code_version()],
         "shape": list(layer.shape),
         "images": 1 << (images - 1).bit_length(),
         "T": T,
@@ -123,41 +118,3 @@ def choose(
             raise RuntimeError(f"TritonEngine: no tile can be launched for {dict(key)}")
         kept.put(key, found, {str(tile): repr(taken) for tile, taken in seconds.items()})
     return found
-
-
-def _time_all(launch: Callable[..., Any], candidates: Sequence[Tile]) -> dict[Tile, float]:
-    """Compile side by side, then time one after the other."""
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as workers,
-        triton.AsyncCompileMode(workers, ignore_errors=True),
-    ):
-        for tile in candidates:
-            launch(tile=tile, warmup=True)
-    return {tile: _seconds(partial(launch, tile=tile)) for tile in candidates}
-
-
-def _seconds(launch: Callable[[], Any], calls: int = 5, rounds: int = 3) -> float:
-    """The least of a few samples; infinity where the launch takes more than the GPU has."""
-    try:
-        launch()
-    except (OutOfResources, PTXASError):
-        return float("inf")
-    samples = []
-    for _ in range(rounds):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        for _ in range(calls):
-            launch()
-        end.record()
-        end.synchronize()
-        milliseconds: float = start.elapsed_time(end)
-        samples.append(milliseconds / 1000 / calls)
-    return min(samples)
-
-
-@cache
-def _source() -> str:
-    """A hash of the kernels' text, of which a choice may know nothing after a change."""
-    folder = Path(kernel_file.__file__).parent
-    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
-    return hashlib.sha256(text).hexdigest()[:16]

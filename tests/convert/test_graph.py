@@ -215,7 +215,7 @@ def test_threads_wait_for_one_another(snn: SpikingNetwork, graphs: OnTheCpu) -> 
 
 
 def test_on_a_cpu_there_is_no_graph(snn: SpikingNetwork) -> None:
-    with pytest.raises(ValueError, match=r"on a CUDA GPU, got cpu; .* call the network itself"):
+    with pytest.raises(ValueError, match="on a CUDA GPU, got cpu; call the network itself there"):
         snn.graph(images(2))
     with pytest.raises(ValueError, match="x must be a batch like"):
         snn.graph(torch.zeros(2, 3, 8, 8))

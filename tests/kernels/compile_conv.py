@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.driver import CudaDriver
 
 from spikeconv.fuse.gpu_layer import prepare
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Shortcut
 from spikeconv.kernels import conv_launch, pack, pool
 from spikeconv.kernels.conv_launch import Tile, conv_if
 from spikeconv.kernels.conv_tiles import tiles
+from spikeconv.kernels.conv_timing import compile_all
 from spikeconv.kernels.fields import bits_for, padded, planes_for
 from tests.fuse.gpu_layers import Case, plain_layer, source
 from tests.kernels.compile_variants import Recorder, facts
@@ -59,16 +64,16 @@ def layers() -> dict[str, Case]:
     }
 
 
-def compiled(case: Case, tile: Tile, arch: int, multiply: str = "int8") -> Any:
-    """What the compiler makes of one layer's launch."""
-    conv_launch.conv_if_kernel = recorder = Recorder(arch, KERNEL)
+def launch_of(case: Case, multiply: str = "int8") -> Callable[..., Any]:
+    """A layer's launch, with everything but its tile filled in."""
     layer = prepare(case.layer, case.program, torch.device("cpu"), multiply)
     data = {
         name: zeros(planes_for(T, bits_of(case, name)), B, SIZE, SIZE, padded(x.shape[2]))
         for name, x in case.trains.items()
     }
     K, H, W = case.layer.shape
-    conv_if(
+    return partial(
+        conv_if,
         layer.dense(data),
         layer.each(data),
         theta=layer.theta,
@@ -84,8 +89,13 @@ def compiled(case: Case, tile: Tile, arch: int, multiply: str = "int8") -> Any:
         shape=(B, H, W, K),
         shift=layer.shift,
         signed=layer.signed,
-        tile=tile,
     )
+
+
+def compiled(case: Case, tile: Tile, arch: int, multiply: str = "int8") -> Any:
+    """What the compiler makes of one layer's launch."""
+    conv_launch.conv_if_kernel = recorder = Recorder(arch, KERNEL)
+    launch_of(case, multiply)(tile=tile)
     return recorder.compiled
 
 
@@ -127,12 +137,32 @@ def other_kernels() -> Iterator[tuple[str, Any]]:
         yield f"sm_90 {name}", recorder.compiled
 
 
+class NoGpu(CudaDriver):
+    """What triton asks of a device before it compiles for it: one that is not there."""
+
+    def __init__(self) -> None:
+        self.get_current_device = lambda: 0
+        self.get_current_stream = lambda device: 0
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", 90, 32)
+
+
+def side_by_side() -> int:
+    """How many tiles `compile_all` has compiled, of two."""
+    conv_launch.conv_if_kernel = KERNEL
+    triton.runtime.driver.set_active(NoGpu())
+    compile_all(launch_of(layers()["depthwise"]), [NARROW, Tile(64, 32, 8, 64, 4, 2)])
+    kernels, *_ = KERNEL.device_caches[0]
+    return len(kernels)
+
+
 KERNEL = conv_launch.conv_if_kernel
 
 
 def main() -> None:
     built = {name: facts(found) for name, found in (*conv_variants(), *other_kernels())}
-    json.dump(built, sys.stdout)
+    json.dump({"variants": built, "side by side": side_by_side()}, sys.stdout)
 
 
 if __name__ == "__main__":

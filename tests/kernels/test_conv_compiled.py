@@ -18,7 +18,7 @@ BOTH = [f"sm_{arch} {name}" for arch in (80, 90) for name in LAYERS]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def everything(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Everything compiled anew, in a process that sees no GPU and no interpreter."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("triton"))
@@ -33,6 +33,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     assert answer.returncode == 0, answer.stderr
     return json.loads(answer.stdout)
+
+
+@pytest.fixture(scope="module")
+def built(everything: dict[str, Any]) -> dict[str, Any]:
+    return everything["variants"]
+
+
+def test_tiles_are_compiled_side_by_side(everything: dict[str, Any]) -> None:
+    assert everything["side by side"] == 2
 
 
 def test_nothing_spills(built: dict[str, Any]) -> None:
