@@ -120,7 +120,8 @@ class IntegerLayer:
 
     def sources(self) -> Iterator[str]:
         """Names of what it reads, with repetitions."""
-        yield from (term.source for term in (*self.convolutions, *self.shortcuts))
+        yield from (convolution.source for convolution in self.convolutions)
+        yield from (shortcut.source for shortcut in self.shortcuts)
 
     @property
     def precision(self) -> str:
