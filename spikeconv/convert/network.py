@@ -17,6 +17,7 @@ from spikeconv.convert.analog import Observer, run_analog
 from spikeconv.convert.assembly import Assembly
 from spikeconv.convert.calls import given
 from spikeconv.convert.confident import run_until_confident
+from spikeconv.convert.graph import Graphable
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.operations import Operations
 from spikeconv.convert.program import map_tensors
@@ -51,7 +52,7 @@ _VALUES_AT_ONCE = 2**26
 _VALUES_IN_CACHE = 2**20
 
 
-class SpikingNetwork(Assembly):
+class SpikingNetwork(Assembly, Graphable):
     """A converted network: T time-steps of integrate-and-fire neurons in one call.
 
     The image is the input current, the same at every step (direct coding). What is the same at
