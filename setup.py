@@ -32,7 +32,8 @@ NEED_WHEEL = {"bdist_wheel", "editable_wheel", "dist_info"}
 # threshold only under -fno-trapping-math. -ffast-math would cost the bit equality of the backends,
 # and so would a product and a sum that are rounded once where the others round twice.
 CXX_FLAGS = ["-O3", "-g0", "-fopenmp", "-fno-trapping-math", "-ffp-contract=off"]
-NVCC_FLAGS = ["-O3", "-fmad=false"]
+# nvcc only warns of a kernel that calls what is for the host, and leaves it empty.
+NVCC_FLAGS = ["-O3", "-fmad=false", "-Werror=cross-execution-space-call"]
 CUDA_DEFINE = "-DSPIKECONV_WITH_CUDA"
 DEFAULT_ARCHITECTURES = "8.0;9.0+PTX"
 

@@ -21,10 +21,11 @@ def to_float32(x: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def round_to(value: tl.tensor, dtype: tl.constexpr) -> tl.tensor:
-    # value: finite float32.
+    # value: float32. What is beyond the dtype becomes infinite, NaN stays NaN.
     if dtype == tl.bfloat16:
         bits = value.to(tl.uint32, bitcast=True)
-        bits += 0x7FFF + ((bits >> 16) & 1)
-        return (bits >> 16).to(tl.uint16).to(tl.bfloat16, bitcast=True)
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        rounded = tl.where((bits & 0x7FFFFFFF) > 0x7F800000, 0x7FC0, rounded)
+        return rounded.to(tl.uint16).to(tl.bfloat16, bitcast=True)
     else:
         return value.to(dtype)

@@ -177,6 +177,15 @@ def if_multistep_fwd_kernel(
         tl.store(v_ptr + n, v, mask=mask)
 
 
+def check_rank(sizes: Sequence[int]) -> None:
+    """Raise ValueError for more dimensions than a kernel walks."""
+    if len(sizes) > MAX_RANK:
+        raise ValueError(
+            f"if_multistep: backend 'triton' takes at most {MAX_RANK} neuron dimensions after "
+            f"merging neighbours, got sizes {list(sizes)}; make x and the parameters contiguous"
+        )
+
+
 def if_multistep_fwd(
     x: Tensor,
     v_threshold: Tensor,
@@ -203,11 +212,7 @@ def if_multistep_fwd(
     return_v: str,
 ) -> None:
     """Fill `emitted` and `v` of a checked call; neuron n is the row-major index n over `sizes`."""
-    if len(sizes) > MAX_RANK:
-        raise ValueError(
-            f"if_multistep: backend 'triton' takes at most {MAX_RANK} neuron dimensions after "
-            f"merging neighbours, got sizes {list(sizes)}; make x and the parameters contiguous"
-        )
+    check_rank(sizes)
     N = prod(sizes)
     if N == 0:
         return

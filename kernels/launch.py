@@ -40,6 +40,15 @@ def launch_shape(bytes_per_value: int) -> LaunchShape:
     return LaunchShape(32 * NUM_WARPS * neurons_per_thread, NUM_WARPS, STEPS_IN_FLIGHT)
 
 
+def backward_shape() -> LaunchShape:
+    """Shape for kernels that keep potentials and gradients of several time-steps in registers.
+
+    Four neurons a thread, whatever the dtype: eight of 16 bits would need more registers than leave
+    room for a second program.
+    """
+    return LaunchShape(32 * NUM_WARPS * 4, NUM_WARPS, STEPS_IN_FLIGHT)
+
+
 def varying_dims(sizes: Sequence[int], strides: Sequence[int]) -> int:
     """Bit mask of the dimensions an operand varies along, or FLAT where it is dense over `sizes`.
 

@@ -134,6 +134,7 @@ def test_only_ops_names_the_operators() -> None:
             text = path.read_text(encoding="utf-8")
             assert "spikeconv::" not in text, module
             assert "torch.ops.spikeconv" not in text, module
+            assert "torch.classes.spikeconv" not in text, module
 
 
 def test_the_walk_sees_every_kind_of_import() -> None:

@@ -18,6 +18,7 @@ struct Isa {
   const char* name;
   IfAdvance (*if_advance)(const IfVariant& variant);
   GoBack (*go_back)(const BackwardVariant& variant);
+  IntKernels (*int_kernels)();
 };
 
 #if defined(__x86_64__)
@@ -29,41 +30,44 @@ bool has_f16c() {  // not every compiler's __builtin_cpu_supports knows the name
 
 // What this processor can run, best last.
 std::vector<Isa> runnable() {
-  std::vector<Isa> isas = {{"default", baseline::if_advance, baseline::go_back}};
+  std::vector<Isa> isas = {
+      {"default", baseline::if_advance, baseline::go_back, baseline::int_kernels}};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && has_f16c()) {
-    isas.push_back({"avx2", avx2::if_advance, avx2::go_back});
+    isas.push_back({"avx2", avx2::if_advance, avx2::go_back, baseline::int_kernels});
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-      isas.push_back({"avx512", avx512::if_advance, avx512::go_back});
+      isas.push_back({"avx512", avx512::if_advance, avx512::go_back, baseline::int_kernels});
+      if (__builtin_cpu_supports("avx512vnni")) {
+        isas.push_back(
+            {"avx512_vnni", avx512::if_advance, avx512::go_back, avx512_vnni::int_kernels});
+      }
     }
   }
 #endif
   return isas;
 }
 
-Isa choose() {
-  const std::vector<Isa> isas = runnable();
-  const char* asked = std::getenv("SPIKECONV_ISA");
-  if (asked == nullptr || *asked == '\0') {
-    return isas.back();
-  }
+Isa find(const std::string& asked, const char* argument) {
   std::string names;
-  for (const Isa& isa : isas) {
-    if (std::string(asked) == isa.name) {
+  for (const Isa& isa : runnable()) {
+    if (asked == isa.name) {
       return isa;
     }
     names += (names.empty() ? "" : ", ") + std::string(isa.name);
   }
-  TORCH_CHECK(false, "SPIKECONV_ISA must be one of ", names, " on this processor, got ", asked);
+  TORCH_CHECK(false, argument, " must be one of ", names, " on this processor, got ", asked);
+}
+
+Isa choose() {
+  const char* asked = std::getenv("SPIKECONV_ISA");
+  return asked == nullptr || *asked == '\0' ? runnable().back() : find(asked, "SPIKECONV_ISA");
 }
 
 const Isa& chosen() {
   static const Isa isa = choose();  // an exception leaves it unset, so every call tells
   return isa;
 }
-
-std::string isa_name() { return chosen().name; }
 
 std::vector<std::string> isa_names() {
   std::vector<std::string> names;
@@ -75,9 +79,14 @@ std::vector<std::string> isa_names() {
 
 }  // namespace
 
+std::string isa_name() { return chosen().name; }
+
 IfAdvance if_advance(const IfVariant& variant) { return chosen().if_advance(variant); }
 
 GoBack go_back(const BackwardVariant& variant) { return chosen().go_back(variant); }
+IntKernels int_kernels(const std::string& name) {
+  return find(name, "_IntegerProgram: isa").int_kernels();
+}
 
 TORCH_LIBRARY_IMPL(spikeconv, CompositeExplicitAutograd, library) {
   library.impl("_cpu_isa", TORCH_FN(isa_name));

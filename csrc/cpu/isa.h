@@ -1,15 +1,25 @@
 // Which instruction set the CPU kernels run with: the best that this processor has, or a lower one
-// that the environment variable SPIKECONV_ISA asks for ("default", "avx2" or "avx512").
+// that the environment variable SPIKECONV_ISA asks for ("default", "avx2", "avx512" or
+// "avx512_vnni").
 #pragma once
+
+#include <string>
 
 #include "cpu/if_backward.h"
 #include "cpu/if_multistep.h"
+#include "cpu/int_tile.h"
 
 namespace spikeconv::cpu {
 
-// The kernels for that instruction set. Throw where SPIKECONV_ISA asks for what the processor
-// lacks.
+// The name of that instruction set. Throws where SPIKECONV_ISA asks for what the processor lacks.
+std::string isa_name();
+
+// The neuron's kernels for that instruction set, forward and back; they throw likewise.
 IfAdvance if_advance(const IfVariant& variant);
 GoBack go_back(const BackwardVariant& variant);
+
+// The integer program's kernels for an instruction set by name; throws where the processor lacks
+// it.
+IntKernels int_kernels(const std::string& name);
 
 }  // namespace spikeconv::cpu

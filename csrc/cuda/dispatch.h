@@ -7,21 +7,19 @@
 
 namespace spikeconv::cuda {
 
-inline int64_t bytes_of(Dtype dtype) { return dtype == Dtype::kFloat32 ? 4 : 2; }
-
 inline bool on_16_bytes(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 
-// Whether a thread may take `count` neighbours at once, 16 bytes of x: they share all but the
-// innermost index, and every row of x and of the outputs starts where a group of them may start.
-inline bool fits(const IfWork& work, Dtype dtype, int64_t count) {
+// Whether a thread may take `count` neighbours at once, at most 16 bytes of x: they share all but
+// the innermost index, and every row of x and of the outputs starts where a group of them may
+// start.
+inline bool fits(const IfWork& work, int64_t count) {
   const int inner = work.rank - 1;
   bool aligned =
       work.sizes[inner] % count == 0 && work.x.strides[inner] == 1 && work.x_stride_t % count == 0;
   for (int d = 0; d < inner; ++d) {
     aligned = aligned && (work.sizes[d] == 1 || work.x.strides[d] % count == 0);
   }
-  return aligned && count * bytes_of(dtype) == 16 && on_16_bytes(work.x.data) &&
-         on_16_bytes(work.emitted) && on_16_bytes(work.v);
+  return aligned && on_16_bytes(work.x.data) && on_16_bytes(work.emitted) && on_16_bytes(work.v);
 }
 
 // Each calls run(Variant<...>{}) with the variant for the call and returns what that returns.
@@ -34,8 +32,8 @@ auto dispatch_bias(const IfWork& work, Run run) {
 template <Dtype kDtype, Emit kEmit, bool kSigned, class Run>
 auto dispatch_count(const IfWork& work, Run run) {
   constexpr int kCount = kDtype == Dtype::kFloat32 ? 4 : 8;
-  return fits(work, kDtype, kCount) ? dispatch_bias<kDtype, kEmit, kSigned, kCount>(work, run)
-                                    : dispatch_bias<kDtype, kEmit, kSigned, 1>(work, run);
+  return fits(work, kCount) ? dispatch_bias<kDtype, kEmit, kSigned, kCount>(work, run)
+                            : dispatch_bias<kDtype, kEmit, kSigned, 1>(work, run);
 }
 
 template <Dtype kDtype, Emit kEmit, class Run>

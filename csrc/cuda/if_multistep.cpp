@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "cuda/operand.h"
 #include "if_multistep_call.h"
 
 namespace spikeconv::cuda {
@@ -15,19 +16,9 @@ namespace {
 
 constexpr char kName[] = "_if_multistep_cuda";
 
-IfOperand operand_of(const std::optional<at::Tensor>& tensor, at::IntArrayRef strides) {
-  IfOperand operand{};
-  if (tensor.has_value()) {
-    operand.data = tensor->const_data_ptr();
-    std::copy(strides.begin(), strides.end(), operand.strides);
-  }
-  return operand;
-}
-
 void if_multistep(const IfMultistepArguments& a) {
   const IfMultistepPlan plan = check_if_multistep(a);
-  TORCH_CHECK(a.sizes.size() <= kMaxRank, a.op, ": sizes must have at most ", kMaxRank,
-              " entries after neighbouring dimensions are merged, got ", a.sizes);
+  check_rank(a.op, a.sizes);
   if (plan.neurons == 0) {
     return;
   }

@@ -148,7 +148,7 @@ class SpikingNetwork(nn.Module):
         given = *parts, x, self.timing, self._monitor
         if self.integers is None:
             return Simulation(*given)
-        plan, engine = self.integers.for_run(T, tensors_of(x)[0].device)
+        plan, engine = self.integers.for_run(T, x)
         return FusedSimulation(*given, plan, engine)
 
     def fuse(self: _Network, precision: str = "int8", *, backend: str | None = None) -> _Network:
@@ -171,9 +171,8 @@ class SpikingNetwork(nn.Module):
         """
         fused = copy.deepcopy(self)
         layers = dict(fused.layers.items())
-        fused.integers = IntegerForm(
-            fused.program, layers, fused.populations(), fused.timing, precision, backend
-        )
+        parts = fused.program, layers, fused.populations(), fused.weights()
+        fused.integers = IntegerForm(*parts, fused.timing, precision, backend)
         fused._report = replace(fused._report, paths=fused.integers.paths(fused.T))
         return fused
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
+from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.engine import Engine, IntegerProgram, ReferenceEngine
+from spikeconv.ops.native import cpp_unavailable
 
-_ENGINES: dict[str, Callable[[IntegerProgram], Engine]] = {"reference": ReferenceEngine}
+
+@dataclass(frozen=True)
+class _Kind:
+    """An engine: what makes one, and why it cannot run on a type of device, or None."""
+
+    make: Callable[[IntegerProgram], Engine]
+    unavailable: Callable[[str], str | None]
+
+
+# The best of those that run is the first.
+_ENGINES = {
+    "cpp": _Kind(CpuEngine, cpp_unavailable),
+    "reference": _Kind(ReferenceEngine, lambda device_type: None),
+}
 
 
 def check_backend(backend: str | None) -> None:
@@ -19,9 +36,17 @@ def check_backend(backend: str | None) -> None:
 
 
 def make_engine(program: IntegerProgram, device: torch.device, backend: str | None) -> Engine:
-    """The engine asked for, else the best that runs on the device.
+    """The engine asked for, here or in SPIKECONV_BACKEND, else the best that runs on the device.
 
     Raises:
         ValueError: the engine that was asked for does not run on the device.
     """
-    return _ENGINES[backend or "reference"](program)
+    asked = backend or os.environ.get("SPIKECONV_BACKEND") or None
+    if asked in _ENGINES:
+        reason = _ENGINES[asked].unavailable(device.type)
+        if reason is not None:
+            raise ValueError(f"fuse: backend {asked!r} cannot run here: {reason}")
+        return _ENGINES[asked].make(program)
+    return next(
+        kind.make(program) for kind in _ENGINES.values() if kind.unavailable(device.type) is None
+    )

@@ -1,4 +1,4 @@
-"""The integer form of a network: its plans, one for each range of T, and their engines."""
+"""The integer form of a network: a plan for each size of images and range of T, and its engine."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from spikeconv.calibrate.inputs import Batch, image_shapes, tensors_of
 from spikeconv.convert.program import Program
 from spikeconv.convert.timing import Timing
 from spikeconv.fuse.engine import Engine
 from spikeconv.fuse.engines import check_backend, make_engine
 from spikeconv.fuse.plan import Plan, make_plan
+from spikeconv.fuse.shapes import program_for
 from spikeconv.neuron import IFNode
+
+# Steps that are safe, and the shapes of an image.
+Shape = tuple[int, tuple[tuple[int, ...], ...]]
 
 PRECISIONS = ("int8", "int16")
 
@@ -21,12 +26,15 @@ PRECISIONS = ("int8", "int16")
 # have coarser units.
 _STEPS = 64
 
+# Plans and engines that are kept, of the images and steps that came last.
+_KEPT = 4
+
 
 class IntegerForm:
     """What `SpikingNetwork.fuse` adds to a network.
 
     Args:
-        program, layers, neurons, timing: the network's.
+        program, layers, neurons, weights, timing: the network's.
         precision: of the weights, ``"int8"`` or ``"int16"``.
         backend: name of the engine, None for the best one of the device that it runs on.
 
@@ -39,6 +47,7 @@ class IntegerForm:
         program: Program,
         layers: Mapping[str, nn.Module],
         neurons: Mapping[str, IFNode],
+        weights: Mapping[str, Tensor],
         timing: Timing,
         precision: str,
         backend: str | None = None,
@@ -46,41 +55,61 @@ class IntegerForm:
         if precision not in PRECISIONS:
             known = " or ".join(map(repr, PRECISIONS))
             raise ValueError(f"fuse: precision must be {known}, got {precision!r}")
-        self._parts = program, layers, neurons, timing
         check_backend(backend)
         self.precision = precision
         self.backend = backend
-        self._plans: dict[int, Plan] = {}
-        self._engines: dict[tuple[int, torch.device], Engine] = {}
+        self._program = program
+        self._layers = layers
+        self._neurons = neurons
+        self._weights = weights
+        self._timing = timing
+        self._plans: dict[Shape, Plan] = {}
+        self._engines: dict[tuple[Shape, torch.device], Engine] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without plans and engines, which hold memory and pointers, and can be made again."""
         return {**self.__dict__, "_plans": {}, "_engines": {}}
 
-    def for_run(self, T: int, device: torch.device) -> tuple[Plan, Engine]:
-        """The plan of a run of T steps, and what computes it on a device."""
-        plan, key = self.plan(T), (_steps_of_plan(T), device)
-        if key not in self._engines:
-            self._engines[key] = make_engine(plan.program, device, self.backend)
-        return plan, self._engines[key]
+    def for_run(self, T: int, batch: Batch) -> tuple[Plan, Engine]:
+        """The plan of a run of T steps on such a batch, and what computes it on its device."""
+        key = _steps_of_plan(T), image_shapes(batch)
+        device = tensors_of(batch)[0].device
+        if key not in self._plans:
+            _make_room(self._plans)
+            program = program_for(self._program, self._layers, self._neurons, self._weights, batch)
+            self._plans[key] = self._plan(program, key[0])
+        if (key, device) not in self._engines:
+            _make_room(self._engines)
+            self._engines[key, device] = make_engine(self._plans[key].program, device, self.backend)
+        return self._plans[key], self._engines[key, device]
 
     def plan(self, T: int) -> Plan:
-        """The plan of a run of T steps."""
-        steps = _steps_of_plan(T)
-        if steps not in self._plans:
-            self._plans[steps] = make_plan(*self._parts, self.precision, steps)
-        return self._plans[steps]
+        """The plan of a run of T steps on images of the size that it was converted with."""
+        key = _steps_of_plan(T), tuple(item.shape for item in self._program.inputs)
+        if key not in self._plans:
+            self._plans[key] = self._plan(self._program, key[0])
+        return self._plans[key]
+
+    def _plan(self, program: Program, steps: int) -> Plan:
+        return make_plan(program, self._layers, self._neurons, self._timing, self.precision, steps)
 
     def paths(self, T: int) -> dict[str, str]:
         """How every population runs, by name: ``"int8"``, ``"int16"`` or why in floating point."""
         plan = self.plan(T)
-        names = (step.name for step in self._parts[0].neurons())
         layers, reasons = plan.program.layers, plan.reasons
         return {
-            name: layers[name].precision if name in layers else f"float: {reasons[name]}"
-            for name in names
+            step.name: layers[step.name].precision
+            if step.name in layers
+            else f"float: {reasons[step.name]}"
+            for step in self._program.neurons()
         }
 
 
 def _steps_of_plan(T: int) -> int:
     return max(_STEPS, 1 << (T - 1).bit_length())
+
+
+def _make_room(cache: dict[Any, Any]) -> None:
+    """Forget the oldest where there are as many as are kept."""
+    while len(cache) >= _KEPT:
+        del cache[next(iter(cache))]

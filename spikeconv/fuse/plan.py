@@ -25,6 +25,7 @@ class Plan:
 
     Attributes:
         program: the layers in integers.
+        shapes: of one image's neurons, by name of the population.
         reasons: why each other population runs in floating point, by name.
         absorbed: names of the temporal steps that are done inside integer layers.
         read_as_float: integer populations whose spikes a step in floating point reads.
@@ -33,6 +34,7 @@ class Plan:
     """
 
     program: IntegerProgram
+    shapes: Mapping[str, tuple[int, ...]]
     reasons: Mapping[str, str]
     absorbed: frozenset[str]
     read_as_float: frozenset[str]
@@ -68,6 +70,7 @@ def make_plan(
     sources = _sources(program, found, pools, neurons)
     return Plan(
         IntegerProgram(found, pools, sources),
+        shapes,
         reasons,
         absorbed,
         read_as_float,

@@ -112,7 +112,7 @@ class FusedSimulation(Simulation):
             self.spikes[name] = fired.spikes
         if wants_train:
             train = self.engine.unpack(name, fired.spikes)
-            train = train.reshape(*train.shape[:2], *step.shape)
+            train = train.reshape(*train.shape[:2], *plan.shapes[name])
             if name in plan.read_as_float:
                 values[name] = fold(train * self.neurons[name].v_threshold.to(self.like.dtype))
             if self.monitor is not None and not stage.preview:
@@ -120,5 +120,6 @@ class FusedSimulation(Simulation):
             if to_readout:
                 self._add(name, train, trains, running)
         elif fired.count is not None:
-            count = fired.count.reshape(fired.count.shape[0], *step.shape)
+            # In plain order, in which the readout adds up as it does without integers.
+            count = fired.count.contiguous().view(len(fired.count), *plan.shapes[name])
             self._add(name, count, trains, running)

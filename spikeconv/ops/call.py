@@ -81,6 +81,13 @@ class BackwardCall(Population):
     grad_v_init: Tensor | None  # [*], likewise
 
 
+def in_numbers(surrogate: BuiltIn | Tensor) -> tuple[str, tuple[float, float], Tensor | None]:
+    """A surrogate as compiled kernels take it: a name, the numbers of its formula, or a tensor."""
+    if isinstance(surrogate, Tensor):
+        return "given", (0.0, 0.0), surrogate
+    return surrogate.name, surrogate.coefficients, None
+
+
 def state_dtype(x: Tensor) -> torch.dtype:
     """dtype of the membrane: float32, or float64 where x is float64."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32

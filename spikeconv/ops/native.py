@@ -7,9 +7,8 @@ from collections.abc import Callable
 from importlib import import_module
 
 import torch
-from torch import Tensor
 
-from spikeconv.ops.call import BackwardCall, Call
+from spikeconv.ops.call import BackwardCall, Call, in_numbers
 from spikeconv.ops.layout import layout_of
 
 
@@ -94,11 +93,7 @@ def run_cuda(call: Call) -> None:
 
 def _run_backward(op: Callable[..., None], call: BackwardCall) -> None:
     at = layout_of(call)
-    name, numbers, slope = "given", (0.0, 0.0), None
-    if isinstance(call.surrogate, Tensor):
-        slope = call.surrogate
-    else:
-        name, numbers = call.surrogate.name, call.surrogate.coefficients
+    name, numbers, slope = in_numbers(call.surrogate)
     op(
         call.x,
         call.v_threshold,

@@ -8,7 +8,7 @@ from importlib import import_module
 
 import torch
 
-from spikeconv.ops.call import BackwardCall, Call
+from spikeconv.ops.call import BackwardCall, Call, in_numbers
 from spikeconv.ops.layout import layout_of
 
 
@@ -71,4 +71,37 @@ def run(call: Call) -> None:
 
 def run_backward(call: BackwardCall) -> None:
     """Fill the gradients of a call."""
-    raise NotImplementedError
+    from spikeconv.kernels.if_multistep_backward import if_multistep_bwd
+
+    at = layout_of(call)
+    name, numbers, slope = in_numbers(call.surrogate)
+    if_multistep_bwd(
+        call.x,
+        call.v_threshold,
+        call.v_init,
+        call.bias,
+        call.grad_emitted,
+        call.grad_v,
+        slope,
+        call.grad_x,
+        call.grad_m,
+        call.grad_sum,
+        call.grad_threshold,
+        call.grad_v_init,
+        T=call.T,
+        sizes=at.sizes,
+        x_stride_t=at.x_stride_t,
+        x_strides=at.x_strides,
+        threshold_strides=at.threshold_strides,
+        v_init_strides=at.v_init_strides,
+        bias_stride_t=at.bias_stride_t,
+        bias_strides=at.bias_strides,
+        hard=call.hard,
+        v_reset=call.v_reset,
+        tie_fires=call.tie_fires,
+        psp=call.psp,
+        trace=call.trace,
+        detach_reset=call.detach_reset,
+        surrogate=name,
+        numbers=numbers,
+    )

@@ -127,6 +127,18 @@ def test_other_networks_run_in_floating_point_and_say_why() -> None:
     )
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["residual", "concatenated"])
+def test_images_of_other_sizes_are_planned_anew(name: str) -> None:
+    snn = exact(name)
+    fused = snn.fuse()
+    for size in [(11, 9), (16, 13), (7, 8), (9, 9), (12, 12), (13, 11), (11, 9)]:
+        x = images((3, *size), 2)
+        assert torch.equal(fused(x), snn(x)), size
+    empty = images((3, 10, 10), 0)
+    assert torch.equal(fused(empty), snn(empty))
+
+
 def test_the_report_names_every_layer_and_its_path() -> None:
     text = str(exact("concatenated").fuse("int16").report())
     assert text.count("int16") == 3

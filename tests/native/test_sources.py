@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 CSRC = Path(__file__).parents[2] / "csrc"
-KERNELS = sorted((CSRC / "cpu").glob("if_multistep_*.cpp"))
+ENTRIES = {"if_multistep": "if_advance", "int": "int_kernels"}
+KERNELS = [
+    path
+    for prefix in ENTRIES
+    for path in sorted((CSRC / "cpu").glob(f"{prefix}_*.cpp"))
+    if "#define SPIKECONV_ISA" in path.read_text()
+]
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda path: path.stem)
@@ -28,9 +34,10 @@ def test_code_for_one_instruction_set_serves_no_other(kernel: Path, tmp_path: Pa
         text=True,
         check=True,
     )
-    isa = kernel.stem.removeprefix("if_multistep_")
+    prefix = next(prefix for prefix in ENTRIES if kernel.stem.startswith(f"{prefix}_"))
+    isa = kernel.stem.removeprefix(f"{prefix}_")
     names = [line.split(maxsplit=2)[2] for line in listed.stdout.splitlines()]
-    assert any(f"cpu::{isa}::if_advance" in name for name in names)
+    assert any(f"cpu::{isa}::{ENTRIES[prefix]}" in name for name in names)
     assert [name for name in names if f"spikeconv::cpu::{isa}::" not in name] == []
 
 
@@ -38,6 +45,7 @@ def test_code_for_one_instruction_set_serves_no_other(kernel: Path, tmp_path: Pa
 def test_kernels_include_neither_torch_nor_the_standard_library(folder: str) -> None:
     """What is compiled for the device or for a higher instruction set, and all it includes."""
     waiting = [*CSRC.glob(f"{folder}/thread.h"), *CSRC.glob(f"{folder}/if_multistep_kernel.h")]
+    waiting += CSRC.glob(f"{folder}/int_scan.h")
     seen = set()
     while waiting:
         header = waiting.pop()

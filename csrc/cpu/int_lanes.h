@@ -1,0 +1,161 @@
+// Sixteen int32 at a time, in as many registers as the instruction set needs. Included inside the
+// integer kernels' .cpp files only, with SPIKECONV_ISA and SPIKECONV_LANES (int32 in a register)
+// set; see if_multistep_kernel.h why nothing here may have external linkage.
+//
+// Arithmetic is modulo 2^32: true results lie in int32, and what is on the way may wrap.
+#pragma once
+
+#include "cpu/int_tile.h"
+#include "if_neuron.h"
+
+// Before a loop of up to 24 rounds over registers.
+#if defined(__clang__)
+#define SPIKECONV_UNROLL_ALL _Pragma("unroll")
+#else
+#define SPIKECONV_UNROLL_ALL _Pragma("GCC unroll 24")
+#endif
+
+namespace spikeconv::cpu::SPIKECONV_ISA {
+
+#if SPIKECONV_LANES == 16
+
+struct Int {
+  __m512i value;
+};
+using Mask = __mmask16;
+
+SPIKECONV_INLINE Int load(const int32_t* from) { return {_mm512_loadu_si512(from)}; }
+SPIKECONV_INLINE void store(int32_t* to, Int a) { _mm512_storeu_si512(to, a.value); }
+SPIKECONV_INLINE Int zeros() { return {_mm512_setzero_si512()}; }
+SPIKECONV_INLINE Int add(Int a, Int b) { return {_mm512_add_epi32(a.value, b.value)}; }
+SPIKECONV_INLINE Int multiply(Int a, Int b) { return {_mm512_mullo_epi32(a.value, b.value)}; }
+SPIKECONV_INLINE Int shift_left(Int a, int bits) {
+  return {_mm512_maskz_sllv_epi32(0xffff, a.value, _mm512_set1_epi32(bits))};
+}
+SPIKECONV_INLINE Int widen(const uint8_t* from) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return {_mm512_maskz_cvtepu8_epi32(0xffff, bytes)};
+}
+SPIKECONV_INLINE Mask at_least(Int a, Int b) { return _mm512_cmpge_epi32_mask(a.value, b.value); }
+SPIKECONV_INLINE Mask below_zero_and_above(Int a, Int b) {
+  const Mask below = _mm512_movepi32_mask(a.value);
+  return _mm512_mask_cmpgt_epi32_mask(below, b.value, _mm512_setzero_si512());
+}
+SPIKECONV_INLINE Int add_where(Mask mask, Int a, Int b) {
+  return {_mm512_mask_add_epi32(a.value, mask, a.value, b.value)};
+}
+SPIKECONV_INLINE Int subtract_where(Mask mask, Int a, Int b) {
+  return {_mm512_mask_sub_epi32(a.value, mask, a.value, b.value)};
+}
+SPIKECONV_INLINE Int increment_where(Mask mask, Int a) {
+  return add_where(mask, a, {_mm512_set1_epi32(1)});
+}
+SPIKECONV_INLINE Int decrement_where(Mask mask, Int a) {
+  return subtract_where(mask, a, {_mm512_set1_epi32(1)});
+}
+
+// Writes 0 or 1, or where signed 0, 1 or 2 (a zero point of 1), for the first `count` channels.
+template <bool kSigned>
+SPIKECONV_INLINE void store_spikes(uint8_t* to, Mask plus, Mask minus, int count) {
+  __m128i bytes = _mm_maskz_set1_epi8(plus, kSigned ? 2 : 1);
+  if constexpr (kSigned) {
+    bytes = _mm_mask_set1_epi8(bytes, static_cast<Mask>(~(plus | minus)), 1);
+  }
+  if (count >= kLanes) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+  } else {
+    _mm_mask_storeu_epi8(to, static_cast<Mask>((1u << count) - 1), bytes);
+  }
+}
+
+#else
+
+constexpr int kParts = kLanes / SPIKECONV_LANES;
+
+typedef uint32_t Part __attribute__((vector_size(4 * SPIKECONV_LANES)));
+typedef int32_t SignedPart __attribute__((vector_size(4 * SPIKECONV_LANES)));
+
+struct Int {
+  Part parts[kParts];
+};
+using Mask = Int;  // all bits of a channel, or none
+
+template <class Operation>
+SPIKECONV_INLINE Int each(Operation operation) {
+  Int result;
+  SPIKECONV_UNROLL
+  for (int i = 0; i < kParts; ++i) {
+    result.parts[i] = operation(i);
+  }
+  return result;
+}
+
+SPIKECONV_INLINE Int load(const int32_t* from) {
+  Int result;
+  __builtin_memcpy(&result, from, sizeof result);
+  return result;
+}
+SPIKECONV_INLINE void store(int32_t* to, const Int& a) { __builtin_memcpy(to, &a, sizeof a); }
+SPIKECONV_INLINE Int zeros() {
+  return each([&](int) { return Part{}; });
+}
+SPIKECONV_INLINE Int add(const Int& a, const Int& b) {
+  return each([&](int i) { return a.parts[i] + b.parts[i]; });
+}
+SPIKECONV_INLINE Int multiply(const Int& a, const Int& b) {
+  return each([&](int i) { return a.parts[i] * b.parts[i]; });
+}
+SPIKECONV_INLINE Int shift_left(const Int& a, int bits) {
+  return each([&](int i) { return a.parts[i] << bits; });
+}
+SPIKECONV_INLINE Int widen(const uint8_t* from) {
+  int32_t wide[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    wide[i] = from[i];
+  }
+  return load(wide);
+}
+SPIKECONV_INLINE Mask at_least(const Int& a, const Int& b) {
+  return each([&](int i) { return Part(SignedPart(a.parts[i]) >= SignedPart(b.parts[i])); });
+}
+SPIKECONV_INLINE Mask below_zero_and_above(const Int& a, const Int& b) {
+  return each(
+      [&](int i) { return Part((SignedPart(a.parts[i]) < 0) & (SignedPart(b.parts[i]) > 0)); });
+}
+SPIKECONV_INLINE Int add_where(const Mask& mask, const Int& a, const Int& b) {
+  return each([&](int i) { return a.parts[i] + (b.parts[i] & mask.parts[i]); });
+}
+SPIKECONV_INLINE Int subtract_where(const Mask& mask, const Int& a, const Int& b) {
+  return each([&](int i) { return a.parts[i] - (b.parts[i] & mask.parts[i]); });
+}
+SPIKECONV_INLINE Int increment_where(const Mask& mask, const Int& a) {
+  return each([&](int i) { return a.parts[i] - mask.parts[i]; });
+}
+SPIKECONV_INLINE Int decrement_where(const Mask& mask, const Int& a) {
+  return each([&](int i) { return a.parts[i] + mask.parts[i]; });
+}
+
+template <bool kSigned>
+SPIKECONV_INLINE void store_spikes(uint8_t* to, const Mask& plus, const Mask& minus, int count) {
+  const uint32_t zero = kSigned ? 1 : 0;
+  int32_t wide[kLanes];
+  store(wide, each([&](int i) {
+          const Part raised = zero - plus.parts[i];
+          return kSigned ? raised + minus.parts[i] : raised;
+        }));
+  uint8_t bytes[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    bytes[i] = static_cast<uint8_t>(wide[i]);
+  }
+  if (count >= kLanes) {
+    __builtin_memcpy(to, bytes, kLanes);
+  } else {
+    for (int i = 0; i < count; ++i) {
+      to[i] = bytes[i];
+    }
+  }
+}
+
+#endif
+
+}  // namespace spikeconv::cpu::SPIKECONV_ISA

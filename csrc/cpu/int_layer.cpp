@@ -1,0 +1,262 @@
+#include "cpu/int_layer.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "cpu/int_tile.h"
+
+namespace spikeconv::cpu {
+namespace {
+
+constexpr char kName[] = "_IntegerProgram.add_layer";
+constexpr int64_t kNumbersOfWindow = 8;
+constexpr int64_t kNumbersOfPlace = 4;
+constexpr int64_t kQuad = 4;
+
+// Sizes and strides stay far from where their products could overflow.
+constexpr int64_t kLargestSize = int64_t{1} << 20;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+void check_size(const char* name, int64_t value, int64_t least) {
+  TORCH_CHECK(value >= least && value <= kLargestSize, kName, ": ", name, " must be from ", least,
+              " to ", kLargestSize, ", got ", value);
+}
+
+const IntSource& source_at(const std::vector<IntSource>& sources, int64_t index) {
+  TORCH_CHECK(index >= 0 && index < static_cast<int64_t>(sources.size()), kName,
+              ": a source must be from 0 to ", static_cast<int64_t>(sources.size()) - 1, ", got ",
+              index);
+  return sources[index];
+}
+
+// A table of int32 values for each channel or each neuron, with leading dimensions.
+at::Tensor check_table(const char* name, const at::Tensor& table, int64_t lead,
+                       at::IntArrayRef shape) {
+  TORCH_CHECK(table.defined() && table.device().is_cpu() && table.scalar_type() == at::kInt, kName,
+              ": ", name, " must be an int32 tensor on the CPU");
+  const at::IntArrayRef own = table.sizes().slice(std::min<int64_t>(lead, table.dim()));
+  TORCH_CHECK(own == shape.slice(0, 1) || own == shape, kName, ": ", name, " must end in ",
+              shape.slice(0, 1), " or ", shape, ", got ", table.sizes());
+  return table.contiguous();
+}
+
+// From [lead, K] or [lead, K, H, W] to [lead, pixels or 1, blocks * 16].
+at::Tensor channels_last(const at::Tensor& table, int64_t lead, int64_t channels, int64_t padded,
+                         int32_t beyond) {
+  const at::Tensor flat = table.reshape({lead, channels, -1}).transpose(1, 2);
+  at::Tensor to = at::full({lead, flat.size(1), padded}, beyond, table.options());
+  to.slice(2, 0, channels).copy_(flat);
+  return to;
+}
+
+// The channels of the source that a block of output channels reads: from first on, `count` each.
+struct Channels {
+  std::vector<int64_t> first;
+  int64_t count;
+};
+
+Channels channels_of(int64_t outputs, int64_t groups, int64_t per_group_in) {
+  const int64_t per_group_out = outputs / groups;
+  Channels channels{{}, 0};
+  for (int64_t k = 0; k < outputs; k += kLanes) {
+    const int64_t last = std::min<int64_t>(k + kLanes, outputs) - 1;
+    const int64_t first = k / per_group_out * per_group_in;
+    channels.first.push_back(first);
+    channels.count = std::max(channels.count, (last / per_group_out + 1) * per_group_in - first);
+  }
+  for (int64_t& first : channels.first) {
+    first = std::min(first, groups * per_group_in - channels.count);
+  }
+  return channels;
+}
+
+// Copies weight [K, C / groups, kh, kw] to [blocks][n_runs][quads][16][4].
+at::Tensor pack(const at::Tensor& weight, const IntConvolution& to, const Channels& channels) {
+  const int64_t outputs = weight.size(0), inputs = weight.size(1);
+  const int64_t per_group_out = outputs / to.window.groups;
+  const int64_t taps_y = to.window.kernel_y, taps_x = to.window.kernel_x;
+  const int64_t blocks = ceil_div(outputs, kLanes);
+  at::Tensor packed = at::zeros({blocks * to.block_bytes()}, at::kChar);
+  const at::Tensor plain = weight.to(at::kChar).contiguous();
+  const int8_t* from = plain.const_data_ptr<int8_t>();
+  int8_t* data = packed.mutable_data_ptr<int8_t>();
+  for (int64_t k = 0; k < outputs; ++k) {
+    const int64_t block = k / kLanes, lane = k % kLanes;
+    const int64_t shift = k / per_group_out * inputs - channels.first[block];
+    for (int64_t c = 0; c < inputs; ++c) {
+      for (int64_t y = 0; y < taps_y; ++y) {
+        for (int64_t x = 0; x < taps_x; ++x) {
+          const int64_t run = to.rows_are_runs ? y : y * taps_x + x;
+          const int64_t byte = (to.rows_are_runs ? x * channels.count : 0) + shift + c;
+          data[block * to.block_bytes() + (run * to.quads + byte / kQuad) * 64 + lane * kQuad +
+               byte % kQuad] = *from++;
+        }
+      }
+    }
+  }
+  return packed;
+}
+
+// What is read for one direction of an output lies within the image and its borders.
+void check_reach(const char* direction, int64_t outputs, int64_t stride, int64_t padding,
+                 int64_t extent, int64_t size, int64_t before, int64_t after) {
+  const int64_t last = (outputs - 1) * stride - padding + extent - 1;
+  TORCH_CHECK(padding <= before && last < size + after, kName, ": a convolution reads ", direction,
+              " from ", -padding, " to ", last, " of a source that has ", size, ", with a halo of ",
+              before, " before and ", after, " after it");
+}
+
+IntConvolution make_convolution(const std::vector<IntSource>& sources, const at::Tensor& weight,
+                                at::IntArrayRef numbers, at::IntArrayRef shape, int64_t run_bytes) {
+  TORCH_CHECK(weight.defined() && weight.device().is_cpu() && weight.dim() == 4 &&
+                  (weight.scalar_type() == at::kChar || weight.scalar_type() == at::kShort),
+              kName, ": weights must be int8 or int16 [K, C / groups, kh, kw] on the CPU");
+  IntConvolution to{};
+  to.window = {numbers[0], weight.size(2), weight.size(3), numbers[1], numbers[2],
+               numbers[3], numbers[4],     numbers[5],     numbers[6], numbers[7]};
+  const IntWindow& w = to.window;
+  const IntSource& source = source_at(sources, w.source);
+  check_size("a kernel's height", w.kernel_y, 1);
+  check_size("a kernel's width", w.kernel_x, 1);
+  check_size("stride", std::min(w.stride_y, w.stride_x), 1);
+  check_size("stride", std::max(w.stride_y, w.stride_x), 1);
+  check_size("padding", std::min(w.above, w.left), 0);
+  check_size("padding", std::max(w.above, w.left), 0);
+  check_size("dilation", std::min(w.dilation_y, w.dilation_x), 1);
+  check_size("dilation", std::max(w.dilation_y, w.dilation_x), 1);
+  check_size("groups", w.groups, 1);
+  TORCH_CHECK(weight.size(0) == shape[0] && shape[0] % w.groups == 0 &&
+                  weight.size(1) * w.groups == source.channels,
+              kName, ": weights must be [", shape[0], ", ", source.channels, " / groups, kh, kw] ",
+              "with groups dividing both, got ", weight.sizes(), " and groups ", w.groups);
+  check_reach("rows", shape[1], w.stride_y, w.above, (w.kernel_y - 1) * w.dilation_y + 1,
+              source.height, source.above, source.below);
+  check_reach("columns", shape[2], w.stride_x, w.left, (w.kernel_x - 1) * w.dilation_x + 1,
+              source.width, source.left, source.right);
+  const Channels channels = channels_of(shape[0], w.groups, weight.size(1));
+  to.channels = channels.count;
+  to.rows_are_runs = channels.count == source.channels && w.dilation_x == 1;
+  to.n_runs = to.rows_are_runs ? w.kernel_y : w.kernel_y * w.kernel_x;
+  const int64_t bytes = to.rows_are_runs ? w.kernel_x * channels.count : channels.count;
+  to.quads = ceil_div(bytes, run_bytes) * run_bytes / kQuad;
+  to.first_channel = channels.first;
+  to.same_channels =
+      std::all_of(channels.first.begin(), channels.first.end(), [](int64_t c) { return c == 0; });
+  if (weight.scalar_type() == at::kChar) {
+    to.low = pack(weight, to, channels);
+  } else {
+    const at::Tensor wide = weight.to(at::kInt);
+    const at::Tensor low = wide.add(128).bitwise_and(255).sub(128);
+    const at::Tensor high = wide.sub(low).div(256, "floor");
+    TORCH_CHECK(weight.numel() == 0 || high.max().item<int64_t>() < 128, kName,
+                ": int16 weights must be at most 32639, so that two bytes hold them");
+    to.low = pack(low, to, channels);
+    to.high = pack(high, to, channels);
+  }
+  return to;
+}
+
+IntShortcutTerm make_shortcut(const std::vector<IntSource>& sources, const at::Tensor& given,
+                              at::IntArrayRef numbers, at::IntArrayRef shape, int64_t padded) {
+  const IntSource& source = source_at(sources, numbers[0]);
+  const int64_t stride_y = numbers[1], stride_x = numbers[2], channel = numbers[3];
+  check_size("a shortcut's stride", std::min(stride_y, stride_x), 1);
+  check_size("a shortcut's stride", std::max(stride_y, stride_x), 1);
+  TORCH_CHECK(channel >= 0 && channel + source.channels <= shape[0], kName,
+              ": a shortcut's channels must be within ", shape[0], ", got ", source.channels,
+              " from ", channel, " on");
+  TORCH_CHECK(
+      ceil_div(source.height, stride_y) >= shape[1] && ceil_div(source.width, stride_x) >= shape[2],
+      kName, ": a shortcut's source of ", source.height, " x ", source.width, " is too small for ",
+      shape[1], " x ", shape[2], " neurons at stride ", stride_y, ", ", stride_x);
+  const at::Tensor coefficient =
+      check_table("a coefficient", given, 0, at::IntArrayRef(source.channels));
+  at::Tensor packed = at::zeros({padded}, at::kInt);
+  packed.slice(0, channel, channel + source.channels).copy_(coefficient);
+  return {numbers[0], stride_y, stride_x, channel, source.channels, packed};
+}
+
+// What the zero points add to every membrane at every step, int32 [K], modulo 2^32.
+at::Tensor zero_points(const std::vector<IntSource>& sources, const IntLayer& layer,
+                       const std::vector<at::Tensor>& weights) {
+  at::Tensor total = at::zeros({layer.channels}, at::kLong);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const int64_t zero = sources[layer.convolutions[i].window.source].zero();
+    total += weights[i].sum({1, 2, 3}, false, at::kLong) * (zero << layer.shift);
+  }
+  for (const IntShortcutTerm& shortcut : layer.shortcuts) {
+    total += shortcut.coefficient.slice(0, 0, layer.channels).to(at::kLong) *
+             static_cast<int64_t>(sources[shortcut.source].zero());
+  }
+  return total;
+}
+
+}  // namespace
+
+void IntConvolution::runs(int64_t dilated_row, int64_t dilated_pixel, int64_t* to) const {
+  for (int64_t y = 0; y < window.kernel_y; ++y) {
+    if (rows_are_runs) {
+      *to++ = y * dilated_row;
+      continue;
+    }
+    for (int64_t x = 0; x < window.kernel_x; ++x) {
+      *to++ = y * dilated_row + x * dilated_pixel;
+    }
+  }
+}
+
+IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArguments& a,
+                        int64_t run_bytes) {
+  TORCH_CHECK(a.shape.size() == 3, kName, ": shape must be [K, H, W], got ", a.shape);
+  for (const int64_t size : a.shape) {
+    check_size("shape's entries", size, 1);
+  }
+  TORCH_CHECK(a.shift >= 0 && a.shift < 32, kName, ": shift must be from 0 to 31, got ", a.shift);
+  TORCH_CHECK(a.windows.size() == a.weights.size() * kNumbersOfWindow, kName,
+              ": windows must have ", kNumbersOfWindow, " numbers for each weight");
+  TORCH_CHECK(a.places.size() == a.coefficients.size() * kNumbersOfPlace, kName,
+              ": places must have ", kNumbersOfPlace, " numbers for each coefficient");
+  IntLayer layer{};
+  layer.channels = a.shape[0];
+  layer.height = a.shape[1];
+  layer.width = a.shape[2];
+  layer.blocks = ceil_div(layer.channels, kLanes);
+  layer.shift = static_cast<int>(a.shift);
+  layer.is_signed = a.is_signed;
+  layer.out = a.out;
+  if (a.out != -1) {
+    const IntSource& out = source_at(sources, a.out);
+    TORCH_CHECK(out.channels == layer.channels && out.height == layer.height &&
+                    out.width == layer.width && out.largest == 1 && out.is_signed == a.is_signed,
+                kName, ": source ", a.out, " must be of the layer's shape and sign");
+  }
+  const int64_t padded = layer.blocks * kLanes;
+  for (size_t i = 0; i < a.weights.size(); ++i) {
+    layer.convolutions.push_back(make_convolution(
+        sources, a.weights[i], a.windows.slice(i * kNumbersOfWindow, kNumbersOfWindow), a.shape,
+        run_bytes));
+  }
+  for (size_t i = 0; i < a.coefficients.size(); ++i) {
+    layer.shortcuts.push_back(make_shortcut(sources, a.coefficients[i],
+                                            a.places.slice(i * kNumbersOfPlace, kNumbersOfPlace),
+                                            a.shape, padded));
+  }
+  const at::Tensor theta = check_table("theta", a.theta, 0, a.shape.slice(0, 1));
+  TORCH_CHECK(theta.min().item<int32_t>() >= 1, kName, ": theta must be 1 or more");
+  layer.theta =
+      channels_last(theta, 1, layer.channels, padded, std::numeric_limits<int32_t>::max());
+  layer.v_init =
+      channels_last(check_table("v_init", a.v_init, 0, a.shape), 1, layer.channels, padded, 0);
+  const at::Tensor bias = check_table("bias", a.bias, 1, a.shape);
+  TORCH_CHECK(bias.size(0) >= 1, kName, ": bias must have a row or more, got none");
+  const at::Tensor full =
+      channels_last(bias, bias.size(0), layer.channels, padded, 0).to(at::kLong);
+  full.slice(2, 0, layer.channels).sub_(zero_points(sources, layer, a.weights));
+  layer.bias = full.to(at::kInt).contiguous();  // modulo 2^32
+  return layer;
+}
+
+}  // namespace spikeconv::cpu

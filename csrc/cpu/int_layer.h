@@ -1,0 +1,85 @@
+// An integer layer as the kernels read it: weights in their order, and what is the same for every
+// call folded into the bias.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/int_plane.h"
+
+namespace spikeconv::cpu {
+
+// The arguments of one convolution; IntegerProgram's Convolution.
+struct IntWindow {
+  int64_t source;
+  int64_t kernel_y, kernel_x;
+  int64_t stride_y, stride_x;
+  int64_t above, left;  // padding
+  int64_t dilation_y, dilation_x;
+  int64_t groups;
+};
+
+// A convolution with its weights packed, uint8 bytes by int8 weights.
+struct IntConvolution {
+  IntWindow window;
+  int64_t channels;    // of the source that a block reads
+  bool rows_are_runs;  // a row of taps is one run of bytes; else each tap is one
+  int64_t n_runs;
+  int64_t quads;                       // of a run
+  at::Tensor low;                      // int8 [blocks][n_runs][quads][16][4]
+  at::Tensor high;                     // likewise; undefined where weights are int8
+  std::vector<int64_t> first_channel;  // of each block's runs
+  bool same_channels;                  // for every block
+
+  int64_t block_bytes() const { return n_runs * quads * 64; }
+  // Bytes from tap to tap of a run where that are whole quads, else 0.
+  int64_t tap() const { return rows_are_runs && channels % 4 == 0 ? channels : 0; }
+  // Bytes from a pixel's window to each run, in planes of that row and pixel distance.
+  void runs(int64_t dilated_row, int64_t dilated_pixel, int64_t* to) const;
+};
+
+struct IntShortcutTerm {
+  int64_t source;
+  int64_t stride_y, stride_x;
+  int64_t channel;         // the output channel of source channel 0
+  int64_t channels;        // of the source
+  at::Tensor coefficient;  // int32 [blocks * 16]
+};
+
+struct IntLayer {
+  int64_t channels, height, width;
+  int64_t blocks;  // of 16 channels
+  int64_t out;     // the source that it is, -1 where nothing reads its spikes
+  int shift;
+  bool is_signed;
+  at::Tensor theta;   // int32 [blocks * 16], beyond the channels never reached
+  at::Tensor v_init;  // int32 [1 or height * width][blocks * 16]
+  at::Tensor bias;    // int32 [steps][1 or height * width][blocks * 16]
+  std::vector<IntConvolution> convolutions;
+  std::vector<IntShortcutTerm> shortcuts;
+
+  int64_t pixels() const { return height * width; }
+};
+
+// What defines a layer, as it comes from Python.
+struct IntLayerArguments {
+  at::IntArrayRef shape;  // K, H, W
+  int64_t out;
+  int64_t shift;
+  const at::Tensor& theta;
+  const at::Tensor& v_init;
+  const at::Tensor& bias;
+  bool is_signed;
+  const std::vector<at::Tensor>& weights;
+  at::IntArrayRef windows;  // of each convolution: source, stride, padding, dilation, groups
+  const std::vector<at::Tensor>& coefficients;
+  at::IntArrayRef places;  // of each shortcut: source, stride, channel
+};
+
+// Checks everything that a kernel relies on, and packs. `run_bytes` is the kernels' own.
+IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArguments& arguments,
+                        int64_t run_bytes);
+
+}  // namespace spikeconv::cpu

@@ -1,0 +1,41 @@
+// Runs integer layers, pools and conversions over some pixels of some images.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/int_layer.h"
+#include "cpu/int_plane.h"
+#include "cpu/int_tile.h"
+
+namespace spikeconv::cpu {
+
+// One layer's run. Tables of neurons are dense [B, H, W, K].
+struct IntRun {
+  const IntKernels& kernels;
+  const IntLayer& layer;
+  const std::vector<IntSource>& sources;
+  int64_t steps;
+  int64_t done;                                 // steps before
+  std::vector<IntPlane<const uint8_t>> planes;  // by source; those that the layer reads
+  IntPlane<uint8_t> out{};                      // where `emits`
+  bool emits = false;
+  const int32_t* v_before = nullptr;    // null: v_init
+  const int32_t* net_before = nullptr;  // null: 0
+  int32_t* v = nullptr;                 // null: not wanted
+  int32_t* net = nullptr;
+  int32_t* count = nullptr;
+  std::vector<int64_t> runs{};  // of all convolutions, one after the other
+
+  // To be called once everything above is set.
+  void prepare();
+};
+
+// Pixels are taken four at a time, in the order of rows; `image_pixels` of a layer make so many.
+inline int64_t quads_of(int64_t pixels) { return (pixels + kPixels - 1) / kPixels; }
+
+// Quads [first_quad, last_quad) of an image for channel blocks [first_block, last_block).
+void run_layer(const IntRun& run, int64_t image, int64_t first_quad, int64_t last_quad,
+               int64_t first_block, int64_t last_block);
+
+}  // namespace spikeconv::cpu

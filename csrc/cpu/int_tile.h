@@ -1,0 +1,96 @@
+// What passes between the integer program's driver and its kernels, which are compiled once per
+// instruction set. Knows neither torch nor the standard library.
+//
+// The unit of work is a tile: four output pixels, anywhere, times some steps, times one or two
+// blocks of 16 output channels. First the convolutions of a tile add up into int32 (dot), then its
+// neurons run over the steps (scan). What is added up never leaves the caches.
+#pragma once
+
+#include <stdint.h>
+
+namespace spikeconv::cpu {
+
+constexpr int kPixels = 4;
+constexpr int kLanes = 16;      // output channels of a block
+constexpr int kBlocks = 2;      // blocks of a tile at most
+constexpr int kTileSteps = 16;  // steps of a tile at most
+constexpr int kTileValues = kTileSteps * kPixels * kBlocks * kLanes;
+
+// One convolution, or the high or low bytes of one: what it reads is `n_runs` runs of bytes, each
+// `4 * quads` long, at fixed distances from each pixel's window. Bytes are spikes plus a zero
+// point.
+struct IntTerm {
+  const uint8_t* spikes[kPixels];  // the pixels' windows at the tile's first step
+  int64_t step;                    // bytes from step to step
+  const int64_t* runs;             // bytes from the window to each run
+  int64_t n_runs;
+  int64_t quads;
+  int64_t tap;  // bytes from tap to tap where a run is a row of them, a multiple of 4; or 0
+  const int8_t* weights;  // of the tile's first block: [n_runs][quads][16 channels][4 bytes]
+  int64_t block_bytes;    // from one block's weights to the next's
+};
+
+// out[step][pixel][block][channel] = ((sum of the first n_high terms) << 8) + sum of the others,
+// modulo 2^32.
+struct IntDot {
+  const IntTerm* terms;
+  int n_high;
+  int n_terms;
+  int steps;   // 1 to kTileSteps
+  int blocks;  // 1 to kBlocks
+  int32_t* out;
+};
+
+// Spikes of the same place that enter the membranes: per block coefficient[channel] times the 16
+// bytes from `spikes` on. Channels that receive nothing have coefficient 0.
+struct IntShortcut {
+  const uint8_t* spikes[kPixels];
+  int64_t step;
+  const int32_t* coefficient;  // [blocks][16]
+};
+
+// The neurons of a tile. For each step t, pixel and channel, modulo 2^32, with acc from IntDot:
+//
+//   m = v + (acc << shift) + sum of shortcuts + bias[t]
+//   s = 1 where m >= theta; signed: -1 where m < 0 and net > 0, and net += s
+//   v = m - theta * s
+//
+// Tables of a pixel hold [block][channel]; where a pointer is given for each pixel, it is there.
+struct IntScan {
+  const int32_t* acc;
+  int steps;
+  int blocks;
+  int shift;
+  const int32_t* theta;
+  const int32_t* bias[kPixels];  // of the first step
+  int64_t bias_step;             // values from row to row
+  int last_bias;                 // the step from which on the row stays the same, 0 or more
+  const IntShortcut* shortcuts;
+  int n_shortcuts;
+  const int32_t* v_before[kPixels];
+  const int32_t* net_before;  // [pixel][block][channel], or null: zeros
+  int32_t* v;                 // likewise, or null: not wanted; may be what v_before points to
+  int32_t* net;               // the net count, likewise
+  bool is_signed;
+  uint8_t*
+      out[kPixels];  // spikes plus zero point of the first step; null where they are not wanted
+  int64_t out_step;  // bytes from step to step
+  int channels;      // of which there is an output, 1 to 16 * blocks
+};
+
+struct IntKernels {
+  void (*dot)(const IntDot& dot);
+  void (*scan)(const IntScan& scan);
+  int run_bytes;  // runs are padded with zero weights to a multiple of so many bytes
+};
+
+namespace baseline {
+IntKernels int_kernels();
+}
+#if defined(__x86_64__)
+namespace avx512_vnni {
+IntKernels int_kernels();
+}
+#endif
+
+}  // namespace spikeconv::cpu

@@ -1,0 +1,63 @@
+"""Which engine runs a network: the one asked for, else the best of the device."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+
+from spikeconv.fuse import engines
+from spikeconv.fuse.cpu import CpuEngine
+from spikeconv.fuse.engine import Engine, IntegerProgram, ReferenceEngine
+from spikeconv.fuse.engines import make_engine
+from tests.fuse.nets import NETS, exact, images, shape_of
+
+
+@cache
+def program() -> IntegerProgram:
+    integers = exact("strided").fuse().integers
+    assert integers is not None
+    return integers.plan(5).program
+
+
+def engine_of(backend: str | None, device: str = "cpu") -> Engine:
+    return make_engine(program(), torch.device(device), backend)
+
+
+def test_the_best_of_the_device_is_taken() -> None:
+    assert isinstance(engine_of(None), CpuEngine)
+    assert isinstance(engine_of("reference"), ReferenceEngine)
+    assert isinstance(engine_of("cpp"), CpuEngine)
+
+
+def test_the_environment_stands_in_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    program()
+    monkeypatch.setenv("SPIKECONV_BACKEND", "reference")
+    assert isinstance(engine_of(None), ReferenceEngine)
+    assert isinstance(engine_of("cpp"), CpuEngine)
+    monkeypatch.setenv("SPIKECONV_BACKEND", "cuda")  # of the scan: no engine has that name
+    assert isinstance(engine_of(None), CpuEngine)
+
+
+def test_an_engine_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="'cpp' cannot run here: it runs on CPU tensors only"):
+        engine_of("cpp", "cuda")
+    with pytest.raises(ValueError, match=r"backend must be one of .*'reference'.* got 'fast'"):
+        exact("strided").fuse(backend="fast")
+    kind = engines._Kind(CpuEngine, lambda device_type: "the extension is not installed")
+    monkeypatch.setitem(engines._ENGINES, "cpp", kind)
+    assert isinstance(engine_of(None), ReferenceEngine)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("name", NETS)
+def test_all_give_the_same_bits(name: str, precision: str) -> None:
+    snn = exact(name, signed=True)
+    x = images(shape_of(name), 3)
+    wanted = snn.fuse(precision, backend="reference")
+    found = snn.fuse(precision)
+    for T in (1, 5, 33):
+        assert torch.equal(found(x, T=T, readout="all"), wanted(x, T=T, readout="all"))
+        assert torch.equal(found(x, T=T), wanted(x, T=T))
