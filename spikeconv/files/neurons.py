@@ -20,7 +20,9 @@ from spikeconv.neuron import IFNode
 
 
 def _defaults() -> dict[str, Any]:
-    return {name: p.default for name, p in inspect.signature(IFNode).parameters.items()}
+    """The constructor's arguments that attributes keep, with their defaults."""
+    parameters = inspect.signature(IFNode).parameters.items()
+    return {name: p.default for name, p in parameters if not callable(getattr(IFNode, name, None))}
 
 
 def describe_neurons(node: nn.Module, where: str, collected: Collected) -> dict[str, Any]:
