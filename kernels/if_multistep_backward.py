@@ -106,10 +106,11 @@ def if_multistep_bwd_kernel(
     while first + STEPS < T:
         for i in tl.static_range(STEPS):
             x = tl.load(x_ptrs + tl.cast(first + i, tl.int64) * x_stride_t, mask=mask)
+            bias_t = bias
             if BIAS_IN_TIME:
                 at = bias_ptr + tl.cast(first + i, tl.int64) * bias_stride_t
-                bias = load_parameter(at, n, mask, sizes, bias_strides, RANK, BIAS_DIMS, WIDE)
-            m = _charge(x, bias, v)
+                bias_t = load_parameter(at, n, mask, sizes, bias_strides, RANK, BIAS_DIMS, WIDE)
+            m = _charge(x, bias_t, v)
             v = tl.where(_fires(m, theta, TIE_FIRES), v_reset if HARD else m - theta, m)
         tl.store(starts_ptr + tl.cast(first // STEPS, tl.int64) * N + n, v, mask=mask)
         first += STEPS
@@ -129,10 +130,11 @@ def if_multistep_bwd_kernel(
             t = tl.cast(first + i, tl.int64)
             inside = mask & (t < T)
             x = tl.load(x_ptrs + t * x_stride_t, mask=inside)
+            bias_t = bias
             if BIAS_IN_TIME:
                 at = bias_ptr + tl.minimum(t, T - 1) * bias_stride_t
-                bias = load_parameter(at, n, mask, sizes, bias_strides, RANK, BIAS_DIMS, WIDE)
-            m = _charge(x, bias, v)
+                bias_t = load_parameter(at, n, mask, sizes, bias_strides, RANK, BIAS_DIMS, WIDE)
+            m = _charge(x, bias_t, v)
             potentials += (m,)
             v = tl.where(_fires(m, theta, TIE_FIRES), v_reset if HARD else m - theta, m)
             if grad_emitted_ptr is not None:
@@ -141,8 +143,7 @@ def if_multistep_bwd_kernel(
                 of_v += (tl.load(grad_v_ptr + t * N + n, mask=inside),)
             if slope_ptr is not None:
                 slopes += (tl.load(slope_ptr + t * N + n, mask=inside),)
-        for j in tl.static_range(STEPS):
-            i: tl.constexpr = STEPS - 1 - j
+        for i in tl.static_range(STEPS - 1, -1, -1):
             t = first + i
             if t < T:
                 m = potentials[i]
@@ -155,11 +156,8 @@ def if_multistep_bwd_kernel(
                 grad_s = theta * grad_emitted if PSP else grad_emitted
                 if not DETACH_RESET:
                     grad_s = grad_s + ((v_reset - m) if HARD else -theta) * carried
-                if slope_ptr is not None:
-                    slope = slopes[i]
-                else:
-                    slope = slope_at(m - theta, a, b, SURROGATE)
-                through_spike = grad_s * slope
+                h = slopes[i] if slope_ptr is not None else slope_at(m - theta, a, b, SURROGATE)
+                through_spike = grad_s * h
                 grad_theta = grad_theta - through_spike
                 if not HARD:
                     grad_theta = grad_theta - tl.where(fired, carried, 0.0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from spikeconv.changes import version
 from spikeconv.membrane import Membrane, check_flag
 from spikeconv.node_arguments import (
     as_buffer,
@@ -24,6 +24,7 @@ from spikeconv.ops.check import check_threshold_values
 from spikeconv.ops.step import one_step
 from spikeconv.spike_function import as_surrogate
 from spikeconv.surrogate import Surrogate
+from spikeconv.timed_bias import timed_bias
 
 # The constructor's arguments by what a repr need not say; ... where it says them in another way.
 _ARGUMENTS: dict[str, object] = {
@@ -136,9 +137,23 @@ class IFNode(Membrane):
         self.channel_dim = as_channel_dim(channel_dim)
         self.signed = signed
         self.emit = emit
-        self.backend = None if backend in ("torch", "cupy") else backend
+        self.backend = backend
         self._checked: object = None
         self._try_on_meta()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "v_threshold" and not isinstance(value, Tensor):  # torch takes tensors only
+            value = as_threshold(value).to(self.v_threshold.device)
+        super().__setattr__(name, value)
+
+    @property
+    def backend(self) -> str | None:
+        """Which backend of `if_multistep` runs, or None for the best."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, value: str | None) -> None:
+        self._backend = None if value in ("torch", "cupy") else value
 
     def _try_on_meta(self) -> None:
         """Raise at once what a call would: the operator itself checks the options."""
@@ -160,7 +175,7 @@ class IFNode(Membrane):
                 f"one another, got shapes {shapes}"
             ) from error
         x = torch.empty((1, *shape), device="meta")
-        bias = self._bias_from(0, x, None, len(shape))
+        bias = timed_bias(self._bias(len(shape)), self.step_bias, x, None, 0)
         theta, v_init = (p.to("meta") for p in given[:2])
         bias = None if bias is None else bias.to("meta")
         if_multistep(x, theta, v_init, bias, **self._options(self.emit))
@@ -195,7 +210,7 @@ class IFNode(Membrane):
             x,
             self._along(self.v_threshold, dims),
             self._along(self.v_init, dims) if v_init is None else v_init,
-            self._bias_from(start, x, T, dims),
+            timed_bias(self._bias(dims), self.step_bias, x, T, start),
             T=T,
             return_v=return_v,
             count_init=count_init,
@@ -227,6 +242,9 @@ class IFNode(Membrane):
             )
         return parameter.view(-1, *[1] * (dims - 1 - at))
 
+    def _bias(self, dims: int) -> Tensor | None:
+        return None if self.bias is None else self._along(self.bias, dims)
+
     def _advance(self, x: Tensor, v: float | Tensor | None) -> tuple[Tensor, Tensor]:
         if self.emit != "spikes" or self.signed or self.backend or self.step_bias is not None:
             emitted, last = self.run(x, 1, v_init=v)
@@ -238,7 +256,7 @@ class IFNode(Membrane):
             x,
             self._along(self.v_init, dims) if v is None else v,
             self._along(self.v_threshold, dims),
-            None if self.bias is None else self._along(self.bias, dims),
+            self._bias(dims),
             v_reset=self.v_reset,
             fires=self.fires,
             surrogate=self.surrogate_function,
@@ -250,37 +268,10 @@ class IFNode(Membrane):
         theta = self.v_threshold
         if torch.compiler.is_compiling() or not isinstance(x, Tensor):
             return
-        version = None if theta.is_inference() else (id(theta), theta._version, x.dtype)
-        if version is None or version != self._checked:
+        now = (version(theta), x.dtype)
+        if now != self._checked:
             check_threshold_values(theta, state_dtype(x))
-            self._checked = version
-
-    def _bias_from(self, start: int, x: Tensor, T: int | None, dims: int) -> Tensor | None:
-        """The operator's bias from step `start` on: one for all of x's steps, or one for each."""
-        if isinstance(start, bool) or not isinstance(start, Integral | torch.SymInt):
-            raise TypeError(f"IFNode: start must be an integer, got {type(start).__name__}")
-        if start < 0:
-            raise ValueError(f"IFNode: start must be at least 0, got {start}")
-        if self.step_bias is None or not isinstance(x, Tensor):
-            return None if self.bias is None else self._along(self.bias, dims)
-        if T is None and x.dim() > 0:
-            steps = x.shape[0]
-        elif isinstance(T, Integral | torch.SymInt):
-            steps = int(T)
-        else:
-            return self.bias  # the operator says what is wrong with x or T
-        rows = self.step_bias[start : start + max(steps, 0)]
-        if len(rows) == 0:
-            return self.bias
-        if len(rows) < steps:  # with -0, which changes no sum, not even that of -0
-            rest = rows.new_full((steps - len(rows), *rows.shape[1:]), -0.0)
-            rows = torch.cat((rows, rest))
-        missing = [1] * (dims + 1 - rows.dim())
-        rows = rows.view(steps, *missing, *rows.shape[1:])
-        if self.bias is None:
-            return rows
-        # In 16 bits each of them was rounded once; their sum is not.
-        return rows.to(torch.promote_types(rows.dtype, torch.float32)) + self.bias
+            self._checked = now
 
     def replaced(self, **changes: Any) -> IFNode:
         """Another population with some arguments of the constructor replaced.

@@ -51,6 +51,10 @@ def as_potential(value: float | Tensor | str, theta: Tensor) -> Tensor:
         if value != "half":
             raise ValueError(f"IFNode: v_init must be 'half', a number or a tensor, got {value!r}")
         return theta / 2
+    if value is None:  # SpikingJelly's second argument is v_reset
+        raise TypeError(
+            "IFNode: v_init must be a number or a tensor, got NoneType; v_reset=None goes by name"
+        )
     return as_buffer("v_init", value)
 
 

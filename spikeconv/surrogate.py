@@ -48,7 +48,6 @@ def _exp(y: Tensor) -> Tensor:
     return ((q * (r * r) + r) + 1.0) * power
 
 
-@dataclass(frozen=True)
 class Surrogate:
     """A derivative in place of that of the step; make your own by overriding `derivative`.
 
@@ -79,22 +78,20 @@ class BuiltIn(Surrogate):
     @property
     def parameter(self) -> float:
         """Its one number."""
-        (number,) = vars(self).values()
-        return float(number)
+        raise NotImplementedError(f"{type(self).__name__} must define parameter")
 
     @property
     def coefficients(self) -> tuple[float, float]:
         """The numbers of its formula."""
         raise NotImplementedError(f"{type(self).__name__} must define coefficients")
 
-    def __post_init__(self) -> None:
-        kind = type(self).__name__
-        ((name, value),) = vars(self).items()
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{kind}: {name} must be a number, got {type(value).__name__}")
-        # Squares and inverses of it are then finite in float32 as well.
-        if not 1e-18 <= float(value) <= 1e18:
-            raise ValueError(f"{kind}: {name} must be from 1e-18 to 1e18, got {value}")
+
+def _check_positive(argument: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{argument} must be a number, got {type(value).__name__}")
+    # Squares and inverses of it are then finite in float32 as well.
+    if not 1e-18 <= float(value) <= 1e18:
+        raise ValueError(f"{argument} must be from 1e-18 to 1e18, got {value}")
 
 
 @dataclass(frozen=True)
@@ -114,6 +111,13 @@ class Sigmoid(BuiltIn):
 
     name = "sigmoid"
     alpha: float = 4.0
+
+    def __post_init__(self) -> None:
+        _check_positive("Sigmoid: alpha", self.alpha)
+
+    @property
+    def parameter(self) -> float:
+        return float(self.alpha)
 
     @property
     def coefficients(self) -> tuple[float, float]:
@@ -147,6 +151,13 @@ class ATan(BuiltIn):
     name = "atan"
     alpha: float = 2.0
 
+    def __post_init__(self) -> None:
+        _check_positive("ATan: alpha", self.alpha)
+
+    @property
+    def parameter(self) -> float:
+        return float(self.alpha)
+
     @property
     def coefficients(self) -> tuple[float, float]:
         return math.pi / 2 * self.alpha, self.alpha / 2
@@ -154,7 +165,8 @@ class ATan(BuiltIn):
     def derivative(self, u: Tensor) -> Tensor:
         slope, height = self.coefficients
         z = u * slope
-        return height / (z * z + 1.0)
+        # A number over a tensor would be that number times a reciprocal, and be rounded twice.
+        return torch.full_like(u, height) / (z * z + 1.0)
 
 
 @dataclass(frozen=True)
@@ -178,6 +190,13 @@ class PiecewiseLinear(BuiltIn):
 
     name = "piecewise_linear"
     width: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_positive("PiecewiseLinear: width", self.width)
+
+    @property
+    def parameter(self) -> float:
+        return float(self.width)
 
     @property
     def coefficients(self) -> tuple[float, float]:

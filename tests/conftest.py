@@ -13,10 +13,18 @@ HAS_GPU = torch.cuda.is_available()
 # The marks that let a test be skipped: whether what it needs is here, and what to say where not.
 NEEDS = {
     "gpu": (HAS_GPU, "needs a CUDA GPU"),
+    "nir": (importlib.util.find_spec("nir") is not None, "needs nir (pip install nir)"),
     "spikingjelly": (
         importlib.util.find_spec("spikingjelly") is not None,
         "needs SpikingJelly (make bench)",
     ),
+    **{
+        library: (
+            importlib.util.find_spec(library) is not None,
+            f"needs {library} (requirements/drop-in.txt)",
+        )
+        for library in ("snntorch", "sinabs", "norse")
+    },
 }
 
 # Read by triton where a kernel is defined, so it is set before any test imports one.

@@ -24,18 +24,21 @@ LAYERS = (
         "spikeconv.files.load",
         "spikeconv.metrics",
         "spikeconv.models",
+        "spikeconv.nir_io",
         "spikeconv.plot",
         "spikeconv.train",
     ),
-    ("spikeconv.convert", "spikeconv.files", "spikeconv.fuse"),
+    ("spikeconv.convert", "spikeconv.drop_in", "spikeconv.files", "spikeconv.fuse"),
     ("spikeconv.calibrate",),
     (
         "spikeconv.activation",
+        "spikeconv.changes",
         "spikeconv.early_exit",
         "spikeconv.membrane",
         "spikeconv.neuron",
         "spikeconv.node_arguments",
         "spikeconv.spike_function",
+        "spikeconv.timed_bias",
     ),
     ("spikeconv.ops",),
     ("spikeconv.kernels",),
@@ -44,6 +47,12 @@ LAYERS = (
 
 # What is installed along; everything else is imported where it is used, and may be missing.
 ALWAYS_THERE = {*sys.stdlib_module_names, "numpy", "spikeconv", "torch", "tqdm"}
+
+# What stands for another library is imported once that library is.
+OF_A_LIBRARY = {
+    f"spikeconv.drop_in.{library}": library
+    for library in ("norse", "sinabs", "snntorch", "spikingjelly")
+}
 
 
 @cache
@@ -125,7 +134,14 @@ def test_kernels_know_nothing_of_the_package(module: str) -> None:
 @pytest.mark.parametrize("module", [name for name in sorted(modules()) if ".kernels" not in name])
 def test_importing_needs_only_what_is_installed_along(module: str) -> None:
     for name in imported(module, on_import(tree(module))):
-        assert name.partition(".")[0] in ALWAYS_THERE, f"{module} cannot be imported without {name}"
+        there = {*ALWAYS_THERE, OF_A_LIBRARY.get(module)}
+        assert name.partition(".")[0] in there, f"{module} cannot be imported without {name}"
+
+
+def test_what_stands_for_a_library_is_imported_where_it_is_used_only() -> None:
+    assert OF_A_LIBRARY.keys() <= modules().keys()
+    for module in modules().keys() - OF_A_LIBRARY.keys():
+        assert not edges(module) & OF_A_LIBRARY.keys(), module
 
 
 def test_only_ops_names_the_operators() -> None:

@@ -13,6 +13,7 @@
 
 #define SPIKECONV_ISA avx512_vnni
 #define SPIKECONV_LANES 16
+#include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
 
 namespace spikeconv::cpu::avx512_vnni {
@@ -196,7 +197,7 @@ static void dot(const IntDot& d) {
   }
 }
 
-IntKernels int_kernels() { return {dot, scan, 4}; }
+IntKernels int_kernels() { return {dot, scan, encode, 4}; }
 
 }  // namespace spikeconv::cpu::avx512_vnni
 

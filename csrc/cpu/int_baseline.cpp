@@ -7,6 +7,7 @@
 
 #define SPIKECONV_ISA baseline
 #define SPIKECONV_LANES 4
+#include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
 
 namespace spikeconv::cpu::baseline {
@@ -54,6 +55,6 @@ static void dot(const IntDot& d) {
   }
 }
 
-IntKernels int_kernels() { return {dot, scan, 4}; }
+IntKernels int_kernels() { return {dot, scan, encode, 4}; }
 
 }  // namespace spikeconv::cpu::baseline

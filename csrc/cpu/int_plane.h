@@ -39,13 +39,15 @@ struct IntSource {
 // A plane in memory, for one number of steps.
 template <class Byte>
 struct IntPlane {
-  Byte* data;  // the first image's first byte, a border's where there is one
-  int64_t image, row, step, pixel;
+  Byte* data = nullptr;  // the first image's first byte, a border's where there is one
+  int64_t image = 0, row = 0, step = 0, pixel = 0;
 
   // The pixel of an image, which may lie in the borders.
   Byte* at(const IntSource& source, int64_t b, int64_t y, int64_t x) const {
     return data + b * image + (y + source.above) * row + (x + source.left) * pixel;
   }
+
+  IntPlane<const Byte> for_reading() const { return {data, image, row, step, pixel}; }
 };
 
 template <class Byte>

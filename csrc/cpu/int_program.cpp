@@ -1,13 +1,11 @@
 #include "cpu/int_program.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/library.h>
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 
-#include "cpu/int_run.h"
 #include "cpu/int_train.h"
 #include "cpu/isa.h"
 
@@ -19,69 +17,22 @@ constexpr char kClass[] = "_IntegerProgram";
 // Sizes and halos stay far from where products of them overflow.
 constexpr int64_t kLargestSize = int64_t{1} << 20;
 
-// Products of a byte and a weight that are worth a thread of their own.
-constexpr int64_t kGrainProducts = int64_t{1} << 21;
-
 int64_t checked(const char* method, const char* name, int64_t value, int64_t least, int64_t most) {
   TORCH_CHECK(value >= least && value <= most, kClass, ".", method, ": ", name, " must be from ",
               least, " to ", most, ", got ", value);
   return value;
 }
 
-template <class Element>
-const Element& at(const char* method, const char* name, const std::vector<Element>& list,
-                  int64_t index) {
+template <class List>
+const typename List::value_type& at(const char* method, const char* name, const List& list,
+                                    int64_t index) {
   TORCH_CHECK(index >= 0 && index < static_cast<int64_t>(list.size()), kClass, ".", method,
               ": there is no ", name, " ", index, ", but ", list.size());
   return list[index];
 }
 
-const int32_t* table_of(const std::optional<at::Tensor>& table) {
-  return table.has_value() ? table->const_data_ptr<int32_t>() : nullptr;
-}
-
-int32_t* results_of(const std::optional<at::Tensor>& table) {
-  return table.has_value() ? table->mutable_data_ptr<int32_t>() : nullptr;
-}
-
-// Quads of all images, and blocks of channels where there are too few of those for all threads.
-void run_in_parallel(const IntRun& run, int64_t images) {
-  const IntLayer& layer = run.layer;
-  const int64_t quads = quads_of(layer.pixels());
-  const int64_t pairs = (layer.blocks + kBlocks - 1) / kBlocks;
-  const int64_t wanted = int64_t{8} * at::get_num_threads();
-  const int64_t shares = std::clamp<int64_t>(
-      (wanted + images * quads - 1) / std::max<int64_t>(1, images * quads), 1, pairs);
-  int64_t products = 0;
-  for (const IntConvolution& convolution : layer.convolutions) {
-    products += convolution.block_bytes() * layer.blocks;
-  }
-  products = std::max<int64_t>(1, products * kPixels * run.steps / shares);
-  const int64_t grain = std::max<int64_t>(1, kGrainProducts / products);
-  at::parallel_for(0, images * shares * quads, grain, [&](int64_t begin, int64_t end) {
-    while (begin < end) {
-      const int64_t quad = begin % quads;
-      const int64_t share = begin / quads % shares;
-      const int64_t last = std::min(quads, quad + end - begin);
-      run_layer(run, begin / quads / shares, quad, last,
-                std::min(layer.blocks, pairs * share / shares * kBlocks),
-                std::min(layer.blocks, pairs * (share + 1) / shares * kBlocks));
-      begin += last - quad;
-    }
-  });
-}
-
-}  // namespace
-
-IntegerProgram::IntegerProgram(std::string isa)
-    : isa_(isa.empty() ? isa_name() : std::move(isa)), kernels_(int_kernels(isa_)) {}
-
-const IntSource& IntegerProgram::source(const char* method, int64_t index) const {
-  return at(method, "source", sources_, index);
-}
-
-void IntegerProgram::check_plane(const char* method, const IntSource& source,
-                                 const at::Tensor& plane, int64_t images, int64_t steps) const {
+void check_plane(const char* method, const IntSource& source, const at::Tensor& plane,
+                 int64_t images, int64_t steps) {
   TORCH_CHECK(plane.defined() && plane.device().is_cpu() && plane.scalar_type() == at::kByte &&
                   plane.is_contiguous(),
               kClass, ".", method, ": a plane must be a dense uint8 tensor on the CPU");
@@ -92,6 +43,37 @@ void IntegerProgram::check_plane(const char* method, const IntSource& source,
   TORCH_CHECK(bytes < 1e18 && plane.numel() == source.plane_bytes(images, steps), kClass, ".",
               method, ": a plane of ", images, " images and ", steps, " steps must have ", bytes,
               " bytes and ", 2 * kSlack, ", got ", plane.numel());
+}
+
+// Takes the next of a list's tensors, which must be dense and of that shape.
+at::Tensor next_table(const char* name, std::vector<at::Tensor>& list, size_t* position,
+                      at::IntArrayRef shape, at::ScalarType dtype) {
+  TORCH_CHECK(*position < list.size(), kClass, ".run_chain: ", name, " must have more than ",
+              list.size(), " tensors");
+  at::Tensor table = list[(*position)++];
+  TORCH_CHECK(table.defined() && table.device().is_cpu() && table.is_contiguous() &&
+                  table.scalar_type() == dtype && table.sizes() == shape,
+              kClass, ".run_chain: ", name, " must be dense ", dtype, " ", shape, " on the CPU");
+  return table;
+}
+
+void check_all_used(const char* name, const std::vector<at::Tensor>& list, size_t used) {
+  TORCH_CHECK(list.size() == used, kClass, ".run_chain: ", name, " must have ", used,
+              " tensors, got ", list.size());
+}
+
+}  // namespace
+
+IntegerProgram::IntegerProgram(std::string isa)
+    : isa_(isa.empty() ? isa_name() : std::move(isa)), parts_{int_kernels(isa_), {}, {}, {}, {}} {}
+
+const IntSource& IntegerProgram::source(const char* method, int64_t index) const {
+  return at(method, "source", parts_.sources, index);
+}
+
+const IntChain& IntegerProgram::chain(const char* method, int64_t index) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return at(method, "chain", chains_, index);
 }
 
 int64_t IntegerProgram::add_source(std::vector<int64_t> shape, int64_t largest, bool is_signed,
@@ -111,8 +93,8 @@ int64_t IntegerProgram::add_source(std::vector<int64_t> shape, int64_t largest, 
                        static_cast<double>(source.channels);
   TORCH_CHECK(bytes < 1e12, kClass, ".add_source: an image must have less than 1e12 values, got ",
               bytes);
-  sources_.push_back(source);
-  return static_cast<int64_t>(sources_.size()) - 1;
+  parts_.sources.push_back(source);
+  return static_cast<int64_t>(parts_.sources.size()) - 1;
 }
 
 int64_t IntegerProgram::add_layer(std::vector<int64_t> shape, int64_t out, int64_t shift,
@@ -121,18 +103,18 @@ int64_t IntegerProgram::add_layer(std::vector<int64_t> shape, int64_t out, int64
                                   std::vector<int64_t> windows,
                                   std::vector<at::Tensor> coefficients,
                                   std::vector<int64_t> places) {
-  layers_.push_back(make_int_layer(
-      sources_,
+  parts_.layers.push_back(make_int_layer(
+      parts_.sources,
       {shape, out, shift, theta, v_init, bias, is_signed, weights, windows, coefficients, places},
-      kernels_.run_bytes));
-  return static_cast<int64_t>(layers_.size()) - 1;
+      parts_.kernels.run_bytes));
+  return static_cast<int64_t>(parts_.layers.size()) - 1;
 }
 
 int64_t IntegerProgram::add_pool(int64_t source, int64_t out, std::vector<int64_t> window) {
   this->source("add_pool", source);
   this->source("add_pool", out);
-  pools_.push_back(make_int_pool(sources_, source, out, window));
-  return static_cast<int64_t>(pools_.size()) - 1;
+  parts_.pools.push_back(make_int_pool(parts_.sources, source, out, window));
+  return static_cast<int64_t>(parts_.pools.size()) - 1;
 }
 
 at::Tensor IntegerProgram::new_plane(int64_t source, int64_t images, int64_t steps) const {
@@ -165,84 +147,123 @@ at::Tensor IntegerProgram::unpack(int64_t source, const at::Tensor& plane, int64
   return train;
 }
 
-void IntegerProgram::run_pool(int64_t pool, const at::Tensor& plane, const at::Tensor& out,
-                              int64_t images, int64_t steps) const {
-  const IntPool& of = at("run_pool", "pool", pools_, pool);
-  const IntSource& from = sources_[of.source];
-  const IntSource& to = sources_[of.out];
-  check_plane("run_pool", from, plane, images, steps);
-  check_plane("run_pool", to, out, images, steps);
-  const auto source = plane_of(from, plane.const_data_ptr<uint8_t>(), steps);
-  const auto target = plane_of(to, out.mutable_data_ptr<uint8_t>(), steps);
-  at::parallel_for(0, images * to.height, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      run_pool_row(of, sources_, source, target, steps, i / to.height, i % to.height);
-    }
-  });
+int64_t IntegerProgram::add_encoder(int64_t out, at::Tensor theta, at::Tensor v_init,
+                                    std::optional<at::Tensor> bias) {
+  this->source("add_encoder", out);
+  parts_.encoders.push_back(make_int_encoder(parts_.sources, out, theta, v_init, bias));
+  return static_cast<int64_t>(parts_.encoders.size()) - 1;
 }
 
-std::tuple<std::optional<at::Tensor>, std::optional<at::Tensor>, std::optional<at::Tensor>>
-IntegerProgram::run_layer(int64_t layer, std::vector<at::Tensor> planes,
-                          const std::optional<at::Tensor>& out, int64_t images, int64_t steps,
-                          int64_t done, const std::optional<at::Tensor>& v,
-                          const std::optional<at::Tensor>& net, bool want_count,
-                          bool want_state) const {
-  const char* method = "run_layer";
-  const IntLayer& of = at(method, "layer", layers_, layer);
-  const std::vector<int64_t> shape = {images, of.height, of.width, of.channels};
-  for (const auto& table : {v, net}) {
-    TORCH_CHECK(!table.has_value() || (table->device().is_cpu() && table->is_contiguous() &&
-                                       table->scalar_type() == at::kInt && table->sizes() == shape),
-                kClass, ".run_layer: v and net must be dense int32 ", shape, " on the CPU");
+int64_t IntegerProgram::add_chain(std::vector<int64_t> kinds, std::vector<int64_t> numbers,
+                                  std::vector<int64_t> wanted, std::vector<int64_t> counted) {
+  const char* method = "add_chain";
+  TORCH_CHECK(kinds.size() == numbers.size() && !kinds.empty(), kClass,
+              ".add_chain: kinds and numbers must be as many, and one or more, got ", kinds.size(),
+              " and ", numbers.size());
+  std::vector<IntStep> steps;
+  std::vector<char> counts(kinds.size(), 0);
+  for (size_t i = 0; i < kinds.size(); ++i) {
+    const auto kind = static_cast<IntStep::Kind>(checked(method, "kinds", kinds[i], 0, 2));
+    const size_t there[] = {parts_.layers.size(), parts_.pools.size(), parts_.encoders.size()};
+    checked(method, "numbers", numbers[i], 0, static_cast<int64_t>(there[kinds[i]]) - 1);
+    steps.push_back({kind, numbers[i]});
   }
-  TORCH_CHECK(net.has_value() == (v.has_value() && of.is_signed), kClass,
-              ".run_layer: net must be given together with v where neurons are signed");
-  checked(method, "done", done, 0, std::numeric_limits<int32_t>::max());
+  for (const int64_t source : wanted) {
+    this->source(method, source);
+  }
+  for (const int64_t step : counted) {
+    checked(method, "counted", step, 0, static_cast<int64_t>(steps.size()) - 1);
+    TORCH_CHECK(steps[step].kind != IntStep::Kind::kPool, kClass, ".add_chain: pools do not count");
+    counts[step] = 1;
+  }
+  IntChain made = make_int_chain(parts_, std::move(steps), std::move(wanted), std::move(counts));
+  const std::lock_guard<std::mutex> lock(mutex_);
+  chains_.push_back(std::move(made));
+  return static_cast<int64_t>(chains_.size()) - 1;
+}
+
+std::vector<int64_t> IntegerProgram::given(int64_t chain) {
+  return this->chain("given", chain).given;
+}
+
+std::tuple<std::vector<at::Tensor>, std::vector<at::Tensor>, std::vector<at::Tensor>>
+IntegerProgram::run_chain(int64_t chain, std::vector<at::Tensor> planes,
+                          std::vector<at::Tensor> currents, int64_t images, int64_t steps,
+                          int64_t done, std::vector<at::Tensor> v, std::vector<at::Tensor> net,
+                          bool want_state) {
+  const char* method = "run_chain";
+  const IntChain& of = this->chain(method, chain);
   checked(method, "images", images, 0, kLargestSize);
   checked(method, "steps", steps, 1, kLargestSize);
-  IntRun run{kernels_, of, sources_, steps, done, {}};
-  run.planes.resize(sources_.size());
-  std::vector<int64_t> read;
-  for (const IntConvolution& convolution : of.convolutions) {
-    read.push_back(convolution.window.source);
-  }
-  for (const IntShortcutTerm& shortcut : of.shortcuts) {
-    read.push_back(shortcut.source);
-  }
-  TORCH_CHECK(planes.size() == read.size(), kClass, ".run_layer: planes must be ", read.size(),
-              ", got ", planes.size());
-  for (size_t i = 0; i < read.size(); ++i) {
-    const IntSource& source = sources_[read[i]];
+  checked(method, "done", done, 0, std::numeric_limits<int32_t>::max());
+  IntChainCall call{parts_, of, images, steps, done, {}, {}, {}};
+  call.planes.resize(parts_.sources.size());
+  std::vector<int64_t> handed_in = of.given;
+  handed_in.insert(handed_in.end(), of.wanted.begin(), of.wanted.end());
+  TORCH_CHECK(planes.size() == handed_in.size(), kClass, ".run_chain: planes must be ",
+              handed_in.size(), ", got ", planes.size());
+  for (size_t i = 0; i < planes.size(); ++i) {
+    const IntSource& source = parts_.sources[handed_in[i]];
     check_plane(method, source, planes[i], images, steps);
-    run.planes[read[i]] = plane_of(source, planes[i].const_data_ptr<uint8_t>(), steps);
-  }
-  run.emits = out.has_value();
-  if (out.has_value()) {
-    const IntSource& source = this->source(method, of.out);
-    check_plane(method, source, *out, images, steps);
-    for (const at::Tensor& plane : planes) {
-      TORCH_CHECK(!plane.is_alias_of(*out), kClass, ".run_layer: out must not be a plane it reads");
+    for (size_t j = 0; j < i && i >= of.given.size(); ++j) {
+      TORCH_CHECK(!planes[i].is_alias_of(planes[j]), kClass,
+                  ".run_chain: a plane that is written must be no other plane");
     }
-    run.out = plane_of(source, out->mutable_data_ptr<uint8_t>(), steps);
+    call.planes[handed_in[i]] = plane_of(source, planes[i].mutable_data_ptr<uint8_t>(), steps);
   }
-  std::optional<at::Tensor> count, v_after, net_after;
-  if (want_count) {
-    count = at::empty(shape, at::kInt);
-  }
-  if (want_state) {
-    v_after = at::empty(shape, at::kInt);
-    if (of.is_signed) {
-      net_after = at::empty(shape, at::kInt);
+  std::tuple<std::vector<at::Tensor>, std::vector<at::Tensor>, std::vector<at::Tensor>> results;
+  auto& [counts, v_after, net_after] = results;
+  size_t current = 0, v_read = 0, net_read = 0;
+  for (size_t i = 0; i < of.steps.size(); ++i) {
+    const IntStep& step = of.steps[i];
+    at::Tensor& x = call.currents.emplace_back();
+    IntTables& tables = call.tables.emplace_back();
+    if (step.kind == IntStep::Kind::kPool) {
+      continue;
+    }
+    const bool encodes = step.kind == IntStep::Kind::kEncoder;
+    std::vector<int64_t> shape;
+    bool is_signed = false;
+    if (encodes) {
+      const IntSource& out = parts_.sources[parts_.encoders[step.index].out];
+      shape = {images, out.height, out.width, out.channels};
+      is_signed = out.is_signed;
+      TORCH_CHECK(current < currents.size(), kClass, ".run_chain: currents must be more than ",
+                  currents.size());
+      x = currents[current++];
+      TORCH_CHECK(x.defined() && x.device().is_cpu() && x.layout() == at::kStrided &&
+                      x.scalar_type() == at::kFloat && x.dim() == 4 && x.size(0) == images &&
+                      x.size(1) == out.channels && x.size(2) == out.height &&
+                      x.size(3) == out.width,
+                  kClass, ".run_chain: a current must be float32 [", images, ", ", out.channels,
+                  ", ", out.height, ", ", out.width, "] on the CPU, got ", x.sizes());
+    } else {
+      const IntLayer& layer = parts_.layers[step.index];
+      shape = {images, layer.height, layer.width, layer.channels};
+      is_signed = layer.is_signed;
+    }
+    const at::ScalarType dtype = encodes ? at::kFloat : at::kInt;
+    if (!v.empty()) {
+      tables.v_before = next_table("v", v, &v_read, shape, dtype);
+      if (is_signed) {
+        tables.net_before = next_table("net", net, &net_read, shape, at::kInt);
+      }
+    }
+    if (want_state) {
+      tables.v = v_after.emplace_back(at::empty(shape, dtype));
+      if (is_signed) {
+        tables.net = net_after.emplace_back(at::empty(shape, at::kInt));
+      }
+    }
+    if (of.counts[i] != 0) {
+      tables.count = counts.emplace_back(at::empty(shape, at::kInt));
     }
   }
-  run.v_before = table_of(v);
-  run.net_before = table_of(net);
-  run.v = results_of(v_after);
-  run.net = results_of(net_after);
-  run.count = results_of(count);
-  run.prepare();
-  run_in_parallel(run, images);
-  return {count, v_after, net_after};
+  check_all_used("currents", currents, current);
+  check_all_used("v", v, v_read);
+  check_all_used("net", net, net_read);
+  cpu::run_chain(call, arenas_);
+  return results;
 }
 
 TORCH_LIBRARY_FRAGMENT(spikeconv, library) {
@@ -255,8 +276,10 @@ TORCH_LIBRARY_FRAGMENT(spikeconv, library) {
       .def("new_plane", &IntegerProgram::new_plane)
       .def("pack", &IntegerProgram::pack)
       .def("unpack", &IntegerProgram::unpack)
-      .def("run_pool", &IntegerProgram::run_pool)
-      .def("run_layer", &IntegerProgram::run_layer);
+      .def("add_encoder", &IntegerProgram::add_encoder)
+      .def("add_chain", &IntegerProgram::add_chain)
+      .def("given", &IntegerProgram::given)
+      .def("run_chain", &IntegerProgram::run_chain);
 }
 
 }  // namespace spikeconv::cpu

@@ -4,14 +4,14 @@
 #include <ATen/core/Tensor.h>
 #include <torch/custom_class.h>
 
+#include <deque>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
-#include "cpu/int_layer.h"
-#include "cpu/int_pool.h"
-#include "cpu/int_tile.h"
+#include "cpu/int_chain.h"
 
 namespace spikeconv::cpu {
 
@@ -32,6 +32,17 @@ class IntegerProgram : public torch::CustomClassHolder {
                     std::vector<at::Tensor> weights, std::vector<int64_t> windows,
                     std::vector<at::Tensor> coefficients, std::vector<int64_t> places);
   int64_t add_pool(int64_t source, int64_t out, std::vector<int64_t> window);
+  // Neurons in floating point under a static current: theta, v_init and bias are float32
+  // [rows, C, H, W] or broadcast to it; of the bias, step t takes row min(t, rows - 1).
+  int64_t add_encoder(int64_t out, at::Tensor theta, at::Tensor v_init,
+                      std::optional<at::Tensor> bias);
+
+  // Steps that run together: kinds (0 a layer, 1 a pool, 2 an encoder) and numbers, the sources
+  // whose planes are wanted, and the steps (by position) whose counts are.
+  int64_t add_chain(std::vector<int64_t> kinds, std::vector<int64_t> numbers,
+                    std::vector<int64_t> wanted, std::vector<int64_t> counted);
+  // The sources whose planes a chain is given, in the order in which it wants them.
+  std::vector<int64_t> given(int64_t chain);
 
   // A plane with its borders set, and no spikes.
   at::Tensor new_plane(int64_t source, int64_t images, int64_t steps) const;
@@ -41,26 +52,24 @@ class IntegerProgram : public torch::CustomClassHolder {
   // The train, int8 [T, B, C, H, W], of a plane.
   at::Tensor unpack(int64_t source, const at::Tensor& plane, int64_t images, int64_t steps) const;
 
-  void run_pool(int64_t pool, const at::Tensor& plane, const at::Tensor& out, int64_t images,
-                int64_t steps) const;
-
-  // Planes of the convolutions' sources, then of the shortcuts'. v and net are int32 [B, H, W, K],
-  // as are the results: count, v and net.
-  std::tuple<std::optional<at::Tensor>, std::optional<at::Tensor>, std::optional<at::Tensor>>
-  run_layer(int64_t layer, std::vector<at::Tensor> planes, const std::optional<at::Tensor>& out,
-            int64_t images, int64_t steps, int64_t done, const std::optional<at::Tensor>& v,
-            const std::optional<at::Tensor>& net, bool want_count, bool want_state) const;
+  // Runs a chain on planes (those given, then those wanted), and static currents of its encoders,
+  // float32 [B, C, H, W]. States are those after `done` steps, or none: v of every layer and
+  // encoder in the order of steps, and net counts of those that are signed; int32 [B, H, W, K], v
+  // of encoders float32. Returns counts, v and net counts, the last two where they are wanted.
+  std::tuple<std::vector<at::Tensor>, std::vector<at::Tensor>, std::vector<at::Tensor>> run_chain(
+      int64_t chain, std::vector<at::Tensor> planes, std::vector<at::Tensor> currents,
+      int64_t images, int64_t steps, int64_t done, std::vector<at::Tensor> v,
+      std::vector<at::Tensor> net, bool want_state);
 
  private:
   const IntSource& source(const char* method, int64_t index) const;
-  void check_plane(const char* method, const IntSource& source, const at::Tensor& plane,
-                   int64_t images, int64_t steps) const;
+  const IntChain& chain(const char* method, int64_t index);
 
   std::string isa_;
-  IntKernels kernels_;
-  std::vector<IntSource> sources_;
-  std::vector<IntLayer> layers_;
-  std::vector<IntPool> pools_;
+  IntParts parts_;
+  std::mutex mutex_;  // of chains_, which grow while others run
+  std::deque<IntChain> chains_;
+  IntArenas arenas_;
 };
 
 }  // namespace spikeconv::cpu

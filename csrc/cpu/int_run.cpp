@@ -87,7 +87,7 @@ class Tile {
 
   void add_term(const IntConvolution& convolution, const at::Tensor& weights, const int64_t* runs) {
     const IntWindow& window = convolution.window;
-    const IntPlane<const uint8_t>& plane = run_.planes[window.source];
+    const IntPlane<const uint8_t> plane = run_.planes[window.source].for_reading();
     IntTerm& term = terms_.emplace_back();
     term.step = plane.step;
     term.runs = runs;
@@ -123,7 +123,7 @@ class Tile {
       if (first >= term.channel + term.channels || last <= term.channel) {
         continue;  // what it would read are other pixels, or lies outside of the plane
       }
-      const IntPlane<const uint8_t>& plane = run_.planes[term.source];
+      const IntPlane<const uint8_t> plane = run_.planes[term.source].for_reading();
       IntShortcut& shortcut = shortcuts_.emplace_back();
       shortcut.step = plane.step;
       shortcut.coefficient = term.coefficient.const_data_ptr<int32_t>() + first;
@@ -257,7 +257,7 @@ class Tile {
 
 void IntRun::prepare() {
   for (const IntConvolution& convolution : layer.convolutions) {
-    const IntPlane<const uint8_t>& plane = planes[convolution.window.source];
+    const IntPlane<uint8_t>& plane = planes[convolution.window.source];
     const size_t at = runs.size();
     runs.resize(at + convolution.n_runs);
     convolution.runs(convolution.window.dilation_y * plane.row,

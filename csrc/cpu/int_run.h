@@ -1,4 +1,4 @@
-// Runs integer layers, pools and conversions over some pixels of some images.
+// Runs an integer layer over some pixels of an image.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@ struct IntRun {
   const IntKernels& kernels;
   const IntLayer& layer;
   const std::vector<IntSource>& sources;
+  const std::vector<IntPlane<uint8_t>>& planes;  // by source; those that the layer reads
   int64_t steps;
-  int64_t done;                                 // steps before
-  std::vector<IntPlane<const uint8_t>> planes;  // by source; those that the layer reads
-  IntPlane<uint8_t> out{};                      // where `emits`
+  int64_t done;             // steps before
+  IntPlane<uint8_t> out{};  // where `emits`
   bool emits = false;
   const int32_t* v_before = nullptr;    // null: v_init
   const int32_t* net_before = nullptr;  // null: 0

@@ -78,9 +78,33 @@ struct IntScan {
   int channels;      // of which there is an output, 1 to 16 * blocks
 };
 
+constexpr int kEncodePixels = 16;
+
+// Neurons in floating point over a static current, as if_neuron.h has them, for one block of
+// channels of neighbouring pixels. x, v, net and count are [kEncodePixels][16]; the tables have a
+// distance from pixel to pixel, which may be 0.
+struct IntEncode {
+  int pixels;    // 1 to kEncodePixels
+  int channels;  // of which there is an output, 1 to 16
+  int steps;
+  bool is_signed;
+  const float* x;
+  const float* theta;
+  int64_t theta_pixel;
+  const float* bias;  // of the first step; kNoBias where there is none
+  int64_t bias_pixel, bias_step;
+  int last_bias;   // the step from which on the row stays the same, 0 or more
+  float* v;        // before, and after
+  int32_t* net;    // likewise; of signed neurons
+  int32_t* count;  // of these steps
+  uint8_t* out;    // spikes plus zero point of the first pixel and step, or null
+  int64_t out_pixel, out_step;
+};
+
 struct IntKernels {
   void (*dot)(const IntDot& dot);
   void (*scan)(const IntScan& scan);
+  void (*encode)(const IntEncode& encode);
   int run_bytes;  // runs are padded with zero weights to a multiple of so many bytes
 };
 

@@ -41,6 +41,11 @@ def tensors_of(batch: Batch) -> tuple[Tensor, ...]:
     return batch.tensors if isinstance(batch, Inputs) else (batch,)
 
 
+def images_of(batch: Batch) -> int:
+    """How many images a batch has; in a traced graph, a symbol for it, which len cannot give."""
+    return tensors_of(batch)[0].shape[0]
+
+
 def batch_of(tensors: Iterable[Tensor]) -> Batch:
     """A batch of one tensor or several."""
     inputs = Inputs(tensors)

@@ -50,7 +50,7 @@ def given(
     label = {name: name if len(names) > 1 else "x" for name in names}
     for item, x in zip(program.inputs, tensors, strict=True):
         _check(x, item, label[item.argument], several=len(names) > 1, weight=weight)
-    if len({len(x) for x in tensors}) > 1:
+    if any(x.shape[0] != tensors[0].shape[0] for x in tensors):
         sizes = ", ".join(f"{name} {len(values[name])}" for name in names)
         raise ValueError(
             f"SpikingNetwork: all inputs must be of the same images, got so many: {sizes}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -34,6 +35,9 @@ from spikeconv.neuron import IFNode
 _Network = TypeVar("_Network", bound="SpikingNetwork")
 
 READOUTS = ("mean", "all")
+
+# Of a call whose inputs are all given by name.
+_MISSING = object()
 
 # Images as a user gives them where one argument stands for all inputs.
 Images: TypeAlias = Tensor | Inputs | Sequence[Tensor] | Mapping[str, Tensor]
@@ -100,12 +104,18 @@ class SpikingNetwork(nn.Module):
         return super().train(False)
 
     def forward(
-        self, *inputs: Tensor, T: int | None = None, readout: str = "mean", **named: Tensor
+        self,
+        x: Any = _MISSING,
+        /,
+        *more: Tensor,
+        T: int | None = None,
+        readout: str = "mean",
+        **named: Tensor,
     ) -> Any:
         """Run the network.
 
         Args:
-            inputs: images ``[B, *]``, as the ANN takes them: what it was calibrated with, in the
+            x, more: images ``[B, *]``, as the ANN takes them: what it was calibrated with, in the
                 order of its forward's arguments, each the same at every step. An image with NaN or
                 infinity in it gives NaN logits.
             T: time-steps >= 1, default ``self.T``.
@@ -121,15 +131,17 @@ class SpikingNetwork(nn.Module):
         Raises:
             TypeError, ValueError: naming the argument; T leaves no step to read.
         """
-        x = self._given(inputs, named)
+        batch = self._given(more if x is _MISSING else (x, *more), named)
         steps = self._check_steps(T)
         if readout not in READOUTS:
             raise ValueError(
                 f"SpikingNetwork: readout must be one of {', '.join(map(repr, READOUTS))}, "
                 f"got {readout!r}"
             )
-        parts = x.split(self.images_at_once(x, steps)) if len(x) else (x,)
         run = self._mean if readout == "mean" else self._running_means
+        if torch.compiler.is_compiling():  # the graph is for any number of images
+            return run(batch, steps)
+        parts = batch.split(self.images_at_once(batch, steps)) if len(batch) else (batch,)
         outputs = [run(part, steps) for part in parts]
         return map_tensors(lambda *ys: torch.cat(ys, 0 if readout == "mean" else 1), *outputs)
 
@@ -267,7 +279,7 @@ class SpikingNetwork(nn.Module):
         Elsewhere all, or so many that COS's steps, which cannot be run in chunks, fit in memory.
         """
         whole = self._monitor is not None and self._monitor.keep_counts
-        if whole or torch.compiler.is_compiling():
+        if whole:
             return max(1, len(x))
         if tensors_of(x)[0].device.type == "cpu":
             values = _VALUES_IN_CACHE * torch.get_num_threads()
@@ -276,7 +288,12 @@ class SpikingNetwork(nn.Module):
         return max(1, min(len(x), int(_VALUES_AT_ONCE / (self.program.widest_for(x) * cos))))
 
     def steps_at_once(self, x: Batch) -> int:
-        """Time-steps that run together for such a batch; more are run in chunks, v handed over."""
+        """Time-steps that run together for such a batch; more are run in chunks, v handed over.
+
+        In a graph that is compiled or exported, for any number of images: all of them.
+        """
+        if torch.compiler.is_compiling():
+            return sys.maxsize
         return max(1, int(_VALUES_AT_ONCE / (self.program.widest_for(x) * max(1, len(x)))))
 
     @contextmanager

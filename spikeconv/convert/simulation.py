@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.cos import offset_potential
-from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
+from spikeconv.calibrate.inputs import Batch, batch_of, images_of, tensors_of
 from spikeconv.calibrate.srp import silenced
 from spikeconv.convert.calls import bad_images
 from spikeconv.convert.folding import fold, in_time, unfold
@@ -66,7 +66,7 @@ class Simulation:
     def _fix(self, x: Batch) -> None:
         """Compute what is the same at every step."""
         self.inputs = x
-        self.batch = len(x)
+        self.batch = images_of(x)
         self.like = next(tensor for tensor in tensors_of(x) if tensor.is_floating_point())
         self.fixed: Values = self.program.bind(x)
         self.bad = bad_images(x)

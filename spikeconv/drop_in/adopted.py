@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeconv.changes import version
+
 # What a subclass may define and still do the same.
 _HARMLESS = {
     *("__module__", "__doc__", "__init__", "__annotations__", "__qualname__", "__parameters__"),
@@ -36,13 +38,6 @@ def changed_by_user(module: nn.Module, kind: type) -> str | None:
     if vars(module).get("_compiled_call_impl") is not None:
         return "it was compiled by its compile(): replace neurons first, compile then"
     return None
-
-
-def version(value: Any) -> object:
-    """Equal for a value that has not changed, as far as can be seen without reading it."""
-    if not isinstance(value, Tensor):
-        return value
-    return object() if value.is_inference() else (id(value), value._version)
 
 
 class Adopted(nn.Module):

@@ -42,7 +42,7 @@ class _NorseIF(Adopted):
         return None
 
     def _settle(self) -> None:
-        self._v_reset = float(self.p.v_reset)
+        self._v_reset = torch.as_tensor(self.p.v_reset).detach().item()
 
     def _start(self, x: Tensor, state: IAFFeedForwardState | None) -> float | Tensor | None:
         """The potential to begin with; None where the original's broadcasting or rounding counts.
@@ -99,7 +99,11 @@ class NorseIAFCell(_NorseIF, IAFCell):
     ) -> tuple[Tensor, IAFFeedForwardState]:
         """A current ``[*]`` and a state, or None, to spikes ``[*]`` and the state after."""
         v = self._start(input_tensor, state)
-        if v is None:
+        # With a gradient Norse's own step is as short as it can be.
+        taught = torch.is_grad_enabled() and (
+            input_tensor.requires_grad or (isinstance(v, Tensor) and v.requires_grad)
+        )
+        if v is None or taught:
             return super().forward(input_tensor, state)  # type: ignore[no-any-return]
         spikes, after = one_step(input_tensor, v, **self._neuron(input_tensor))
         return spikes, IAFFeedForwardState(after)

@@ -39,7 +39,11 @@ class _SinabsIF(Adopted):
         layer: Any = self
         return (
             *(layer.spike_fn, layer.tau_syn, layer.train_alphas, layer.norm_input),
-            *(self.spike_threshold, type(layer.reset_fn)),
+            *(
+                self.spike_threshold,
+                self.spike_threshold is None or self.spike_threshold.requires_grad,
+            ),
+            type(layer.reset_fn),
             *(getattr(layer.reset_fn, name, None) for name in ("subtract_value", "reset_value")),
         )
 
@@ -60,9 +64,7 @@ class _SinabsIF(Adopted):
     def _why_reset(self, reset_fn: Any) -> str | None:
         if type(reset_fn) is MembraneSubtract:
             amount = reset_fn.subtract_value
-            if amount is None or bool((torch.as_tensor(amount) == self.spike_threshold).all()):
-                return None
-            return f"it subtracts {amount}, not its threshold"
+            return None if amount is None else f"it subtracts {amount}, whatever its threshold"
         if type(reset_fn) is MembraneReset:
             if reset_fn.reset_value == 0:
                 return None
@@ -81,12 +83,14 @@ class _SinabsIF(Adopted):
             layer.init_state_with_shape(neurons)
         if self.min_v_mem is not None:
             return self._with_floor(x, original)
+        theta = self.spike_threshold
+        theta = theta if theta.is_floating_point() else theta.to(torch.float32)
         spikes, v = if_multistep(
             x.transpose(0, 1),
-            self.spike_threshold,
+            theta,
             self.v_mem,
             reset="soft" if type(layer.reset_fn) is MembraneSubtract else "hard",
-            surrogate=OfSinabs(layer.surrogate_grad_fn, self.spike_threshold),
+            surrogate=OfSinabs(layer.surrogate_grad_fn, theta),
             detach_reset=type(layer.reset_fn) is MembraneReset,
             return_v="all" if layer.record_states else "last",
         )

@@ -33,7 +33,7 @@ def write_file(path: str | Path, parts: Parts) -> None:
 
     Raises:
         TypeError: parts of it have no form in a file.
-        ValueError, FileNotFoundError: it cannot be written there.
+        ValueError, FileNotFoundError: it cannot be written there, or could not be read again.
         ImportError: safetensors is not installed.
     """
     try:
@@ -41,6 +41,12 @@ def write_file(path: str | Path, parts: Parts) -> None:
     except ModuleNotFoundError as error:
         raise ImportError(_needs_safetensors(path)) from error
     description, tensors = describe(parts, "SpikingNetwork.save")
+    try:
+        rebuild(description, tensors)
+    except Malformed as error:
+        raise ValueError(
+            f"SpikingNetwork.save: a file of this network could not be opened again: {error}"
+        ) from error
     text = dumped(description, tensors)
     with replacing(path) as partial:
         save_file(tensors, partial, {_METADATA: text})

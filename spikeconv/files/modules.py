@@ -30,7 +30,11 @@ _ANALOG = """
     Sigmoid Softmax Softmax2d Softmin Softplus Softshrink Softsign Tanh Tanhshrink Threshold
 """
 
-_KINDS = (*LINEAR_MODULES, *MAX_POOL_MODULES, *(getattr(nn, name) for name in _ANALOG.split()))
+# Those of the layers above with some arguments fixed.
+_FIXED = "UpsamplingBilinear2d UpsamplingNearest2d ZeroPad1d ZeroPad2d ZeroPad3d"
+
+_NAMED = (*_ANALOG.split(), *_FIXED.split())
+_KINDS = (*LINEAR_MODULES, *MAX_POOL_MODULES, *(getattr(nn, name) for name in _NAMED))
 CLASSES: dict[str, type[nn.Module]] = {
     "spikeconv.Largest": Largest,
     "spikeconv.Rectifier": Rectifier,

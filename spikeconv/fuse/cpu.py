@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from spikeconv.fuse.cpu_chain import ENCODER, LAYER, POOL, Chain, Stage
+from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import Fired, IntegerProgram, Source
 from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.planes import Plane, Planes
@@ -19,10 +20,11 @@ class CpuEngine:
     """Computes an integer program with the kernels of csrc/cpu, bit for bit as the definition.
 
     Spikes are `Plane`s. Weights are packed once, and the memory of planes that nobody holds any
-    more is used again.
+    more is used again. `chain` runs many layers in one call, which is faster than one at a time.
 
     Args:
         program: what to compute.
+        encoders: populations in floating point whose static currents `encode` and chains take.
         isa: the kernels' instruction set by name; None for the one that the environment variable
             SPIKECONV_ISA asks for, or else the best that the processor has.
 
@@ -31,17 +33,32 @@ class CpuEngine:
             program is inconsistent: shapes that do not fit, a halo that is too small.
     """
 
-    def __init__(self, program: IntegerProgram, isa: str | None = None) -> None:
+    def __init__(
+        self, program: IntegerProgram, encoders: Iterable[Encoder] = (), isa: str | None = None
+    ) -> None:
         self.program = program
         self._native = new_program(isa)
+        self._planes = Planes(self._native)
         self._sources: dict[str, int] = {}
+        self._stages: dict[str, Stage] = {}
+        self._chains: dict[tuple[tuple[str, ...], ...], Chain] = {}
         for name, source in _all_sources(program).items():
             self._sources[name] = self._native.add_source(
                 list(source.shape), source.largest, source.signed, list(source.halo)
             )
-        self._layers = {name: self._add_layer(layer) for name, layer in program.layers.items()}
-        self._pools = {name: self._add_pool(pool) for name, pool in program.pools.items()}
-        self._planes = Planes(self._native)
+        for name, layer in program.layers.items():
+            self._stages[name] = Stage(name, LAYER, self._add_layer(layer), layer.signed)
+        for name, pool in program.pools.items():
+            self._stages[name] = Stage(name, POOL, self._add_pool(pool), False)
+        for encoder in encoders:
+            number = self._native.add_encoder(
+                self._sources[encoder.name],
+                encoder.v_threshold.unsqueeze(0),
+                encoder.v_init.unsqueeze(0),
+                encoder.bias,
+            )
+            signed = program.sources[encoder.name].signed
+            self._stages[encoder.name] = Stage(encoder.name, ENCODER, number, signed)
 
     @property
     def isa(self) -> str:
@@ -52,11 +69,11 @@ class CpuEngine:
     def pack(self, name: str, train: Tensor) -> Plane:
         """Spikes of a source as a plane, from a train ``[T, B, C, H, W]`` of any dtype and strides.
 
-        Of a population every positive value is a spike, and every negative one a negative spike.
+        Of floating-point trains every positive value is a spike, and every negative one a negative
+        spike.
         """
         if train.dtype not in (torch.float32, torch.uint8, torch.int8):
-            kind = torch.float32 if train.is_floating_point() else torch.int8
-            train = train.to(kind)
+            train = train.to(torch.float32 if train.is_floating_point() else torch.int8)
         source = self._sources[name]
         plane = self._planes.take(source, train.shape[1], train.shape[0])
         self._native.pack(source, train, plane.memory)
@@ -69,12 +86,32 @@ class CpuEngine:
         )
         return train
 
+    def chain(
+        self, steps: Sequence[str], spikes: Sequence[str] = (), counts: Sequence[str] = ()
+    ) -> Chain:
+        """Layers, pools and encoders by name, in an order in which sources come first.
+
+        Args:
+            steps: their names.
+            spikes: those whose spikes are wanted.
+            counts: those whose spike counts are wanted, not of pools.
+
+        Raises:
+            ValueError: something is wanted that is no step.
+            KeyError: a name that the program does not have.
+        """
+        key = (tuple(steps), tuple(spikes), tuple(counts))
+        if key not in self._chains:
+            stages = [self._stages[name] for name in steps]
+            self._chains[key] = Chain(
+                self._native, self._planes, self._sources, stages, spikes, counts
+            )
+        return self._chains[key]
+
     def run_pool(self, pool: Pool, spikes: Plane) -> Plane:
         """A pool's sums of its source's spikes."""
-        sums = self._planes.take(self._sources[pool.name], spikes.images, spikes.steps)
-        self._native.run_pool(
-            self._pools[pool.name], spikes.memory, sums.memory, spikes.images, spikes.steps
-        )
+        chain = self.chain((pool.name,), (pool.name,))
+        sums: Plane = chain.run({pool.source: spikes})[pool.name].spikes
         return sums
 
     def run_layer(
@@ -88,29 +125,33 @@ class CpuEngine:
         want_state: bool,
     ) -> Fired:
         """All steps of a layer on the spikes of its sources, from `state` on, or from v_init."""
-        read = [spikes[name] for name in layer.sources()]
-        images, steps = read[0].images, read[0].steps
-        done = 0 if state is None else state.done
-        out = self._planes.take(self._sources[layer.name], images, steps) if want_spikes else None
-        count, v, net_count = self._native.run_layer(
-            self._layers[layer.name],
-            [plane.memory for plane in read],
-            None if out is None else out.memory,
-            images,
-            steps,
-            done,
-            None if state is None else _channels_last(state.v),
-            None if state is None or not layer.signed else _channels_last(state.net_count),
-            want_count,
-            want_state,
-        )
-        return Fired(
-            out,
-            _channels_first(count),
-            State(_channels_first(v), _channels_first(net_count), done + steps)
-            if want_state
-            else None,
-        )
+        name = layer.name
+        chain = self.chain((name,), (name,) * want_spikes, (name,) * want_count)
+        states = None if state is None else {name: state}
+        return chain.run(spikes, states=states, want_states=want_state)[name]
+
+    def encode(
+        self,
+        name: str,
+        current: Tensor,
+        T: int,
+        state: State | None = None,
+        *,
+        want_spikes: bool = True,
+        want_count: bool = False,
+        want_state: bool = False,
+    ) -> Fired:
+        """All steps of an encoder, as `if_multistep` computes them.
+
+        Args:
+            name: of the encoder.
+            current: float32 ``[B, C, H, W]``, the same at every step.
+            T: number of time-steps.
+            state: of the steps before, with v in float32, or None.
+        """
+        chain = self.chain((name,), (name,) * want_spikes, (name,) * want_count)
+        states = None if state is None else {name: state}
+        return chain.run({}, {name: current}, T, states, want_states=want_state)[name]
 
     def _add_layer(self, layer: IntegerLayer) -> int:
         windows: list[int] = []
@@ -151,13 +192,3 @@ def _all_sources(program: IntegerProgram) -> dict[str, Source]:
         if name not in program.sources
     }
     return {**program.sources, **unread}
-
-
-def _channels_last(table: Any) -> Any:
-    """int32 ``[B, K, H, W]`` as dense ``[B, H, W, K]``."""
-    return table.permute(0, 2, 3, 1).contiguous()
-
-
-def _channels_first(table: Any) -> Any:
-    """The view ``[B, K, H, W]`` of ``[B, H, W, K]``."""
-    return None if table is None else table.permute(0, 3, 1, 2)

@@ -182,7 +182,7 @@ def if_multistep(
     }
     name, parameter, slope = None, 1.0, None
     # A subclass of one of them may have a derivative of its own.
-    if isinstance(surrogate, BuiltIn) and type(surrogate) in BUILT_IN.values():
+    if isinstance(surrogate, BuiltIn) and type(surrogate) is BUILT_IN[surrogate.name]:
         name, parameter = surrogate.name, surrogate.parameter
     elif surrogate is not None and _wants_gradient(*operands):
         name, slope = "given", slope_of(surrogate, *operands, **options)

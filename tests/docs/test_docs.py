@@ -24,7 +24,7 @@ GIVEN: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 # Whose mark a page gets that imports it.
-LIBRARIES = ("spikingjelly",)
+LIBRARIES = ("spikingjelly", "snntorch", "sinabs", "norse", "nir")
 
 # A figure, in the shape that reports give it: sign, thousands, decimals, exponent, unit's prefix.
 _FIGURE = re.compile(r"-?\d[\d,]*(\.\d+)?(e-?\d+)?%?( [pnµmkMGT](?=J?\b))?")

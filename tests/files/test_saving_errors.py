@@ -38,7 +38,7 @@ def test_a_class_that_only_renames_is_written_as_its_base(tmp_path: Path) -> Non
     snn = converted(net, T=3)
     again = reloaded(snn, tmp_path)
     assert type(again.layers["mine"]) is nn.Conv2d
-    assert type(again.layers["pad"]) is nn.ConstantPad2d
+    assert type(again.layers["pad"]) is nn.ZeroPad2d
     x = images(2)
     assert torch.equal(again(x), snn(x))
     assert_equal_networks(reloaded(again, tmp_path), again, x)
@@ -102,6 +102,16 @@ def test_an_argument_of_neurons_that_is_no_plain_value(tmp_path: Path) -> None:
     snn.populations()[first].backend = torch.sigmoid  # type: ignore[assignment]
     with pytest.raises(TypeError, match=f"neurons {first}: backend is a value of type"):
         snn.save(tmp_path / "snn.safetensors")
+
+
+def test_what_could_not_be_opened_again_is_not_written(tmp_path: Path) -> None:
+    """Neurons that were given parameters of other neurons, as a user may."""
+    snn = converted(NETWORKS["plain"](), T=3)
+    first = next(iter(snn.neurons))
+    snn.populations()[first].v_init = torch.zeros(3, 8, 8)
+    with pytest.raises(ValueError, match=r"could not be opened again: IFNode: v_threshold, v_init"):
+        snn.save(tmp_path / "snn.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_call_that_conversion_understands_has_a_name() -> None:

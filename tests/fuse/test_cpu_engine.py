@@ -70,7 +70,7 @@ def compare(case: Case, isas: list[str]) -> Fired:
     """Run a case on all of them; what the definition gives."""
     wanted = ReferenceEngine(case.program).run_layer(case.layer, case.trains, None, **ALL)
     for isa in isas:
-        engine = CpuEngine(case.program, isa)
+        engine = CpuEngine(case.program, isa=isa)
         assert engine.isa == isa
         assert_equal(engine, run(engine, case, case.trains, None), wanted)
     return wanted
@@ -106,7 +106,7 @@ def test_pools(drawn: tuple[Pool, IntegerProgram, Tensor]) -> None:
     pool, program, train = drawn
     wanted = ReferenceEngine(program).run_pool(pool, train)
     for isa in ISAS:
-        engine = CpuEngine(program, isa)
+        engine = CpuEngine(program, isa=isa)
         sums = engine.run_pool(pool, engine.pack("read", train))
         assert torch.equal(engine.unpack("sums", sums), wanted)
 
@@ -191,7 +191,7 @@ def test_any_number_of_threads(isa: str, B: int) -> None:
     wanted = ReferenceEngine(case.program).run_layer(case.layer, case.trains, None, **ALL)
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        engine = CpuEngine(case.program, isa)
+        engine = CpuEngine(case.program, isa=isa)
         assert_equal(engine, run(engine, case, case.trains, None), wanted)
 
 
@@ -253,7 +253,7 @@ def test_a_halo_that_is_too_small_is_an_error() -> None:
 def test_an_instruction_set_that_is_not_there_is_an_error() -> None:
     case = make(Recipe((5, 2, 2), (Window(3),)))
     with pytest.raises(RuntimeError, match=r"isa must be one of default, .* got mmx"):
-        CpuEngine(case.program, "mmx")
+        CpuEngine(case.program, isa="mmx")
 
 
 def test_a_shortcut_from_a_source_that_is_too_small_is_an_error() -> None:

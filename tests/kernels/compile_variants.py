@@ -20,22 +20,24 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import create_function_from_signature
 
-from spikeconv.kernels import if_multistep
+from spikeconv.kernels import if_multistep, if_multistep_backward
 from tests.kernels import if_case
 from tests.kernels.if_case import Case
 
-KERNEL = if_multistep.if_multistep_fwd_kernel
+FORWARD = if_multistep.if_multistep_fwd_kernel
+BACKWARD = if_multistep_backward.if_multistep_bwd_kernel
 OLDER_GPU = {"float32 spikes", "bfloat16 psp", "float16 words", "bfloat16 signed"}
 ACCESS = re.compile(r"\b(ld|st)\.global[.:\w]*?(?:\.v(\d))?\.[bsuf](\d+)\s")
 
 
 class Recorder:
-    """Stands for the kernel: compiles for one architecture instead of launching."""
+    """Stands for a kernel: compiles for one architecture instead of launching."""
 
-    def __init__(self, arch: int) -> None:
+    def __init__(self, kernel: Any, arch: int) -> None:
+        self.kernel = kernel
         self.target = GPUTarget("cuda", arch, 32)
         self.backend = make_backend(self.target)
-        self.binder = create_function_from_signature(KERNEL.signature, KERNEL.params, self.backend)
+        self.binder = create_function_from_signature(kernel.signature, kernel.params, self.backend)
         self.key = ""
         self.compiled: Any = None
         self.compiles = True
@@ -49,10 +51,10 @@ class Recorder:
         bound, specialization, given = self.binder(**arguments)
         self.key = f"{specialization} {sorted(given.items())}"
         if self.compiles:
-            options, signature, constants, attributes = KERNEL._pack_args(
+            options, signature, constants, attributes = self.kernel._pack_args(
                 self.backend, arguments, bound, specialization, given
             )
-            source = ASTSource(KERNEL, signature, constants, attributes)
+            source = ASTSource(self.kernel, signature, constants, attributes)
             self.compiled = triton.compile(source, target=self.target, options=options.__dict__)
 
 
@@ -85,6 +87,74 @@ def variants() -> dict[str, Case]:
             flat, x=torch.zeros([3] + [2] * 8, dtype=dtype).permute(0, *range(8, 0, -1))
         )
         made |= {f"{str(dtype).removeprefix('torch.')} {name}": c for name, c in cases.items()}
+    return made
+
+
+def go_back(case: Case, T: int = 16, **options: Any) -> None:
+    """Launch the backward kernel on a flat case whose every gradient is wanted."""
+    x, (N,) = case.x, case.shape
+    numbers = torch.empty(N)
+    bias, bias_stride_t = case.bias, 0
+    if bias is not None and case.bias_in_time:
+        bias_stride_t = bias.stride(0)
+    given: dict[str, Any] = {
+        "grad_emitted": torch.empty(T, N, dtype=x.dtype),
+        "grad_v": None,
+        "slope": None,
+        "grad_x": torch.empty(T, N, dtype=x.dtype),
+        "grad_m": None,
+        "grad_sum": numbers,
+        "grad_threshold": numbers.clone(),
+        "grad_v_init": numbers.clone(),
+        "psp": True,
+        "trace": False,
+        "detach_reset": False,
+        "surrogate": "atan",
+    }
+    if_multistep_backward.if_multistep_bwd(
+        x=x,
+        v_threshold=case.theta,
+        v_init=case.v_init,
+        bias=bias,
+        **{**given, **options},
+        T=T,
+        sizes=[N],
+        x_stride_t=0 if case.static else x.stride(0),
+        x_strides=[x.stride(-1)],
+        threshold_strides=[case.theta.expand(N).stride(0)],
+        v_init_strides=[case.v_init.expand(N).stride(0)],
+        bias_stride_t=bias_stride_t,
+        bias_strides=[] if bias is None else [int(bias.shape[-1] > 1)],
+        hard=case.hard,
+        v_reset=0.0,
+        tie_fires=case.tie_fires,
+        numbers=(1.0, 1.0),
+    )
+
+
+def compile_backward() -> dict[str, Any]:
+    """Facts of the backward kernel's variants, by name."""
+    if_multistep_backward.if_multistep_bwd_kernel = recorder = Recorder(BACKWARD, 90)
+    one, per_neuron = torch.ones(()), torch.ones(4096)
+    made = {}
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        flat = Case(torch.zeros(16, 4096, dtype=dtype), one, one)
+        steps = torch.zeros(16, 4096)
+        of_x_alone = dict.fromkeys(("grad_sum", "grad_threshold", "grad_v_init"))
+        calls: dict[str, tuple[Case, dict[str, Any]]] = {
+            name: (flat, {"surrogate": name}) for name in ("atan", "sigmoid", "piecewise_linear")
+        }
+        calls |= {
+            "x alone": (flat, {**of_x_alone, "psp": False}),
+            "own": (flat, {"surrogate": "given", "slope": steps}),
+            "hard": (replace(flat, hard=True), {"surrogate": "sigmoid"}),
+            "trace": (flat, {"grad_v": steps, "trace": True}),
+            "per neuron": (replace(flat, theta=per_neuron, bias=per_neuron), {}),
+            "bias a step": (replace(flat, bias=torch.ones(16, 1)), {"grad_m": steps}),
+        }
+        for name, (case, options) in calls.items():
+            go_back(case, **options)
+            made[f"{str(dtype).removeprefix('torch.')} {name}"] = facts(recorder.compiled)
     return made
 
 
@@ -133,7 +203,7 @@ def compile_wide(recorder: Recorder) -> Any:
 
 def keys() -> dict[str, str]:
     """What a launch is looked up by, compiled code or not, for several T and N."""
-    recorder = Recorder(90)
+    recorder = Recorder(FORWARD, 90)
     recorder.compiles = False
     if_multistep.if_multistep_fwd_kernel = recorder
     made = {}
@@ -149,13 +219,13 @@ def main() -> None:
     if_case.DEVICE = "cpu"
     built: dict[str, Any] = {}
     for arch in (80, 90):
-        if_multistep.if_multistep_fwd_kernel = recorder = Recorder(arch)
+        if_multistep.if_multistep_fwd_kernel = recorder = Recorder(FORWARD, arch)
         for name, case in variants().items():
             if arch == 90 or name in OLDER_GPU:
                 if_case.run(case)
                 built[f"sm_{arch} {name}"] = facts(recorder.compiled)
     built["sm_90 wide"] = facts(compile_wide(recorder))
-    json.dump({"variants": built, "keys": keys()}, sys.stdout)
+    json.dump({"variants": built, "backward": compile_backward(), "keys": keys()}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+// Consecutive layers, pools and encoders of a program, run image by image: what passes between them
+// stays in a core's cache, and needs memory for a few images only, however large the batch.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Allocator.h>
+
+#include <mutex>
+#include <vector>
+
+#include "cpu/int_encoder.h"
+#include "cpu/int_layer.h"
+#include "cpu/int_pool.h"
+#include "cpu/int_tile.h"
+
+namespace spikeconv::cpu {
+
+struct IntStep {
+  enum class Kind { kLayer, kPool, kEncoder };
+  Kind kind;
+  int64_t index;
+};
+
+// What a program consists of.
+struct IntParts {
+  IntKernels kernels;
+  std::vector<IntSource> sources;
+  std::vector<IntLayer> layers;
+  std::vector<IntPool> pools;
+  std::vector<IntEncoder> encoders;
+};
+
+// Sources that a step reads, and the one that it writes; -1 for none.
+std::vector<int64_t> reads(const IntParts& parts, const IntStep& step);
+int64_t writes(const IntParts& parts, const IntStep& step);
+
+// Where the planes of a chain's sources lie: with all images, handed in, or one image at a time in
+// a slot. A slot serves several sources of the same format, one after the other.
+struct IntChain {
+  std::vector<IntStep> steps;
+  std::vector<int64_t> given;    // sources that are read and no step writes
+  std::vector<int64_t> wanted;   // sources that are written for others
+  std::vector<char> counts;      // by step, whether its count is wanted
+  std::vector<int64_t> slots;    // by source; -1 where it has none
+  std::vector<int64_t> formats;  // by slot, a source whose format it has
+};
+
+IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,
+                        std::vector<int64_t> wanted, std::vector<char> counts);
+
+// Results and states of a step; undefined where they are not given or not wanted. Dense
+// [B, H, W, K]; v is int32 of a layer and float32 of an encoder, the others int32.
+struct IntTables {
+  at::Tensor v_before, net_before;
+  at::Tensor v, net, count;
+};
+
+// One run of a chain, checked.
+struct IntChainCall {
+  const IntParts& parts;
+  const IntChain& chain;
+  int64_t images, steps, done;
+  std::vector<IntPlane<uint8_t>> planes;  // by source; those that are given or wanted
+  std::vector<at::Tensor> currents;       // by step; those of encoders
+  std::vector<IntTables> tables;          // by step
+};
+
+// Memory for the slots of as many images as run at once, kept for the next run.
+class IntArenas {
+ public:
+  c10::DataPtr take(const IntParts& parts, const IntChain& chain, int64_t steps);
+  void give_back(const IntChain& chain, int64_t steps, c10::DataPtr memory);
+
+ private:
+  struct Free {
+    const IntChain* chain;
+    int64_t steps;
+    c10::DataPtr memory;
+  };
+  std::mutex mutex_;
+  std::vector<Free> free_;
+};
+
+void run_chain(const IntChainCall& call, IntArenas& arenas);
+
+}  // namespace spikeconv::cpu

@@ -1,0 +1,69 @@
+"""Populations in floating point that turn a static current into spikes for integer layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikeconv.neuron import IFNode
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The parameters of one population, as `if_multistep` takes them, for images.
+
+    Attributes:
+        name: of the population, a source of the program.
+        v_threshold: float32 ``[C, H, W]`` or what broadcasts to it with three dimensions.
+        v_init: likewise.
+        bias: float32 ``[S, C, H, W]`` or what broadcasts to it: step t takes row min(t, S - 1), from
+            0; None for no bias.
+    """
+
+    name: str
+    v_threshold: Tensor
+    v_init: Tensor
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, name: str, node: IFNode, shape: tuple[int, ...]) -> Encoder:
+        """The encoder of a population of that shape, ``[C, H, W]``, ``[C, L]`` or ``[C]``.
+
+        Raises:
+            ValueError: the population is reset to a value and not by subtraction.
+
+        Example:
+            >>> node = IFNode(torch.tensor([[[2.0]], [[3.0]]]), 1.0)
+            >>> Encoder.of("relu", node, (2, 4, 4)).v_threshold.shape
+            torch.Size([2, 1, 1])
+        """
+        if node.reset != "soft":
+            raise ValueError(f"Encoder: reset must be 'soft', got {node.reset!r}")
+        return cls(
+            name,
+            _as_image(node.v_threshold, shape),
+            _as_image(node.v_init, shape),
+            _bias_rows(node, shape),
+        )
+
+
+def _as_image(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A parameter with the three dimensions of an image, not expanded."""
+    value = value.detach().to(torch.float32)
+    value = value.view(*[1] * (len(shape) - value.dim()), *value.shape)
+    if len(shape) == 3:
+        return value
+    return value.unsqueeze(1) if len(shape) == 2 else value.view(-1, 1, 1)
+
+
+def _bias_rows(node: IFNode, shape: tuple[int, ...]) -> Tensor | None:
+    """Bias and step bias as IFNode adds them up, then the bias alone."""
+    if node.step_bias is None:
+        return None if node.bias is None else _as_image(node.bias, shape).unsqueeze(0)
+    # -0 changes no sum, not even that of -0.
+    constant = torch.tensor(-0.0) if node.bias is None else node.bias
+    rows = [row.to(torch.float32) + constant for row in node.step_bias]
+    rows.append(constant.to(torch.float32).expand_as(rows[0]) if rows else constant)
+    return torch.stack([_as_image(row, shape) for row in rows])

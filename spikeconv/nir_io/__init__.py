@@ -1,0 +1,1 @@
+"""Spiking networks as graphs of NIR, the Neuromorphic Intermediate Representation, and back."""

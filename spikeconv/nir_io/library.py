@@ -1,0 +1,36 @@
+"""The `nir` package, which is optional, and what this package needs to say about its arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def import_nir(function: str) -> Any:
+    """The `nir` package.
+
+    Raises:
+        ImportError: it is not installed; beginning with the function that needs it.
+    """
+    try:
+        import nir
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{function}: NIR graphs need nir: pip install nir") from error
+    return nir
+
+
+def as_array(tensor: Tensor) -> Any:
+    """A tensor's values as numpy has them."""
+    return tensor.detach().cpu().numpy()
+
+
+def as_tensor(array: Any) -> Tensor:
+    """An own copy of an array's values.
+
+    Raises:
+        TypeError: they are no numbers.
+    """
+    return torch.from_numpy(np.array(array))

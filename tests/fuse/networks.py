@@ -1,0 +1,138 @@
+"""A residual network in integers: everything that a chain may hold, with an encoder before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from spikeconv.fuse.encoder import Encoder
+from spikeconv.fuse.engine import IntegerProgram, ReferenceEngine, Source
+from spikeconv.fuse.layer import Convolution, IntegerLayer, Pair, Pool, Shortcut
+from spikeconv.ops import if_multistep
+
+HALO = (1, 1, 1, 1)
+
+
+@dataclass
+class Network:
+    """Steps by name, in order; "stem" is an encoder."""
+
+    signed: bool
+    wide: bool
+    random: torch.Generator
+    sources: dict[str, Source] = field(default_factory=dict)
+    layers: dict[str, IntegerLayer] = field(default_factory=dict)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    steps: list[str] = field(default_factory=list)
+    encoder: Encoder | None = None
+
+    @property
+    def program(self) -> IntegerProgram:
+        return IntegerProgram(self.layers, self.pools, self.sources)
+
+    def integers(self, low: int, high: int, *shape: int) -> Tensor:
+        return torch.randint(low, high, shape, generator=self.random, dtype=torch.int32)
+
+    def stem(self, shape: tuple[int, int, int]) -> None:
+        self.sources["stem"] = Source("stem", shape, 1, self.signed, HALO)
+        random = self.random
+        self.encoder = Encoder(
+            "stem",
+            torch.rand(shape[0], 1, 1, generator=random) + 0.5,
+            torch.rand(1, 1, 1, generator=random),
+            torch.randn(3, *shape, generator=random) / 10,
+        )
+        self.steps.append("stem")
+
+    def convolution(self, source: str, channels: int, kernel: int, stride: Pair) -> Convolution:
+        inputs = self.sources[source].shape[0]
+        most = 20000 if self.wide else 127
+        weight = self.integers(-most, most + 1, channels, inputs, kernel, kernel)
+        dtype = torch.int16 if self.wide else torch.int8
+        return Convolution(source, weight.to(dtype), stride, (kernel // 2, kernel // 2))
+
+    def layer(
+        self, name: str, convolutions: list[Convolution], shortcuts: list[Shortcut], size: Pair
+    ) -> None:
+        channels = convolutions[0].weight.shape[0]
+        scale = 40000 if self.wide else 300
+        self.layers[name] = IntegerLayer(
+            name,
+            (channels, *size),
+            tuple(convolutions),
+            tuple(shortcuts),
+            1,
+            self.integers(scale, 4 * scale, channels),
+            self.integers(-scale, scale, channels),
+            self.integers(0, scale, 2, channels),
+            self.signed,
+            torch.ones(channels, dtype=torch.float64),
+            1000,
+        )
+        self.sources[name] = Source(name, (channels, *size), 1, self.signed, HALO)
+        self.steps.append(name)
+
+    def block(self, name: str, source: str, channels: int, stride: Pair, jump: str) -> str:
+        """Two convolutions and a shortcut: "identity" with more channels, or a "projection"."""
+        before = self.sources[source].shape
+        size = -(-before[1] // stride[0]), -(-before[2] // stride[1])
+        self.layer(f"{name}.first", [self.convolution(source, channels, 3, stride)], [], size)
+        convolutions = [self.convolution(f"{name}.first", channels, 3, (1, 1))]
+        shortcuts = []
+        if jump == "projection":
+            convolutions.append(self.convolution(source, channels, 1, stride))
+        else:
+            offset = (channels - before[0]) // 2
+            coefficient = self.integers(-500, 500, before[0])
+            shortcuts.append(Shortcut(source, coefficient, stride, offset))
+        self.layer(f"{name}.second", convolutions, shortcuts, size)
+        return f"{name}.second"
+
+    def pool(self, name: str, source: str) -> str:
+        channels, height, width = self.sources[source].shape
+        shape = (channels, height // 2, width // 2)
+        self.pools[name] = Pool(name, source, (2, 2), (2, 2), (0, 0), shape)
+        self.sources[name] = Source(name, shape, 4, self.signed, HALO)
+        self.steps.append(name)
+        return name
+
+
+def residual(
+    *, seed: int, signed: bool = False, wide: bool = False, width: int = 5, size: Pair = (6, 5)
+) -> Network:
+    """Stem, blocks with every kind of shortcut, a pool, and a layer over the whole image."""
+    net = Network(signed, wide, torch.Generator().manual_seed(seed))
+    net.stem((width, *size))
+    last = net.block("plain", "stem", width, (1, 1), "identity")
+    last = net.block("more", last, width + 3, (2, 1), "identity")
+    last = net.block("projected", last, 2 * width, (1, 2), "projection")
+    last = net.pool("pooled", last)
+    last = net.block("after", last, 3 * width, (1, 1), "projection")
+    inputs, height, columns = net.sources[last].shape
+    weight = net.integers(-127, 128, 7, inputs, height, columns).to(torch.int8)
+    net.layer("linear", [Convolution(last, weight)], [], (1, 1))
+    return net
+
+
+def trains(net: Network, current: Tensor, T: int) -> dict[str, Tensor]:
+    """What the definition gives for every step: int8 trains by name."""
+    encoder = net.encoder
+    assert encoder is not None
+    rows = torch.arange(T).clamp(max=2)
+    bias = None if encoder.bias is None else encoder.bias[rows].unsqueeze(1)
+    spikes, _ = if_multistep(
+        current, encoder.v_threshold, encoder.v_init, bias,
+        T=T, signed=net.signed, emit="uint8", backend="reference",
+    )  # fmt: skip
+    found = {"stem": spikes.to(torch.int8)}
+    engine = ReferenceEngine(net.program)
+    wants = {"want_spikes": True, "want_count": False, "want_state": False}
+    for name in net.steps[1:]:
+        if name in net.pools:
+            pool = net.pools[name]
+            found[name] = engine.run_pool(pool, found[pool.source])
+        else:
+            found[name] = engine.run_layer(net.layers[name], found, None, **wants).spikes
+    return found
