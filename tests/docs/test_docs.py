@@ -7,6 +7,7 @@ import doctest
 import io
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,16 @@ def with_marks(page: Path) -> Any:
     return pytest.param(page, id=page.name, marks=[getattr(pytest.mark, n) for n in needed])
 
 
-@pytest.mark.parametrize("page", [with_marks(page) for page in PAGES])
-def test_code_runs_and_prints_what_stands_below_it(
-    page: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The same network with fewer blocks: to convert ResNet-20 on one thread takes half a minute.
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes minutes on one thread, smaller: other tests have it in full."""
     monkeypatch.setattr(models, "build_model", lambda name: build_model("resnet8"))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("page", [with_marks(page) for page in PAGES])
+def test_code_runs_and_prints_what_stands_below_it(page: Path) -> None:
     namespace = {"__name__": page.stem, **GIVEN.get(page.name, dict)()}
     printed: str | None = None
     for block in blocks(page):

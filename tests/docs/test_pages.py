@@ -1,10 +1,9 @@
-"""The documentation is complete: what can be chosen by name is explained, figures are measured ones."""
+"""What can be chosen by name is explained, and the figures are those that were measured."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pytest
