@@ -58,10 +58,10 @@ def accuracy() -> str:
                     f"`{name}`",
                     _percent(network["ann"]),
                     *(_percent(found.get(T)) for T in _STEPS),
-                    f"{min(seconds):.0f} to {max(seconds):.0f} s",
+                    f"{min(seconds):.0f} - {max(seconds):.0f}",
                 ]
             )
-    head = ["network", "method", "ANN", *(f"T={T}" for T in _STEPS), "to convert"]
+    head = ["network", "method", "ANN", *(f"T={T}" for T in _STEPS), "seconds to convert"]
     machine = json.loads((RESULTS / "accuracy" / "accuracy.json").read_text())["machine"]
     return f"{_table(head, rows)}\n\nThe last of them on {_machine(machine)}"
 
@@ -222,7 +222,7 @@ def _percent(share: float | None) -> str:
 
 def _number(value: float) -> str:
     """Three digits, and all before the point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def _ratio(value: float | None) -> str:
