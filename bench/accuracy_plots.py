@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from cells import Cell
-from error_shares import KINDS
 from lookup import Results
 from methods import METHODS, by_name
 from scan import EXIT_METHOD, EXIT_T, SHARES_METHODS, SHARES_T
 from spikeconv.output import replacing
 from spikeconv.plot import figure_class
+from spikeconv.plot.errors import stack_errors
+from spikeconv.plot.style import plain
 
 REFERENCE = "best"
 """Drawn in grey where it is not the subject, so that panels can be compared."""
 
 _COLOURS = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#a2845e", "#cb912f", "#337ea9")
-_KIND_COLOURS = dict(zip(KINDS, ("#c14c8a", "#d9730d", "#0b6e99", "#cfcdc8"), strict=True))
 _QUIET = "#9b9a97"
 
 
@@ -76,7 +76,7 @@ def _curves(results: Results, network: str) -> Any:
         axes.set_xticks(results.steps, [str(T) for T in results.steps])
         axes.minorticks_off()
         axes.set_ylim(0, 102)
-        _plain(axes)
+        plain(axes)
     figure.supxlabel("time-steps T, all counted", fontsize=10)
     figure.supylabel("accuracy (%)", fontsize=10)
     figure.suptitle(f"{network}, dashed: the ANN", x=0.01, ha="left", fontsize=11)
@@ -94,16 +94,9 @@ def _layers(network: str, cells: dict[str, Cell]) -> Any:
     figure = figure_class()(figsize=(8, 0.6 + 2.2 * len(cells)), layout="constrained")
     panels = figure.subplots(len(cells), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
     for axes, (name, cell) in zip(panels, cells.items(), strict=True):
-        layers = list(cell.shares)
-        foot = [0.0] * len(layers)
-        for kind in KINDS:
-            parts = [cell.shares[layer]["error"] * cell.shares[layer][kind] for layer in layers]
-            axes.bar(range(len(layers)), parts, 0.8, foot, color=_KIND_COLOURS[kind], label=kind)
-            foot = [low + part for low, part in zip(foot, parts, strict=True)]
+        stack_errors(axes, cell.shares)
         title = f"{name}: {by_name(name).label}, {100 * cell.accuracy:.2f} %"
         axes.set_title(title, loc="left", fontsize=10)
-        axes.set_xticks(range(len(layers)), layers, rotation=60, ha="right", fontsize=7)
-        _plain(axes)
     panels[0].legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
     figure.supylabel("error / activation, root mean square", fontsize=9)
     figure.suptitle(f"{network}, T = {SHARES_T}", x=0.01, ha="left", fontsize=11)
@@ -122,15 +115,8 @@ def _exits(cells: dict[str, Cell]) -> Any:
     axes.set_ylabel("accuracy (%)")
     axes.set_title(f"Early exit, {EXIT_METHOD} at T = {EXIT_T}", loc="left", fontsize=11)
     axes.legend(frameon=False, loc="lower right")
-    _plain(axes)
+    plain(axes)
     return figure
-
-
-def _plain(axes: Any) -> None:
-    axes.grid(axis="y", color="#e9e9e7", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def _save(path: Path, figure: Any) -> Path:

@@ -10,12 +10,12 @@
 # card are left as they are.
 #
 # --dry-run: on the CPU, at smoke size, without the build and the sanitizer: checks this script.
-# --only:    one of the steps versions, build, tests, sanitizer, peaks, kernels, throughput.
+# --only:    one of the steps versions, build, tests, sanitizer, peaks, kernels, backward, throughput.
 # PYTHON:    the interpreter, default python3; it must have torch.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
-STEPS="versions build tests sanitizer peaks kernels throughput"
+STEPS="versions build tests sanitizer peaks kernels backward throughput"
 PYTHON=${PYTHON:-python3}
 device=cuda
 only=""
@@ -146,6 +146,15 @@ if [[ $device == cuda ]]; then
     kernels 4 $((1 << 24))
     kernels 16 $((1 << 25))
     kernels 32 $((1 << 24))
+fi
+
+backward() { # T N
+    run "backward:T$1-N$2" 300 "$PYTHON" bench/backward.py --device "$device" --T "$1" --N "$2" \
+        --dtypes float32 bfloat16 float16 "${smoke[@]}" --json "$results/backward-T$1-N$2.json"
+}
+backward 4 $((1 << 22))
+if [[ $device == cuda ]]; then
+    backward 16 $((1 << 22))
 fi
 
 throughput() { # model image-size batch T

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from cells import Cell
-from error_shares import error_shares
-from spikeconv.convert import convert
+from spikeconv.convert import SpikingNetwork, convert
+from spikeconv.convert.error_shares import error_shares
 from spikeconv.data import Batches
 from spikeconv.early_exit import ExitCounter
 from spikeconv.metrics import correct
 
+_SHARES_IMAGES = 32
 Advance = Callable[[int], object]
 
 
@@ -82,9 +83,17 @@ def measure(
         made,
         {key: value for key, value in report.settings.items() if key != "calibration_images"},
         [[one.method, _round(one.error)] for one in report.tried],
-        error_shares(snn, calibration) if with_shares and not snn.timing.before else {},
+        _shares(snn, calibration) if with_shares and not snn.timing.before else {},
         asdict(exits.curve()) if with_exit else {},
     )
+
+
+def _shares(snn: SpikingNetwork, calibration: Tensor) -> dict[str, dict[str, float]]:
+    """The shares of every layer's error on some calibration images, to four digits."""
+    return {
+        layer: {name: round(value, 4) for name, value in shares.items()}
+        for layer, shares in error_shares(snn, calibration[:_SHARES_IMAGES]).items()
+    }
 
 
 def _round(value: float) -> float:

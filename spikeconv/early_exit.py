@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import NamedTuple
@@ -151,6 +151,12 @@ class ExitCounter:
         self.images += len(labels)
         self._steps += (last + 1).sum(1).cpu()
         self._correct += correct.sum(1).cpu()
+
+    def add_up(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Take in what other processes have counted; `total` sums an int64 tensor over them all."""
+        counts = total(torch.cat([torch.tensor([self.images]), self._steps, self._correct]))
+        self.images = int(counts[0])
+        self._steps, self._correct = counts[1:].chunk(2)
 
     def curve(self) -> ExitCurve:
         """The curve over all images so far.

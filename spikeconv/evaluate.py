@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from time import perf_counter
 from typing import Any
 
@@ -13,10 +14,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from spikeconv.convert import SpikingNetwork
+from spikeconv.convert.monitor import Monitor, rate
+from spikeconv.convert.operations import Operations
 from spikeconv.convert.timing import Timing
 from spikeconv.early_exit import CONFIDENCES, ExitCounter, ExitCurve
 from spikeconv.environment import machine, versions
 from spikeconv.metrics import correct, steps_to_show
+from spikeconv.processes import ALONE, Processes
 
 _EVERY_STEP = Timing()
 
@@ -31,10 +35,12 @@ class Evaluation:
         images: images that both were measured on.
         firing_rate: spikes per neuron and step, over all layers.
         firing_rates: the same for each layer.
-        ann_seconds: time in the ANN's forward passes.
-        snn_seconds: time in the spiking network's, counting of spikes included.
+        ann_seconds: time in the ANN's forward passes, of the slowest process.
+        snn_seconds: time in the spiking network's, counting of spikes included; likewise.
         timing: steps before the readout, and what they were for.
         early_exit: accuracy against mean steps where an image is answered once it is sure.
+        operations: of the layers between the neurons, and an estimate of the energy.
+        processes: how many measured together.
     """
 
     ann: float
@@ -46,6 +52,8 @@ class Evaluation:
     snn_seconds: float
     timing: Timing = _EVERY_STEP
     early_exit: ExitCurve | None = None
+    operations: Operations | None = None
+    processes: int = 1
 
     @property
     def T(self) -> int:
@@ -63,6 +71,8 @@ class Evaluation:
             "early_exit": None if self.early_exit is None else asdict(self.early_exit),
             "firing_rate": self.firing_rate,
             "firing_rates": self.firing_rates,
+            "operations": None if self.operations is None else self.operations.to_dict(),
+            "processes": self.processes,
             "seconds": {"ann": self.ann_seconds, "snn": self.snn_seconds},
             "machine": machine(),
             "versions": versions(),
@@ -82,9 +92,12 @@ class Evaluation:
             lines += ["", "early exit, once the answer is sure by", str(self.early_exit)]
         lines += ["", f"firing rate {self.firing_rate:.2%} of neurons at each step, by layer"]
         lines += [f"{rate:8.2%}  {layer}" for layer, rate in self.firing_rates.items()]
+        if self.operations is not None:
+            lines += ["", self.operations.summary()]
+        together = f" in {self.processes} processes" if self.processes > 1 else ""
         lines += [
             "",
-            f"{self.images:,} images: ANN {self.ann_seconds:.1f} s, "
+            f"{self.images:,} images{together}: ANN {self.ann_seconds:.1f} s, "
             f"spiking network {self.snn_seconds:.1f} s "
             f"({self.images / self.snn_seconds:,.0f} images/s, spikes counted)",
         ]
@@ -100,6 +113,7 @@ def evaluate(
     *,
     confidences: Sequence[float] = CONFIDENCES,
     progress: bool = True,
+    group: Processes = ALONE,
 ) -> Evaluation:
     """Measure an ANN and a spiking network on the same images.
 
@@ -109,19 +123,29 @@ def evaluate(
     between cos and 2 * cos is better than runs of so many steps. Before the readout it is what the
     network would answer then, as ``readout="all"`` says it.
 
+    Several processes can share the images: each gives the same networks and batches of its own, and
+    all get the same result, which is that of all batches in one process, exactly: what is summed up
+    are counts. For that the batches must be the same ones, dealt out whole
+    (`spikeconv.data.Batches.share`), because a layer may give an image other bits in a batch of
+    another size; a `DistributedSampler` would repeat images until all shares are equal.
+
     Args:
         ann: maps ``[B, *]`` to logits ``[B, classes]``; run in eval mode, its mode is restored.
         snn: what `spikeconv.convert` made of it, on the same device.
         loader: pairs of images ``[B, *]`` and int64 labels ``[B]``; moved to the network's device.
+            Of several processes, this one's share, which may be empty.
         T: time-steps, 1 or more; None for ``snn.T``.
         confidences: points of the early-exit curve, each above 0, at most 1.
-        progress: show a progress bar.
+        progress: show a progress bar, in the first process.
+        group: the processes that measure together, as `spikeconv.processes.processes` gives them;
+            without, this one alone.
 
     Returns:
-        The accuracies, firing rates and times.
+        The accuracies, firing rates, operations and times.
 
     Raises:
-        ValueError: no images, T < 1, or labels that are not classes of the network.
+        ValueError: no images, T < 1, labels that are not classes of the network, or processes with
+            different networks, T or confidences.
 
     Example:
         >>> import spikeconv
@@ -135,61 +159,101 @@ def evaluate(
     T = snn.T if T is None else T
     if T < 1:
         raise ValueError(f"evaluate: T must be 1 or more, got {T}")
-    device = next((p.device for p in ann.parameters()), torch.device("cpu"))
-    ann_correct = torch.zeros((), dtype=torch.int64)
-    snn_correct = torch.zeros(T, dtype=torch.int64)
-    ann_seconds = snn_seconds = 0.0
-    exits = ExitCounter(confidences)
-    images = 0
+    count = _Count(ann, snn, T, confidences)
+    if group.count > 1:
+        options = (T, snn.timing, count.exits.confidences)
+        group.check_same("evaluate: T, timing and confidences", repr(options).encode())
+        group.check_same("evaluate: the ANN", _bits(ann))
+        group.check_same("evaluate: the spiking network", _bits(snn))
     was_training = ann.training
     ann.eval()
-    batches = len(loader) if isinstance(loader, Sized) else None
     try:
-        with (
-            snn.monitor() as monitor,
-            tqdm(
-                loader,
-                "evaluate",
-                batches,
-                disable=not progress,
-                unit="batch",
-                # A log keeps every line that a terminal overwrites.
-                mininterval=0.1 if sys.stderr.isatty() else 30,
-            ) as bar,
-        ):
-            for x, labels in bar:
-                x, labels = x.to(device), labels.to(device)
-                start = _now(device)
-                logits = ann(x)
-                middle = _now(device)
-                every_step = snn(x, T=T, readout="all")
-                end = _now(device)
-                ann_seconds += middle - start
-                snn_seconds += end - middle
-                ann_correct += correct(logits, labels).cpu()
-                snn_correct += correct(every_step, labels).cpu()
-                exits.add(every_step, labels)
-                images += len(labels)
-                bar.set_postfix_str(
-                    f"ANN {ann_correct.item() / images:.2%}, "
-                    f"T = {T} {snn_correct[-1].item() / images:.2%}",
-                    refresh=False,
-                )
+        with snn.monitor() as monitor:
+            count.run(loader, progress and group.first)
     finally:
         ann.train(was_training)
-    if images == 0:
-        raise ValueError("evaluate: loader must give at least one image, got none")
-    return Evaluation(
-        ann=ann_correct.item() / images,
-        snn=(snn_correct.double() / images).tolist(),
-        images=images,
-        firing_rate=monitor.firing_rate(),
-        firing_rates=monitor.firing_rates(),
-        ann_seconds=ann_seconds,
-        snn_seconds=snn_seconds,
-        timing=snn.timing,
-        early_exit=exits.curve(),
-    )
+    return count.result(monitor, group)
+
+
+class _Count:
+    """What is counted while batches go by."""
+
+    def __init__(
+        self, ann: nn.Module, snn: SpikingNetwork, T: int, confidences: Sequence[float]
+    ) -> None:
+        self.ann = ann
+        self.snn = snn
+        self.T = T
+        self.device = next((p.device for p in ann.parameters()), torch.device("cpu"))
+        self.exits = ExitCounter(confidences)
+        self.images = 0
+        # Right answers of the ANN, then of the spiking network after each step.
+        self.correct = torch.zeros(1 + T, dtype=torch.int64)
+        self.seconds = torch.zeros(2, dtype=torch.float64)
+
+    def run(self, loader: Iterable[tuple[Tensor, Tensor]], progress: bool) -> None:
+        """Run both networks on all batches."""
+        with tqdm(
+            loader,
+            "evaluate",
+            len(loader) if isinstance(loader, Sized) else None,
+            disable=not progress,
+            unit="batch",
+            # A log keeps every line that a terminal overwrites.
+            mininterval=0.1 if sys.stderr.isatty() else 30,
+        ) as bar:
+            for x, labels in bar:
+                self._add(x.to(self.device), labels.to(self.device))
+                ann, snn = (self.correct[[0, -1]] / self.images).tolist()
+                bar.set_postfix_str(f"ANN {ann:.2%}, T = {self.T} {snn:.2%}", refresh=False)
+
+    def _add(self, x: Tensor, labels: Tensor) -> None:
+        start = _now(self.device)
+        logits = self.ann(x)
+        middle = _now(self.device)
+        every_step = self.snn(x, T=self.T, readout="all")
+        end = _now(self.device)
+        self.seconds += torch.tensor([middle - start, end - middle], dtype=torch.float64)
+        self.correct[0] += correct(logits, labels).cpu()
+        self.correct[1:] += correct(every_step, labels).cpu()
+        self.exits.add(every_step, labels)
+        self.images += len(labels)
+
+    def result(self, monitor: Monitor, group: Processes) -> Evaluation:
+        """What all processes have counted."""
+        self.exits.add_up(group.sum)
+        images = self.exits.images
+        if images == 0:
+            raise ValueError("evaluate: loader must give at least one image, got none")
+        ann, *snn = (group.sum(self.correct).double() / images).tolist()
+        seen = monitor.totals()
+        labels = [step.name for step in self.snn.program.neurons()]
+        fired = torch.tensor([seen.get(name, (0, 0)) for name in labels], dtype=torch.int64)
+        totals = [(int(spikes), int(chances)) for spikes, chances in group.sum(fired)]
+        ann_seconds, snn_seconds = group.largest(self.seconds).tolist()
+        return Evaluation(
+            ann=ann,
+            snn=snn,
+            images=images,
+            firing_rate=rate(totals),
+            firing_rates={name: rate([pair]) for name, pair in zip(labels, totals, strict=True)},
+            ann_seconds=ann_seconds,
+            snn_seconds=snn_seconds,
+            timing=self.snn.timing,
+            early_exit=self.exits.curve(),
+            operations=self.snn.operations(monitor).added_up(group.sum),
+            processes=group.count,
+        )
+
+
+def _bits(module: nn.Module) -> bytes:
+    """All numbers that a network computes with."""
+    parts = []
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        bits = sha256(flat.numpy().tobytes()).hexdigest()
+        parts.append(f"{name} {tensor.dtype} {list(tensor.shape)} {bits}")
+    return "\n".join(parts).encode()
 
 
 def _now(device: torch.device) -> float:

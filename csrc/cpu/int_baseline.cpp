@@ -1,5 +1,5 @@
-// Integer layers in plain C++, which any compiler vectorises with what every processor of its
-// architecture has.
+// Integer layers with what every processor of the architecture has: SSE2 on x86-64, and else plain
+// C++ for the compiler to vectorise.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -7,10 +7,15 @@
 
 #define SPIKECONV_ISA baseline
 #define SPIKECONV_LANES 4
+#if defined(__x86_64__)
+#include "cpu/int_dot_madd.h"
+#endif
 #include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
 
 namespace spikeconv::cpu::baseline {
+
+#if !defined(__x86_64__)
 
 // acc[channel] += the run's bytes times the channel's weights.
 SPIKECONV_INLINE void add_run(const uint8_t* spikes, const int8_t* weights, int64_t quads,
@@ -54,6 +59,8 @@ static void dot(const IntDot& d) {
     }
   }
 }
+
+#endif
 
 IntKernels int_kernels() { return {dot, scan, encode, 4}; }
 

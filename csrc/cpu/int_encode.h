@@ -26,6 +26,7 @@ SPIKECONV_INLINE void encode_quad(const IntEncode& e, int first) {
       const int entry = at < e.pixels ? at : e.pixels - 1;  // tables end with the last pixel
       x[p] = load<Real>(e.x + at * kLanes + lane);
       parameters[p].theta = load<Real>(e.theta + entry * e.theta_pixel + lane);
+      parameters[p].limit = parameters[p].theta;  // a tie fires
       bias[p] = e.bias + entry * e.bias_pixel + lane;
       parameters[p].bias = load<Real>(bias[p]);
       parameters[p].v_reset = Real{};

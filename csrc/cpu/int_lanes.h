@@ -90,12 +90,20 @@ SPIKECONV_INLINE Int each(Operation operation) {
   return result;
 }
 
+// Register by register: a copy of the whole would go over the stack.
 SPIKECONV_INLINE Int load(const int32_t* from) {
-  Int result;
-  __builtin_memcpy(&result, from, sizeof result);
-  return result;
+  return each([&](int i) {
+    Part part;
+    __builtin_memcpy(&part, from + i * SPIKECONV_LANES, sizeof part);
+    return part;
+  });
 }
-SPIKECONV_INLINE void store(int32_t* to, const Int& a) { __builtin_memcpy(to, &a, sizeof a); }
+SPIKECONV_INLINE void store(int32_t* to, const Int& a) {
+  SPIKECONV_UNROLL
+  for (int i = 0; i < kParts; ++i) {
+    __builtin_memcpy(to + i * SPIKECONV_LANES, &a.parts[i], sizeof(Part));
+  }
+}
 SPIKECONV_INLINE Int zeros() {
   return each([&](int) { return Part{}; });
 }
@@ -109,12 +117,49 @@ SPIKECONV_INLINE Int shift_left(const Int& a, int bits) {
   return each([&](int i) { return a.parts[i] << bits; });
 }
 SPIKECONV_INLINE Int widen(const uint8_t* from) {
+#if SPIKECONV_LANES == 8
+  return each([&](int i) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + 8 * i));
+    return Part(_mm256_cvtepu8_epi32(bytes));
+  });
+#elif defined(__x86_64__)
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  const __m128i zero = _mm_setzero_si128();
+  const __m128i low = _mm_unpacklo_epi8(bytes, zero), high = _mm_unpackhi_epi8(bytes, zero);
+  return {{Part(_mm_unpacklo_epi16(low, zero)), Part(_mm_unpackhi_epi16(low, zero)),
+           Part(_mm_unpacklo_epi16(high, zero)), Part(_mm_unpackhi_epi16(high, zero))}};
+#else
   int32_t wide[kLanes];
   for (int i = 0; i < kLanes; ++i) {
     wide[i] = from[i];
   }
   return load(wide);
+#endif
 }
+
+// Values from 0 to 255, a byte each.
+SPIKECONV_INLINE void store_bytes(uint8_t* to, const Int& a) {
+#if defined(__x86_64__)
+#if SPIKECONV_LANES == 8
+  const auto half = [](Part part) {
+    const auto wide = reinterpret_cast<__m256i>(part);
+    return _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+  };
+  const __m128i low = half(a.parts[0]), high = half(a.parts[1]);
+#else
+  const __m128i low = _mm_packs_epi32(__m128i(a.parts[0]), __m128i(a.parts[1]));
+  const __m128i high = _mm_packs_epi32(__m128i(a.parts[2]), __m128i(a.parts[3]));
+#endif
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(low, high));
+#else
+  int32_t wide[kLanes];
+  store(wide, a);
+  for (int i = 0; i < kLanes; ++i) {
+    to[i] = static_cast<uint8_t>(wide[i]);
+  }
+#endif
+}
+
 SPIKECONV_INLINE Mask at_least(const Int& a, const Int& b) {
   return each([&](int i) { return Part(SignedPart(a.parts[i]) >= SignedPart(b.parts[i])); });
 }
@@ -138,21 +183,17 @@ SPIKECONV_INLINE Int decrement_where(const Mask& mask, const Int& a) {
 template <bool kSigned>
 SPIKECONV_INLINE void store_spikes(uint8_t* to, const Mask& plus, const Mask& minus, int count) {
   const uint32_t zero = kSigned ? 1 : 0;
-  int32_t wide[kLanes];
-  store(wide, each([&](int i) {
-          const Part raised = zero - plus.parts[i];
-          return kSigned ? raised + minus.parts[i] : raised;
-        }));
-  uint8_t bytes[kLanes];
-  for (int i = 0; i < kLanes; ++i) {
-    bytes[i] = static_cast<uint8_t>(wide[i]);
-  }
+  const Int spikes = each([&](int i) {
+    const Part raised = zero - plus.parts[i];
+    return kSigned ? raised + minus.parts[i] : raised;
+  });
   if (count >= kLanes) {
-    __builtin_memcpy(to, bytes, kLanes);
-  } else {
-    for (int i = 0; i < count; ++i) {
-      to[i] = bytes[i];
-    }
+    return store_bytes(to, spikes);
+  }
+  uint8_t bytes[kLanes];
+  store_bytes(bytes, spikes);
+  for (int i = 0; i < count; ++i) {
+    to[i] = bytes[i];
   }
 }
 

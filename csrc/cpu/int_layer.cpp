@@ -143,6 +143,8 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
   const int64_t bytes = to.rows_are_runs ? w.kernel_x * channels.count : channels.count;
   to.quads = ceil_div(bytes, run_bytes) * run_bytes / kQuad;
   to.first_channel = channels.first;
+  // Two products to a sum, of a byte and at most 128.
+  to.narrow = std::numeric_limits<int16_t>::max() / (2 * 128 * (source.zero() + source.largest));
   to.same_channels =
       std::all_of(channels.first.begin(), channels.first.end(), [](int64_t c) { return c == 0; });
   if (weight.scalar_type() == at::kChar) {

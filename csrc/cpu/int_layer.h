@@ -31,6 +31,7 @@ struct IntConvolution {
   at::Tensor low;                      // int8 [blocks][n_runs][quads][16][4]
   at::Tensor high;                     // likewise; undefined where weights are int8
   std::vector<int64_t> first_channel;  // of each block's runs
+  int64_t narrow;                      // so many quads' products add up in 16 bits
   bool same_channels;                  // for every block
 
   int64_t block_bytes() const { return n_runs * quads * 64; }

@@ -94,6 +94,7 @@ class Tile {
     term.n_runs = convolution.n_runs;
     term.quads = convolution.quads;
     term.tap = convolution.tap();
+    term.narrow = convolution.narrow;
     term.block_bytes = convolution.block_bytes();
     term.weights = weights.const_data_ptr<int8_t>() + block_ * term.block_bytes;
     Places<const uint8_t>& at =

@@ -25,7 +25,8 @@ struct IntTerm {
   const int64_t* runs;             // bytes from the window to each run
   int64_t n_runs;
   int64_t quads;
-  int64_t tap;  // bytes from tap to tap where a run is a row of them, a multiple of 4; or 0
+  int64_t tap;     // bytes from tap to tap where a run is a row of them, a multiple of 4; or 0
+  int64_t narrow;  // so many quads add up in two sums of 16 bits; 0 where not even one does
   const int8_t* weights;  // of the tile's first block: [n_runs][quads][16 channels][4 bytes]
   int64_t block_bytes;    // from one block's weights to the next's
 };
@@ -112,6 +113,12 @@ namespace baseline {
 IntKernels int_kernels();
 }
 #if defined(__x86_64__)
+namespace avx2 {
+IntKernels int_kernels();
+}
+namespace avx512 {
+IntKernels int_kernels();
+}
 namespace avx512_vnni {
 IntKernels int_kernels();
 }

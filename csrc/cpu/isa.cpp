@@ -34,10 +34,10 @@ std::vector<Isa> runnable() {
       {"default", baseline::if_advance, baseline::go_back, baseline::int_kernels}};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && has_f16c()) {
-    isas.push_back({"avx2", avx2::if_advance, avx2::go_back, baseline::int_kernels});
+    isas.push_back({"avx2", avx2::if_advance, avx2::go_back, avx2::int_kernels});
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-      isas.push_back({"avx512", avx512::if_advance, avx512::go_back, baseline::int_kernels});
+      isas.push_back({"avx512", avx512::if_advance, avx512::go_back, avx512::int_kernels});
       if (__builtin_cpu_supports("avx512vnni")) {
         isas.push_back(
             {"avx512_vnni", avx512::if_advance, avx512::go_back, avx512_vnni::int_kernels});

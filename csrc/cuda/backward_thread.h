@@ -83,7 +83,7 @@ SPIKECONV_INLINE void run_segment(const BackwardWork& work, const IfOffsets& off
   for (int u = 0; u < kSegment; ++u) {
     SPIKECONV_UNROLL
     for (int k = 0; k < kCount; ++k) {
-      IfParameters<float, bool>& p = neurons.forward[k];
+      IfParameters<float, bool> p = neurons.forward[k];
       p.bias = bias[u].at[k];
       const float current = real_of<Variant::dtype>(x[u].at[k]);
       const float m = charged(p, neurons.v.at[k], current);

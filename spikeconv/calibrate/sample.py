@@ -90,7 +90,7 @@ class ChannelSample:
         T, (B, C, *_) = sample.T, sample.activation.shape
         count = B * sample.activation[0, 0].numel()
         kept = min(count, max(_NEURONS // C, _OF_A_CHANNEL), max(1, _VALUES // (T * C)))
-        chosen = _drawn(count, kept).to(sample.activation.device)
+        chosen = drawn(count, kept).to(sample.activation.device)
         # What is the same at every step is drawn once.
         current = sample.current[:1] if sample.current.stride(0) == 0 else sample.current
         steps = torch.stack([_take(step, chosen) for step in current])
@@ -155,7 +155,7 @@ def _take(values: Tensor, chosen: Tensor) -> Tensor:
     return values[chosen // places, :, chosen % places].T.contiguous()
 
 
-def _drawn(count: int, kept: int) -> Tensor:
+def drawn(count: int, kept: int) -> Tensor:
     """`kept` of `count` indices in rising order, one at random from each of as many equal parts.
 
     Even steps would keep to a few columns of the images where they share a factor with the width.

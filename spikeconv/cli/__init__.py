@@ -1,15 +1,17 @@
-"""The command line, one file a command: spikeconv train, evaluate, demo, info."""
+"""The command line, one file a command: spikeconv train, evaluate, plot, demo, info."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 
-from spikeconv.cli import demo, evaluate, info, train
+from spikeconv.cli import demo, evaluate, info, plot, train
+from spikeconv.processes import ProcessLost
 
-COMMANDS = (train, evaluate, demo, info)
+COMMANDS = (train, evaluate, plot, demo, info)
 """Modules with ``add(commands)``, which adds a parser whose ``run`` takes the arguments."""
 
 # What a user can cause and correct; anything else is a bug and keeps its traceback.
@@ -18,6 +20,8 @@ USER_ERRORS = (ValueError, OSError, ImportError)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0, 2 for a user's error, 130 when interrupted.
+
+    1 where another of the processes that torchrun started is lost.
 
     Args:
         argv: arguments without the program's name; None for those of the process. None at all
@@ -29,13 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments or ["info"])
     try:
         args.run(args)
+    except ProcessLost as error:
+        return _said(str(error), 1)
     except USER_ERRORS as error:
-        print(f"spikeconv: {error}", file=sys.stderr)
-        return 2
+        return _said(str(error), 2)
     except KeyboardInterrupt as stop:
-        print(f"spikeconv: interrupted{f'; {stop}' if stop.args else ''}", file=sys.stderr)
-        return 130
+        return _said(f"interrupted{f'; {stop}' if stop.args else ''}", 130)
     return 0
+
+
+def _said(message: str, code: int) -> int:
+    """Say why the command ends, and in which process if it is not the first; return the code."""
+    rank = os.environ.get("RANK", "0") if "TORCHELASTIC_RUN_ID" in os.environ else "0"
+    print(f"spikeconv: {'' if rank == '0' else f'rank {rank}: '}{message}", file=sys.stderr)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ from spikeconv.cli.arguments import (
     v_init,
 )
 from spikeconv.convert import convert
+from spikeconv.convert.record import record
+from spikeconv.convert.recording import write_recording
 from spikeconv.data import DATASETS, Dataset, load_dataset
 from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.models import MODEL_NAMES, load_model
 from spikeconv.models.checkpoint import open_weights
 from spikeconv.output import check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
+from spikeconv.processes import Processes, processes
 
+_RECORDED = 8
 _BEFORE_READOUT = {
     "srp": "those that find the mask of SRP",
     "cos": "those that find the initial potentials of COS",
@@ -39,6 +44,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="convert a trained network and measure it at every time-step",
+        description="Convert a trained network and measure it at every time-step. Several "
+        "processes or GPUs share the batches, with the same counts: torchrun --nproc-per-node N -m "
+        "spikeconv evaluate ...",
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
@@ -124,6 +132,12 @@ def add(commands: Any) -> None:
         help="of networks whose weights do not say it (max)",
     )
     add("--json", metavar="FILE", help="write the measurement")
+    add(
+        "--record",
+        metavar="FILE",
+        help="write spikes and potentials of some neurons on 8 test images, for spikeconv plot "
+        "(.safetensors)",
+    )
     add("--plot", metavar="FILE", help="write accuracy against T, .png or .svg")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (%(default)s)")
     add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")
@@ -131,15 +145,22 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert a trained network, measure it, print a table and write what was asked for."""
+    with processes(args.device, "Nothing was written; start the same command again.") as group:
+        _run(args, group, print if group.first else _say_nothing)
+
+
+def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object]) -> None:
     if args.json is not None:
         check_output(args.json)
+    if args.record is not None:
+        check_output(args.record, (".safetensors",))
     if args.plot is not None:
         check_output(args.plot, SUFFIXES)
         figure_class()
     check_device(args.device)
     set_threads(args.threads)
     options = {} if args.pooling is None else {"pooling": args.pooling}
-    ann = load_model(args.weights, args.model, **options).to(args.device)
+    ann = load_model(args.weights, args.model, **options).to(group.device)
     args.model = ann.config.name
     about = open_weights(args.weights).about
     args.mean, args.std = args.mean or about.get("mean"), args.std or about.get("std")
@@ -148,8 +169,8 @@ def run(args: argparse.Namespace) -> None:
     calibration = data.train.sample(args.calibration_images, args.seed)
     loader = data.test.batches(args.batch, args.limit)
     settings = _settings(args)
-    print(f"{ann.config}\n{args.dataset}: {loader.count:,} of {len(data.test):,} test images")
-    print(", ".join(f"{key} {value}" for key, value in settings.items() if value is not None))
+    say(f"{ann.config}\n{args.dataset}: {loader.count:,} of {len(data.test):,} test images")
+    say(", ".join(f"{key} {value}" for key, value in settings.items() if value is not None))
     results: dict[int, Evaluation] = {}
     chosen: dict[int, dict[str, Any]] = {}
     for T in sorted(set(args.T)):
@@ -168,24 +189,31 @@ def run(args: argparse.Namespace) -> None:
             srp=args.srp,
             cos=args.cos,
             seed=args.seed,
+            progress=group.first,
         )
-        results[T] = evaluate(ann, snn, loader)
+        results[T] = evaluate(ann, snn, loader.share(group.rank, group.count), group=group)
         report = snn.report()
         chosen[T] = {**report.settings, "tried": [asdict(one) for one in report.tried]}
-        print(f"\nconverted for T = {T}\n{report.choice()}\n\n{results[T]}")
+        say(f"\nconverted for T = {T}\n{report.choice()}\n\n{results[T]}")
+    if not group.first:
+        return
     last = results[max(results)]
     own = {T: result.snn[-1] for T, result in results.items()}
     if len(own) > 1:
         print("\nconverted for each T: " + ", ".join(f"{a:.2%} at {T}" for T, a in own.items()))
+    content = {
+        **last.to_dict(),
+        "converted_for_each_T": own,
+        "settings": settings,
+        "chosen_for_each_T": chosen,
+    }
     if args.json is not None:
-        content = {
-            **last.to_dict(),
-            "converted_for_each_T": own,
-            "settings": settings,
-            "chosen_for_each_T": chosen,
-        }
         write_json(args.json, content)
         print(f"wrote {args.json}")
+    if args.record is not None:
+        images, _ = next(iter(data.test.batches(_RECORDED, min(_RECORDED, loader.count))))
+        write_recording(args.record, record(snn, images.to(group.device), content))
+        print(f"wrote {args.record}")
     if args.plot is not None:
         every = dict(enumerate(last.snn, start=1))
         curves = {f"converted for T = {last.T}": every}
@@ -193,6 +221,10 @@ def run(args: argparse.Namespace) -> None:
             curves["converted for each T"] = own
         plot_accuracy(args.plot, curves, last.ann, f"{ann.config.name} on {args.dataset}")
         print(f"wrote {args.plot}")
+
+
+def _say_nothing(line: str) -> None:
+    """What the other processes print."""
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

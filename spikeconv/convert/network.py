@@ -7,30 +7,29 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.inputs import Batch, Inputs, tensors_of
 from spikeconv.convert.analog import Observer, run_analog
+from spikeconv.convert.assembly import Assembly
 from spikeconv.convert.calls import given
 from spikeconv.convert.confident import run_until_confident
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.operations import Operations
-from spikeconv.convert.parts import Parts
-from spikeconv.convert.program import Program, map_tensors
+from spikeconv.convert.program import map_tensors
 from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.stream import Stream, StreamedSimulation, check_streams
 from spikeconv.convert.synapses import count_operations
 from spikeconv.convert.timing import Timing, check_steps
+from spikeconv.convert.trainable import make_trainable
 from spikeconv.early_exit import Exit, check_confidence
-from spikeconv.files.file import write_file
 from spikeconv.fuse.form import IntegerForm
 from spikeconv.fuse.simulation import FusedSimulation
-from spikeconv.neuron import IFNode
+from spikeconv.surrogate import ATan, Surrogate
 
 _Network = TypeVar("_Network", bound="SpikingNetwork")
 
@@ -52,12 +51,14 @@ _VALUES_AT_ONCE = 2**26
 _VALUES_IN_CACHE = 2**20
 
 
-class SpikingNetwork(nn.Module):
+class SpikingNetwork(Assembly):
     """A converted network: T time-steps of integrate-and-fire neurons in one call.
 
     The image is the input current, the same at every step (direct coding). What is the same at
     every step is computed once, and so is what is linear after the last neuron, on the mean of its
-    spikes; both are exact. No state is kept between calls. It has no training mode.
+    spikes; both are exact. No state is kept between calls. `trainable` lets it learn; batch norm
+    that could not be folded keeps its statistics then too. torch.compile and torch.export take it
+    as one graph for any number of images; there all steps run at once.
 
     `convert` and `SpikingResNet.from_ann` make one.
 
@@ -67,41 +68,8 @@ class SpikingNetwork(nn.Module):
         neurons: the `IFNode` of every call site of an activation, by name.
     """
 
-    def __init__(
-        self,
-        program: Program,
-        layers: dict[str, nn.Module],
-        neurons: dict[str, IFNode],
-        constants: dict[str, Tensor],
-        T: int,
-        report: Report,
-        timing: Timing | None = None,
-        refitted: Mapping[str, nn.Module] | None = None,
-    ) -> None:
-        super().__init__()
-        self.check_program(program)
-        self.program = program
-        refitted = refitted or {}
-        self.layers = nn.ModuleDict({**layers, **refitted})
-        # The ANN's own layers where calibration changed weights, to compare with.
-        self.originals = nn.ModuleDict({name: layers[name] for name in refitted})
-        self.neurons = nn.ModuleDict(neurons)
-        for name, value in constants.items():
-            self.register_buffer(f"constant_{name}", value)
-        self.T = T
-        self.timing = Timing() if timing is None else timing
-        self._report = report
-        self._monitor: Monitor | None = None
-        self.integers: IntegerForm | None = None
-        self.eval()
-
-    @classmethod
-    def check_program(cls, program: Program) -> None:
-        """Raise TypeError where a subclass does not stand for such a network."""
-
-    def train(self, mode: bool = True) -> SpikingNetwork:
-        """Stay in evaluation mode: batch norm that could not be folded must keep its statistics."""
-        return super().train(False)
+    _monitor: Monitor | None = None
+    integers: IntegerForm | None = None
 
     def forward(
         self,
@@ -243,10 +211,11 @@ class SpikingNetwork(nn.Module):
             ValueError: the network's timing has COS, whose steps need inputs that come later.
 
         Example:
-            >>> import spikeconv
+            >>> from torch import nn
+            >>> from spikeconv.convert import convert
             >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
             >>> images = torch.rand(32, 4)
-            >>> snn = spikeconv.convert(ann, images, T=8, progress=False)
+            >>> snn = convert(ann, images, T=8, progress=False)
             >>> stream = snn.stream()
             >>> for t in range(8):
             ...     logits = stream.step(images)
@@ -309,6 +278,53 @@ class SpikingNetwork(nn.Module):
         finally:
             self._monitor = outer
 
+    def trainable(
+        self,
+        surrogate: Surrogate | nn.Module | None = None,
+        *,
+        detach_reset: bool = False,
+        thresholds: bool = False,
+    ) -> SpikingNetwork:
+        """Let gradients flow through the neurons, and want them for the weights of all layers.
+
+        With h the surrogate and theta a population's mean threshold::
+
+            ds/dm = h((m - v_threshold) / theta) / theta
+
+        The answers stay what they were. Outside of `torch.no_grad` a call keeps what its backward
+        pass needs.
+
+        Args:
+            surrogate: derivative of a spike of neurons with a threshold of 1: one of
+                `spikeconv.surrogate`, or SpikingJelly's, as in `IFNode`. None: ``ATan()``.
+            detach_reset: take no gradient through the spikes that reset the potential.
+            thresholds: make every population's threshold a parameter too. One that training drives
+                to 0 or below is an error of the next call.
+
+        Returns:
+            The network itself.
+
+        Raises:
+            ValueError: neurons are signed; their spikes have no gradient.
+            TypeError: an argument of a wrong type.
+
+        Example:
+            >>> from spikeconv.convert import convert
+            >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+            >>> snn = convert(ann, torch.rand(32, 4), T=4, progress=False).trainable()
+            >>> snn(torch.rand(2, 4)).sum().backward()
+            >>> sum(parameter.grad is not None for parameter in snn.parameters())
+            4
+        """
+        make_trainable(
+            self.layers,
+            self.populations(),
+            ATan() if surrogate is None else surrogate,
+            detach_reset,
+            thresholds,
+        )
+        return self
+
     def report(self, x: Images | None = None) -> Report:
         """What conversion did, layer by layer: thresholds, firing, and the error against the ANN.
 
@@ -355,72 +371,14 @@ class SpikingNetwork(nn.Module):
             operations=self.operations(monitor),
         )
 
-    def save(self, path: str | Path) -> None:
-        """Write the network to a ``.safetensors`` file, which `spikeconv.load` opens.
-
-        It holds the weights, the neurons, the calls by name, the timing and the report, and no
-        code. A network on a GPU is written as it would be on the CPU. Whatever happens meanwhile,
-        there is the old file or the whole new one.
-
-        Args:
-            path: of the file, in a folder that exists.
-
-        Raises:
-            TypeError: with everything in it that has no form in such a file: functions and layers
-                that are not torch's, or a class of yours.
-            ValueError, FileNotFoundError: it cannot be written there.
-            ImportError: safetensors is not installed.
-        """
-        write_file(path, self.parts())
-
-    def parts(self) -> Parts:
-        """What the network is made of.
-
-        Raises:
-            TypeError: it is of a class that this package has not.
-        """
-        kind = type(self)
-        if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
-            raise TypeError(
-                f"SpikingNetwork.save: the network must be of one of spikeconv's classes, got a "
-                f"{kind.__module__}.{kind.__qualname__}; torch.save(snn, path) keeps such a one"
-            )
-        return Parts(
-            kind.__name__,
-            self.program,
-            dict(self.layers.items()),
-            dict(self.originals.items()),
-            dict(self.populations().items()),
-            self.weights(),
-            self.T,
-            self.timing,
-            self._report,
-        )
-
     def operations(self, monitor: Monitor) -> Operations:
         """What the layers with weights computed in the calls that a monitor of this network saw."""
         return count_operations(self.program, self.layers, self.weights(), monitor)
-
-    def populations(self) -> Mapping[str, IFNode]:
-        """`neurons`, as what they are."""
-        return cast(Mapping[str, IFNode], self.neurons)
-
-    def weights(self) -> dict[str, Tensor]:
-        """Weights that functions read, by name of their step."""
-        prefix = "constant_"
-        return {
-            name.removeprefix(prefix): value
-            for name, value in self._buffers.items()
-            if value is not None and name.startswith(prefix)
-        }
 
     def _check_steps(self, T: int | None) -> int:
         steps = self.T if T is None else check_steps("SpikingNetwork", "T", T)
         self.timing.steps_read(steps)
         return steps
-
-    def extra_repr(self) -> str:
-        return ", ".join(filter(None, (f"T={self.T}", str(self.timing))))
 
 
 def _without_timing(settings: dict[str, Any]) -> dict[str, Any]:

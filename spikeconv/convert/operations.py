@@ -149,12 +149,12 @@ class Operations:
             ],
         }
 
-    def line(self) -> str:
-        """One line, of one image."""
+    def summary(self) -> str:
+        """Two lines, of one image."""
         return (
-            f"an image takes {_si(self.accumulates)} accumulations and {_si(self.macs)} MACs "
-            f"(ANN {_si(self.ann_macs)} MACs): {_si(self.energy, 'J')}, "
-            f"ANN {_si(self.ann_energy, 'J')}, estimated ({SOURCE})"
+            f"an image takes {_si(self.accumulates)} accumulations and {_si(self.macs)} MACs, "
+            f"the ANN {_si(self.ann_macs)} MACs\n"
+            f"energy estimate {_si(self.energy, 'J')}, ANN {_si(self.ann_energy, 'J')} ({SOURCE})"
         )
 
     def __str__(self) -> str:
@@ -176,7 +176,7 @@ class Operations:
             for line in table
         ]
         updates = _si(self._per_image([self.updates]))
-        notes = [self.line(), f"not in it: memory, {updates} updates of neurons, biases"]
+        notes = [self.summary(), f"not in it: memory, {updates} updates of neurons, biases"]
         return "\n".join([*lines, *notes])
 
 

@@ -57,6 +57,10 @@ class StreamedSimulation(Simulation):
         self._fix(x)
         self.bad = bad + self.bad
 
+    def watch(self, monitor: Monitor | None) -> None:
+        """Let a monitor, or none, count the spikes of the steps to come."""
+        self.monitor = monitor
+
     def step(self) -> Any:
         """Run one step: the output ``[B, *]`` on the mean of the steps so far."""
         if self.done == self.stage.steps:
@@ -113,9 +117,9 @@ class Stream:
     Example:
         Each image leaves once the network is sure of it.
 
-        >>> import spikeconv
+        >>> from spikeconv.convert import convert
         >>> ann = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU())
-        >>> snn = spikeconv.convert(ann, torch.rand(32, 4), T=4, progress=False)
+        >>> snn = convert(ann, torch.rand(32, 4), T=4, progress=False)
         >>> stream = snn.stream()
         >>> for t in range(4):
         ...     spikes = (torch.rand(2, 4) < 0.5).float()
@@ -191,7 +195,9 @@ class Stream:
             run = self._begin(x)
         elif feeds:
             run.feed(x)
-        run.monitor = self._monitor()
+        monitor = self._monitor()
+        if run.monitor is not monitor:
+            run.watch(monitor)
         output = run.step()
         self._run, self._failed = run, False
         self._steps += 1

@@ -8,6 +8,7 @@ checkpoints; a layer that is no longer plain runs as it always did.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ def changed_by_user(module: nn.Module, kind: type) -> str | None:
     patched = [name for name in vars(module) if callable(getattr(type(module), name, None))]
     if patched:
         return f"{', '.join(sorted(patched))} was set on the module itself"
+    if any(tensor.is_meta for tensor in chain(module.parameters(), module.buffers())):
+        return "it has no data yet (meta device)"
     if vars(module).get("_compiled_call_impl") is not None:
         return "it was compiled by its compile(): replace neurons first, compile then"
     return None

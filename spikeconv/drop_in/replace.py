@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 
 import torch
@@ -12,7 +15,16 @@ from spikeconv.drop_in.adopted import Adopted
 from spikeconv.drop_in.report import Layer, ReplaceReport
 from spikeconv.neuron import IFNode
 
-LIBRARIES = ("spikingjelly", "snntorch", "sinabs", "norse")
+# The packages whose neurons are known, and the files beside this one that know them.
+_PACKAGES = {
+    "spikingjelly.activation_based": "spikingjelly",
+    "snntorch": "snntorch",
+    "sinabs": "sinabs",
+    "norse": "norse",
+}
+# What a shorter forward takes the place of was read in these versions. SpikingJelly's neurons are
+# not run on, but constructed anew from what both of its dialects say of them.
+_COMPARED = {"snntorch": "1.0", "sinabs": "3.1", "norse": "1.1"}
 
 
 def replace_neurons(net: nn.Module) -> ReplaceReport:
@@ -56,35 +68,62 @@ def replace_neurons(net: nn.Module) -> ReplaceReport:
     """
     if not isinstance(net, nn.Module):
         raise TypeError(f"replace_neurons: net must be a torch.nn.Module, got {type(net).__name__}")
-    paths: dict[nn.Module, list[str]] = {}
-    for path, module in net.named_modules(remove_duplicate=False):
-        paths.setdefault(module, []).append(path)
+    paths = _paths(net)
     device = _device(net)
     replaced, left = [], []
-    for module, (path, *also_at) in paths.items():
+    for module in net.modules():
         library = _library(module)
         if library is None or isinstance(module, IFNode | Adopted):
             continue
-        adapter = import_module(f"spikeconv.drop_in.{library}")
-        if not adapter.is_neuron(module):
-            continue
-        kind = type(module).__name__
-        why = adapter.replace(module, device)
+        path, *also_at = paths[id(module)]
+        layer = Layer(path, library, type(module).__name__, tuple(also_at))
+        why = _unknown_version(library)
+        if why is None:
+            adapter = import_module(f"spikeconv.drop_in.{library}")
+            if not adapter.is_neuron(module):
+                continue
+            why = adapter.replace(module, device)
         if why is None:
             became = repr(module) if isinstance(module, IFNode) else type(module).__name__
-            replaced.append(Layer(path, library, kind, tuple(also_at), became=became))
+            replaced.append(dataclasses.replace(layer, became=became))
         else:
-            left.append(Layer(path, library, kind, tuple(also_at), why=why))
+            left.append(dataclasses.replace(layer, why=why))
     return ReplaceReport(tuple(replaced), tuple(left))
+
+
+def _paths(net: nn.Module) -> dict[int, list[str]]:
+    """Where each module of a network stands, by its id: all its places under modules named once."""
+    paths = {id(net): [""]}
+    for path, module in net.named_modules():
+        for name, child in module._modules.items():
+            if child is not None:
+                place = f"{path}.{name}" if path else name
+                paths.setdefault(id(child), []).append(place)
+    return paths
 
 
 def _library(module: nn.Module) -> str | None:
     """The library that a module's class, or one that it derives from, belongs to."""
     for cls in type(module).__mro__:
-        root = cls.__module__.partition(".")[0]
-        if root in LIBRARIES:
-            return root
+        for package, library in _PACKAGES.items():
+            if f"{cls.__module__}.".startswith(f"{package}."):
+                return library
     return None
+
+
+@functools.cache
+def _unknown_version(library: str) -> str | None:
+    """Why the installed version of a library may compute something else, or None."""
+    compared = _COMPARED.get(library)
+    if compared is None:
+        return None
+    try:
+        installed = version(library)
+    except PackageNotFoundError:
+        return f"the version of {library} is not known; {compared} is"
+    if f"{installed}.".startswith(f"{compared}."):
+        return None
+    return f"{library} {installed} was not compared with ours, as {compared} was"
 
 
 def _device(net: nn.Module) -> torch.device:

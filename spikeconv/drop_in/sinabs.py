@@ -37,14 +37,11 @@ class _SinabsIF(Adopted):
 
     def _relies_on(self) -> tuple[Any, ...]:
         layer: Any = self
+        theta, reset_fn = layer.spike_threshold, layer.reset_fn
         return (
             *(layer.spike_fn, layer.tau_syn, layer.train_alphas, layer.norm_input),
-            *(
-                self.spike_threshold,
-                self.spike_threshold is None or self.spike_threshold.requires_grad,
-            ),
-            type(layer.reset_fn),
-            *(getattr(layer.reset_fn, name, None) for name in ("subtract_value", "reset_value")),
+            *(theta, theta is None or theta.requires_grad, type(reset_fn)),
+            *(getattr(reset_fn, name, None) for name in ("subtract_value", "reset_value")),
         )
 
     def _why_not(self) -> str | None:

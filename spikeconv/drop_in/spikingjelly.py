@@ -15,7 +15,6 @@ from spikeconv.neuron import IFNode
 from spikeconv.spike_function import no_step
 
 _NEURONS = "spikingjelly.activation_based.neuron"
-_OLDER = "spikingjelly.clock_driven"
 _PLAIN = ("IFNode", "HalfThresholdIFNode", "ActivationAwareIFNode", "SimpleIFNode")
 
 # The parts of a module that outlive a change of its class.
@@ -47,9 +46,7 @@ class SpikingJellyIF(IFNode, base.MemoryModule):
 
 def is_neuron(module: nn.Module) -> bool:
     """Whether it is one of SpikingJelly's neurons, or derived from one."""
-    return any(
-        cls.__module__.startswith((_NEURONS, f"{_OLDER}.neuron")) for cls in type(module).__mro__
-    )
+    return any(cls.__module__.startswith(_NEURONS) for cls in type(module).__mro__)
 
 
 def _theirs(module: nn.Module) -> type:
@@ -60,14 +57,22 @@ def _theirs(module: nn.Module) -> type:
 def replace(module: nn.Module, device: torch.device) -> str | None:
     """Make the module a `SpikingJellyIF`, or say why it stays."""
     why = _why_left(module)
-    if why is None:
-        new = _node(module).to(device)
-        new.v_seq = getattr(module, "v_seq", None)
-        start, now = _memory(module)
-        if isinstance(now, Tensor) or now != start:
-            new.v = now
-        _become(module, new)
-    return why
+    if why is not None:
+        return why
+    try:
+        new = _node(module)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    neuron: Any = module
+    start, now = _memory(module)
+    # What is a tensor already lies where it belongs.
+    lying = [value.device for value in (neuron.v_threshold, now) if isinstance(value, Tensor)]
+    new.to((*lying, device)[0])
+    new.v_seq = getattr(module, "v_seq", None)
+    if isinstance(now, Tensor) or now != start:
+        new.v = now
+    _become(module, new)
+    return None
 
 
 def _memory(module: nn.Module) -> tuple[Any, Any]:
@@ -78,8 +83,6 @@ def _memory(module: nn.Module) -> tuple[Any, Any]:
 
 def _why_left(module: nn.Module) -> str | None:
     kind = _theirs(module)
-    if kind.__module__.startswith(_OLDER):
-        return "it is older than SpikingJelly 0.0.0.0.14"
     if kind.__name__ not in _PLAIN or not kind.__module__.startswith(_NEURONS):
         leaks = hasattr(module, "tau") or hasattr(module, "w")
         return f"{kind.__name__} leaks" if leaks else f"{kind.__name__} is no plain IF neuron"
@@ -134,8 +137,11 @@ def _node(module: nn.Module) -> SpikingJellyIF:
 
 
 def _wide(value: float | Tensor) -> torch.dtype | None:
-    """Their numbers have 64 bits, which float64 networks see."""
-    return None if isinstance(value, Tensor) else torch.float64
+    """Their numbers have 64 bits, which float64 networks see where 32 are not enough."""
+    if isinstance(value, Tensor):
+        return None
+    short = torch.tensor(value, dtype=torch.float32)
+    return torch.float32 if short.item() == value else torch.float64
 
 
 def _become(module: nn.Module, new: nn.Module) -> None:

@@ -41,12 +41,12 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SpikingNetwork
     Example:
         >>> import os, tempfile
         >>> from torch import nn
-        >>> import spikeconv
+        >>> from spikeconv.convert import convert
         >>> ann, images = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.rand(32, 4)
-        >>> snn = spikeconv.convert(ann, images, T=8, progress=False)
+        >>> snn = convert(ann, images, T=8, progress=False)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     snn.save(os.path.join(folder, "snn.safetensors"))
-        ...     again = spikeconv.load(os.path.join(folder, "snn.safetensors"))
+        ...     again = load(os.path.join(folder, "snn.safetensors"))
         >>> torch.equal(again(images), snn(images))
         True
     """

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeconv.fuse.cpu_chain import ENCODER, LAYER, POOL, Chain, Stage
 from spikeconv.fuse.encoder import Encoder
-from spikeconv.fuse.engine import Fired, IntegerProgram, Source
+from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Source, Want
 from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.planes import Plane, Planes
 from spikeconv.fuse.reference import State
@@ -107,6 +107,19 @@ class CpuEngine:
                 self._native, self._planes, self._sources, stages, spikes, counts
             )
         return self._chains[key]
+
+    def run(self, steps: Sequence[str], given: Given, want: Want) -> dict[str, Fired]:
+        """All time-steps of encoders, layers and pools by name, image by image."""
+        # In the order of the steps: a set's own would make a chain for each.
+        spikes = tuple(name for name in steps if name in want.spikes)
+        counts = tuple(name for name in steps if name in want.counts)
+        return self.chain(steps, spikes, counts).run(
+            given.spikes,
+            given.currents,
+            given.T,
+            given.states or None,
+            want_states=want.states,
+        )
 
     def run_pool(self, pool: Pool, spikes: Plane) -> Plane:
         """A pool's sums of its source's spikes."""

@@ -18,8 +18,8 @@ class Encoder:
         name: of the population, a source of the program.
         v_threshold: float32 ``[C, H, W]`` or what broadcasts to it with three dimensions.
         v_init: likewise.
-        bias: float32 ``[S, C, H, W]`` or what broadcasts to it: step t takes row min(t, S - 1), from
-            0; None for no bias.
+        bias: float32 ``[S, C, H, W]`` or what broadcasts to it: step t, from 0, takes row
+            min(t, S - 1); None for no bias.
     """
 
     name: str
@@ -32,21 +32,30 @@ class Encoder:
         """The encoder of a population of that shape, ``[C, H, W]``, ``[C, L]`` or ``[C]``.
 
         Raises:
-            ValueError: the population is reset to a value and not by subtraction.
+            ValueError: the population is reset to a value, or does not fire at its threshold.
 
         Example:
             >>> node = IFNode(torch.tensor([[[2.0]], [[3.0]]]), 1.0)
             >>> Encoder.of("relu", node, (2, 4, 4)).v_threshold.shape
             torch.Size([2, 1, 1])
         """
-        if node.reset != "soft":
-            raise ValueError(f"Encoder: reset must be 'soft', got {node.reset!r}")
+        if node.v_reset is not None or node.fires != "ge":
+            raise ValueError(
+                f"Encoder: node must be reset by subtraction and fire at its threshold, got {node}"
+            )
         return cls(
             name,
             _as_image(node.v_threshold, shape),
             _as_image(node.v_init, shape),
             _bias_rows(node, shape),
         )
+
+    def bias_from(self, start: int, T: int) -> Tensor | None:
+        """The biases ``[T, 1, ...]`` of T steps of a batch, the first of them step `start`."""
+        if self.bias is None:
+            return None
+        steps = torch.arange(start, start + T, device=self.bias.device)
+        return self.bias[steps.clamp(max=len(self.bias) - 1)].unsqueeze(1)
 
 
 def _as_image(value: Tensor, shape: tuple[int, ...]) -> Tensor:

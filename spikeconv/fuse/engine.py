@@ -1,19 +1,18 @@
 """What computes an integer program: engines, each with a format of its own for spikes.
 
-Every engine gives the bits of `ReferenceEngine`.
+Every engine gives the bits of `spikeconv.fuse.stepwise.ReferenceEngine`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from spikeconv.fuse.layer import IntegerLayer, Pool
-from spikeconv.fuse.reference import State, run_layer, run_pool
+from spikeconv.fuse.reference import State
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Fired:
 
 
 class Engine(Protocol):
-    """Computes layers of one program, with its spikes in between in a format of its own."""
+    """Computes parts of one program, with its spikes in between in a format of its own."""
 
     def pack(self, name: str, train: Tensor) -> Any:
         """Spikes of a source in the engine's format, from a train ``[T, B, C, H, W]`` of any dtype
@@ -75,50 +74,37 @@ class Engine(Protocol):
     def unpack(self, name: str, spikes: Any) -> Tensor:
         """The train, int8 ``[T, B, C, H, W]``, of a source's spikes."""
 
-    def run_pool(self, pool: Pool, spikes: Any) -> Any:
-        """A pool's sums of its source's spikes."""
-
-    def run_layer(
-        self,
-        layer: IntegerLayer,
-        spikes: Mapping[str, Any],
-        state: State | None,
-        *,
-        want_spikes: bool,
-        want_count: bool,
-        want_state: bool,
-    ) -> Fired:
-        """All steps of a layer on the spikes of its sources, from `state` on, or from v_init."""
+    def run(self, steps: Sequence[str], given: Given, want: Want) -> dict[str, Fired]:
+        """All time-steps of encoders, layers and pools by name, sources first."""
 
 
-class ReferenceEngine:
-    """The definition, on any device: spikes are int8 trains ``[T, B, C, H, W]``."""
+@dataclass(frozen=True)
+class Given:
+    """What a part of a program runs on.
 
-    def __init__(self, program: IntegerProgram) -> None:
-        self.program = program
+    Attributes:
+        spikes: of the sources that come from before, in the engine's format.
+        currents: float32 ``[B, C, H, W]`` of the encoders.
+        T: number of time-steps.
+        states: of all its populations after the steps before; empty where there are none.
+    """
 
-    def pack(self, name: str, train: Tensor) -> Tensor:
-        return train.to(torch.int8)
+    spikes: Mapping[str, Any]
+    currents: Mapping[str, Tensor]
+    T: int
+    states: Mapping[str, State]
 
-    def unpack(self, name: str, spikes: Tensor) -> Tensor:
-        return spikes
 
-    def run_pool(self, pool: Pool, spikes: Tensor) -> Tensor:
-        return run_pool(pool, spikes)
+@dataclass(frozen=True)
+class Want:
+    """What is asked of a part of a program.
 
-    def run_layer(
-        self,
-        layer: IntegerLayer,
-        spikes: Mapping[str, Tensor],
-        state: State | None,
-        *,
-        want_spikes: bool,
-        want_count: bool,
-        want_state: bool,
-    ) -> Fired:
-        train, after = run_layer(layer, spikes, state)
-        return Fired(
-            train if want_spikes else None,
-            train.sum(0, dtype=torch.int32) if want_count else None,
-            after if want_state else None,
-        )
+    Attributes:
+        spikes: names of steps whose spikes are wanted.
+        counts: names of populations whose net counts are wanted.
+        states: whether the states of all populations are.
+    """
+
+    spikes: frozenset[str]
+    counts: frozenset[str]
+    states: bool

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 
 from spikeconv.fuse.cpu import CpuEngine
-from spikeconv.fuse.engine import Engine, IntegerProgram, ReferenceEngine
+from spikeconv.fuse.encoder import Encoder
+from spikeconv.fuse.engine import Engine, IntegerProgram
+from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.native import cpp_unavailable
 
 
@@ -17,7 +19,7 @@ from spikeconv.ops.native import cpp_unavailable
 class _Kind:
     """An engine: what makes one, and why it cannot run on a type of device, or None."""
 
-    make: Callable[[IntegerProgram], Engine]
+    make: Callable[[IntegerProgram, Iterable[Encoder]], Engine]
     unavailable: Callable[[str], str | None]
 
 
@@ -35,7 +37,12 @@ def check_backend(backend: str | None) -> None:
         raise ValueError(f"fuse: backend must be one of {known} or None, got {backend!r}")
 
 
-def make_engine(program: IntegerProgram, device: torch.device, backend: str | None) -> Engine:
+def make_engine(
+    program: IntegerProgram,
+    encoders: Iterable[Encoder],
+    device: torch.device,
+    backend: str | None,
+) -> Engine:
     """The engine asked for, here or in SPIKECONV_BACKEND, else the best that runs on the device.
 
     Raises:
@@ -46,7 +53,9 @@ def make_engine(program: IntegerProgram, device: torch.device, backend: str | No
         reason = _ENGINES[asked].unavailable(device.type)
         if reason is not None:
             raise ValueError(f"fuse: backend {asked!r} cannot run here: {reason}")
-        return _ENGINES[asked].make(program)
+        return _ENGINES[asked].make(program, encoders)
     return next(
-        kind.make(program) for kind in _ENGINES.values() if kind.unavailable(device.type) is None
+        kind.make(program, encoders)
+        for kind in _ENGINES.values()
+        if kind.unavailable(device.type) is None
     )

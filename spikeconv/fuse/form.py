@@ -17,8 +17,8 @@ from spikeconv.fuse.plan import Plan, make_plan
 from spikeconv.fuse.shapes import program_for
 from spikeconv.neuron import IFNode
 
-# Steps that are safe, and the shapes of an image.
-Shape = tuple[int, tuple[tuple[int, ...], ...]]
+# Steps that are safe, the shapes of an image, and whether it is in float64.
+Shape = tuple[int, tuple[tuple[int, ...], ...], bool]
 
 PRECISIONS = ("int8", "int16")
 
@@ -72,26 +72,38 @@ class IntegerForm:
 
     def for_run(self, T: int, batch: Batch) -> tuple[Plan, Engine]:
         """The plan of a run of T steps on such a batch, and what computes it on its device."""
-        key = _steps_of_plan(T), image_shapes(batch)
+        wide = any(tensor.dtype == torch.float64 for tensor in tensors_of(batch))
+        key = _steps_of_plan(T), image_shapes(batch), wide
         device = tensors_of(batch)[0].device
         if key not in self._plans:
             _make_room(self._plans)
             program = program_for(self._program, self._layers, self._neurons, self._weights, batch)
-            self._plans[key] = self._plan(program, key[0])
+            self._plans[key] = self._plan(program, key)
         if (key, device) not in self._engines:
             _make_room(self._engines)
-            self._engines[key, device] = make_engine(self._plans[key].program, device, self.backend)
+            self._engines[key, device] = make_engine(
+                self._plans[key].program, self._plans[key].encoders.values(), device, self.backend
+            )
         return self._plans[key], self._engines[key, device]
 
     def plan(self, T: int) -> Plan:
         """The plan of a run of T steps on images of the size that it was converted with."""
-        key = _steps_of_plan(T), tuple(item.shape for item in self._program.inputs)
+        key = _steps_of_plan(T), tuple(item.shape for item in self._program.inputs), False
         if key not in self._plans:
-            self._plans[key] = self._plan(self._program, key[0])
+            self._plans[key] = self._plan(self._program, key)
         return self._plans[key]
 
-    def _plan(self, program: Program, steps: int) -> Plan:
-        return make_plan(program, self._layers, self._neurons, self._timing, self.precision, steps)
+    def _plan(self, program: Program, shape: Shape) -> Plan:
+        steps, _, wide = shape
+        return make_plan(
+            program,
+            self._layers,
+            self._neurons,
+            self._timing,
+            self.precision,
+            steps,
+            encode=not wide,
+        )
 
     def paths(self, T: int) -> dict[str, str]:
         """How every population runs, by name: ``"int8"``, ``"int16"`` or why in floating point."""

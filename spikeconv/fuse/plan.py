@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from spikeconv.convert.program import Phase, Program, Step, refs
 from spikeconv.convert.timing import Timing
-from spikeconv.fuse.engine import IntegerProgram, Source
-from spikeconv.fuse.layer import IntegerLayer, Pair, Pool
+from spikeconv.fuse.encoder import Encoder
+from spikeconv.fuse.engine import IntegerProgram
+from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.quantise import FloatConvolution, FloatLayer, FloatShortcut, quantise
+from spikeconv.fuse.segments import Segment, find_segments
+from spikeconv.fuse.sources import all_sources, read_in_integers, spikes_at_once
 from spikeconv.fuse.terms import Reader, Term, Unsupported, image_shape
 from spikeconv.neuron import IFNode
-
-Halo = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,11 @@ class Plan:
         shapes: of one image's neurons, by name of the population.
         reasons: why each other population runs in floating point, by name.
         absorbed: names of the temporal steps that are done inside integer layers.
-        read_as_float: integer populations whose spikes a step in floating point reads.
+        read_as_float: values that a step in floating point reads.
         read_as_integers: populations and pools that integer layers or pools read.
-        last_reads: for each population, the sources that no later one reads.
+        encoders: populations in floating point that turn a static current into spikes for integer
+            layers, by name.
+        segments: what runs in integers from end to end.
     """
 
     program: IntegerProgram
@@ -39,7 +42,8 @@ class Plan:
     absorbed: frozenset[str]
     read_as_float: frozenset[str]
     read_as_integers: frozenset[str]
-    last_reads: Mapping[str, tuple[str, ...]]
+    encoders: Mapping[str, Encoder]
+    segments: tuple[Segment, ...]
 
 
 def make_plan(
@@ -49,8 +53,17 @@ def make_plan(
     timing: Timing,
     precision: str,
     steps: int,
+    *,
+    encode: bool,
 ) -> Plan:
-    """Every population in integers that has a form in them, safe for so many steps."""
+    """Every population in integers that has a form in them.
+
+    Args:
+        program, layers, neurons, timing: the network's.
+        precision: of the weights.
+        steps: T that must be safe.
+        encode: whether engines may take static currents, which then are not in float64.
+    """
     found: dict[str, IntegerLayer] = {}
     pools: dict[str, Pool] = {}
     reasons: dict[str, str] = {}
@@ -67,16 +80,33 @@ def make_plan(
         except Unsupported as unsupported:
             reasons[step.name] = str(unsupported)
     absorbed, read_as_float = _split(program, found)
-    sources = _sources(program, found, pools, neurons)
+    read = read_in_integers(found, pools)
+    encoded = read - read_as_float - found.keys() if encode else frozenset()
+    encoders = _encoders(program, neurons, encoded)
     return Plan(
-        IntegerProgram(found, pools, sources),
+        IntegerProgram(found, pools, all_sources(program, found, pools, neurons)),
         shapes,
         reasons,
         absorbed,
         read_as_float,
-        frozenset(_read(found, pools)),
-        _last_reads(program, found, pools),
+        read,
+        encoders,
+        find_segments(program, found, pools, encoders, read - encoders.keys()),
     )
+
+
+def _encoders(
+    program: Program, neurons: Mapping[str, IFNode], names: frozenset[str]
+) -> dict[str, Encoder]:
+    """Those of the populations whose current is the same at every step."""
+    phases = {step.name: step.phase for step in program.steps}
+    encoders = {}
+    for step in program.neurons():
+        node = neurons[step.name]
+        static = phases.get(step.args[0].name) is not Phase.TEMPORAL
+        if step.name in names and static and node.v_reset is None and node.fires == "ge":
+            encoders[step.name] = Encoder.of(step.name, node, step.shape)
+    return encoders
 
 
 def _terms(program: Program, reader: Reader, step: Step) -> tuple[Term, ...]:
@@ -89,11 +119,7 @@ def _terms(program: Program, reader: Reader, step: Step) -> tuple[Term, ...]:
 
 def _largest(pools: Mapping[str, Pool], terms: tuple[Term, ...]) -> dict[str, int]:
     names = {term.view.source for term in terms}
-    return {name: _spikes_at_once(pools.get(name)) for name in names}
-
-
-def _spikes_at_once(pool: Pool | None) -> int:
-    return 1 if pool is None else pool.kernel[0] * pool.kernel[1]
+    return {name: spikes_at_once(pools.get(name)) for name in names}
 
 
 def per_channel(value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
@@ -206,77 +232,4 @@ def _split(
             read |= names
             needed |= {name for name in names if temporal[name].kind != "neuron"}
     absorbed = {s.name for s in temporal.values() if s.kind != "neuron"} - needed
-    return frozenset(absorbed), frozenset(read & found.keys())
-
-
-def _sources(
-    program: Program,
-    found: Mapping[str, IntegerLayer],
-    pools: Mapping[str, Pool],
-    neurons: Mapping[str, IFNode],
-) -> dict[str, Source]:
-    """Everything that is read in integers, and all integer populations."""
-    read = _read(found, pools) | found.keys()
-    shapes = {s.name: image_shape(s.shape) for s in program.neurons() if s.name in read}
-    shapes |= {pool.name: pool.shape for pool in pools.values()}
-    halos = _halos(found, pools, shapes)
-    sources = {
-        name: Source(name, shapes[name], 1, neurons[name].signed, halos[name])
-        for name in shapes.keys() - pools.keys()
-    }
-    for pool in pools.values():
-        signed = sources[pool.source].signed
-        sources[pool.name] = Source(
-            pool.name, pool.shape, _spikes_at_once(pool), signed, halos[pool.name]
-        )
-    return sources
-
-
-def _read(found: Mapping[str, IntegerLayer], pools: Mapping[str, Pool]) -> set[str]:
-    """Names of what is read in integers."""
-    read = {name for layer in found.values() for name in layer.sources()}
-    return read | {pool.source for pool in pools.values()}
-
-
-def _halos(
-    found: Mapping[str, IntegerLayer],
-    pools: Mapping[str, Pool],
-    shapes: Mapping[str, tuple[int, int, int]],
-) -> dict[str, Halo]:
-    """Zeros that readers see (above, left of, below, right of) each source, the most of any."""
-    halos = dict.fromkeys(shapes, (0, 0, 0, 0))
-
-    def read(name: str, size: Pair, window: Pair, stride: Pair, padding: Pair) -> None:
-        after = tuple(
-            max(0, (out - 1) * step + reach - before - there)
-            for out, step, reach, before, there in zip(
-                size, stride, window, padding, shapes[name][1:], strict=True
-            )
-        )
-        top, left, below, right = map(max, halos[name], (*padding, *after))
-        halos[name] = top, left, below, right
-
-    for layer in found.values():
-        for conv in layer.convolutions:
-            kernel, dilation = conv.weight.shape[2:], conv.dilation
-            reach = (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
-            read(conv.source, layer.shape[1:], reach, conv.stride, conv.padding)
-    for pool in pools.values():
-        read(pool.source, pool.shape[1:], pool.kernel, pool.stride, pool.padding)
-    return halos
-
-
-def _last_reads(
-    program: Program, found: Mapping[str, IntegerLayer], pools: Mapping[str, Pool]
-) -> dict[str, tuple[str, ...]]:
-    """For every step that reads spikes in integers, the sources that no later one reads."""
-    last: dict[str, str] = {}
-    for step in program.phase(Phase.TEMPORAL):
-        if step.name in pools:
-            last[pools[step.name].source] = step.name
-        if step.name in found:
-            last.update(dict.fromkeys(found[step.name].sources(), step.name))
-    reads: dict[str, list[str]] = {}
-    for source, reader in last.items():
-        reads.setdefault(reader, []).append(source)
-    return {reader: tuple(names) for reader, names in reads.items()}
+    return frozenset(absorbed), frozenset(read)

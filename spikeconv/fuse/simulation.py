@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch
@@ -14,9 +15,10 @@ from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Program, Step
 from spikeconv.convert.simulation import Layers, Simulation, Values
 from spikeconv.convert.timing import Stage, Timing
-from spikeconv.fuse.engine import Engine
+from spikeconv.fuse.engine import Engine, Given, Want
 from spikeconv.fuse.plan import Plan
 from spikeconv.fuse.reference import State
+from spikeconv.fuse.segments import Segment
 from spikeconv.neuron import IFNode
 
 
@@ -41,6 +43,9 @@ class FusedSimulation(Simulation):
     ) -> None:
         self.plan = plan
         self.engine = engine
+        self.currents = {
+            step.name: step.args[0].name for step in program.neurons() if step.name in plan.encoders
+        }
         super().__init__(program, layers, neurons, weights, x, timing, monitor)
 
     def _start(self, stage: Stage) -> None:
@@ -64,24 +69,21 @@ class FusedSimulation(Simulation):
         last: bool,
         trains: bool,
     ) -> None:
-        program, name = self.plan.program, step.name
-        if name in program.pools:
-            pool = program.pools[name]
-            self.spikes[name] = self.engine.run_pool(pool, self.spikes[pool.source])
-        if name in program.layers:
-            self._run_integers(step, values, running, n, last=last, trains=trains)
-        elif name not in self.plan.absorbed:
-            super()._run(step, values, running, n, last=last, trains=trains)
-            if name in self.plan.read_as_integers and step.kind == "neuron":
-                train = values[name].unflatten(0, (n, self.batch)).sign()
-                shape = program.sources[name].shape
-                self.spikes[name] = self.engine.pack(name, train.reshape(*train.shape[:2], *shape))
-        for source in self.plan.last_reads.get(name, ()):
-            del self.spikes[source]
+        plan, name = self.plan, step.name
+        for segment in plan.segments:
+            if segment.steps[0] == name:
+                self._run_segment(segment, values, running, n, last=last, trains=trains)
+        if name in plan.absorbed or name in plan.program.layers or name in self.currents:
+            return
+        super()._run(step, values, running, n, last=last, trains=trains)
+        if name in plan.read_as_integers and step.kind == "neuron":
+            train = values[name].unflatten(0, (n, self.batch)).sign()
+            shape = plan.program.sources[name].shape
+            self.spikes[name] = self.engine.pack(name, train.reshape(*train.shape[:2], *shape))
 
-    def _run_integers(
+    def _run_segment(
         self,
-        step: Step,
+        segment: Segment,
         values: Values,
         running: dict[str, Tensor],
         n: int,
@@ -89,37 +91,59 @@ class FusedSimulation(Simulation):
         last: bool,
         trains: bool,
     ) -> None:
-        """A population of the integer program: its spikes, and what others read of them."""
-        name, plan = step.name, self.plan
-        delayed, stage = self._delayed(n), self.stage
-        to_readout = name in self.program.boundary
-        wants_train = (
-            name in plan.read_as_float
-            or self.monitor is not None
-            or (to_readout and (trains or delayed > 0))
+        """A part of the integer program: its spikes, and what others read of them."""
+        plan, program = self.plan, self.program
+        populations = [name for name in segment.steps if name not in plan.program.pools]
+        read_out = program.boundary.intersection(populations)
+        whole = trains or self._delayed(n) > 0 or self.monitor is not None
+        wants_train = plan.read_as_float.intersection(populations)
+        wants_train |= frozenset(populations) if self.monitor else read_out if whole else set()
+        fired = self.engine.run(
+            segment.steps,
+            Given(
+                {name: self.spikes[name] for name in segment.given},
+                {name: self._current(name) for name in populations if name in self.currents},
+                n,
+                {name: self.states[name] for name in populations if name in self.states},
+            ),
+            Want(segment.kept | wants_train, read_out - wants_train, not last),
         )
-        fired = self.engine.run_layer(
-            plan.program.layers[name],
-            self.spikes,
-            self.states.get(name),
-            want_spikes=wants_train or name in plan.read_as_integers,
-            want_count=to_readout and not wants_train,
-            want_state=not last,
-        )
-        if fired.state is not None:
-            self.states[name] = fired.state
-        if name in plan.read_as_integers:
-            self.spikes[name] = fired.spikes
-        if wants_train:
-            train = self.engine.unpack(name, fired.spikes)
-            train = train.reshape(*train.shape[:2], *plan.shapes[name])
-            if name in plan.read_as_float:
-                values[name] = fold(train * self.neurons[name].v_threshold.to(self.like.dtype))
-            if self.monitor is not None and not stage.preview:
-                self.monitor.add(name, train, unread=delayed if stage.answers else n)
-            if to_readout:
-                self._add(name, train, trains, running)
-        elif fired.count is not None:
-            # In plain order, in which the readout adds up as it does without integers.
-            count = fired.count.contiguous().view(len(fired.count), *plan.shapes[name])
-            self._add(name, count, trains, running)
+        for name in populations:
+            found = fired[name]
+            if found.state is not None:
+                self.states[name] = found.state
+            if name in wants_train:
+                self._tell(name, found.spikes, values, running, n, trains=trains)
+            elif found.count is not None:
+                # In plain order, in which the readout adds up as it does without integers.
+                count = found.count.contiguous().view(self.batch, *plan.shapes[name])
+                self._add(name, count, trains, running)
+        self.spikes |= {name: fired[name].spikes for name in segment.kept}
+        for name in segment.dropped & self.spikes.keys():
+            del self.spikes[name]
+
+    def _current(self, encoder: str) -> Tensor:
+        """The static current of an encoder as images; in float32, which holds 16 bits exactly."""
+        current: Tensor = self.fixed[self.currents[encoder]].to(torch.float32)
+        return current.reshape(self.batch, *self.plan.program.sources[encoder].shape)
+
+    def _tell(
+        self,
+        name: str,
+        spikes: Any,
+        values: Values,
+        running: dict[str, Tensor],
+        n: int,
+        *,
+        trains: bool,
+    ) -> None:
+        """Give a population's train to all that are not in integers."""
+        train = self.engine.unpack(name, spikes)
+        train = train.reshape(n, self.batch, *self.plan.shapes[name])
+        if name in self.plan.read_as_float:
+            values[name] = fold(train * self.neurons[name].v_threshold.to(self.like.dtype))
+        if self.monitor is not None and not self.stage.preview:
+            unread = self._delayed(n) if self.stage.answers else n
+            self.monitor.add(name, train, unread=unread)
+        if name in self.program.boundary:
+            self._add(name, train, trains, running)

@@ -38,10 +38,17 @@ def to_nir(network: SpikingNetwork) -> Any:
     """Write a spiking network as a graph of NIR, the Neuromorphic Intermediate Representation.
 
     Convolutions, linear layers, average pools, flattening, additions, factors and batch norms
-    become NIR's nodes; every population an ``IF`` node, whose metadata says how it differs from
-    NIR's, with a ``Scale`` node behind it that makes a spike worth its threshold. A step of NIR's
-    time is 1. The graph's metadata holds what `from_nir` needs to give the same network again, bit
-    for bit: its timing, its report, and everything about its neurons.
+    become NIR's nodes; zeros around a value, slices and concatenation become convolutions with
+    weights 0 and 1; every population becomes an ``IF`` node, whose metadata says how it differs
+    from NIR's, with a ``Scale`` node behind it that makes a spike worth its threshold. A step of
+    NIR's time is 1. The graph's metadata holds what `from_nir` needs to give the same network
+    again, bit for bit: its timing, its report, and everything about its neurons.
+
+    Versions of nir that check types as they read a file take groups and oblong kernels for
+    mistakes; ``nir.read(path, type_check=False)`` reads them. ::
+
+        nir.write("snn.nir", spikeconv.to_nir(snn))
+        again = spikeconv.from_nir(nir.read("snn.nir"))
 
     Args:
         network: with any number of inputs and outputs.

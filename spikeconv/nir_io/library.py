@@ -23,14 +23,15 @@ def import_nir(function: str) -> Any:
 
 
 def as_array(tensor: Tensor) -> Any:
-    """A tensor's values as numpy has them."""
-    return tensor.detach().cpu().numpy()
+    """A tensor's values as numpy has them; one number as a scalar, which nir can always write."""
+    array = tensor.detach().cpu().numpy()
+    return array if array.ndim else array[()]
 
 
 def as_tensor(array: Any) -> Tensor:
     """An own copy of an array's values.
 
     Raises:
-        TypeError: they are no numbers.
+        TypeError, ValueError: they are no numbers.
     """
     return torch.from_numpy(np.array(array))

@@ -73,7 +73,7 @@ def _checked(
     check_surrogate(x, (steps, *shape), surrogate, slope, signed=False)
     if grad_emitted is not None:
         check_gradient("grad_emitted", grad_emitted, x, (steps, *shape), x.dtype)
-    if grad_v is not None:
+    if grad_v is not None and return_v is not None:
         v_shape = (steps, *shape) if return_v == "all" else shape
         check_gradient("grad_v", grad_v, x, v_shape, state_dtype(x))
     if len(wanted) != 4:
@@ -121,6 +121,7 @@ def _route(
     grad_sum = neurons((of_x and static) or (of_bias and not timed))
     grad_threshold, grad_v_init = neurons(of_threshold), neurons(of_v_init)
     given = _like_outputs(slope, current, steps)
+    of_v = None if return_v is None else grad_v  # compiled code has one of the empty v, too
     if current.numel() > 0:
         resolve(backend, x, current.dim()).run_backward(
             BackwardCall(
@@ -135,7 +136,7 @@ def _route(
                 v_reset=v_reset,
                 tie_fires=fires == "ge",
                 grad_emitted=_like_outputs(grad_emitted, current, steps),
-                grad_v=_like_outputs(grad_v, current, steps if return_v == "all" else None),
+                grad_v=_like_outputs(of_v, current, steps if return_v == "all" else None),
                 psp=emit == "psp",
                 trace=return_v == "all",
                 detach_reset=detach_reset,
@@ -148,11 +149,12 @@ def _route(
             )
         )
     of_input = grad_sum if static else grad_x
+    steps_of_m = grad_x if shared else grad_m
     return (
         of_input.to(x.dtype, copy=static) if of_x and of_input is not None else x.new_empty(0),
         _of_parameter(v_threshold, grad_threshold, x),
         _of_parameter(v_init, grad_v_init, x),
-        _of_parameter(bias, (grad_x if shared else grad_m) if timed else grad_sum, x),
+        _of_parameter(bias if of_bias else None, steps_of_m if timed else grad_sum, x),
     )
 
 

@@ -168,23 +168,29 @@ def check_gradient(
         raise ValueError(_wrong(argument, where, f"{given.layout} on {given.device}"))
 
 
-# Reading a threshold on a GPU waits for the device, so each version of a tensor is read once
-# for each dtype that it is converted to.
+# To read thresholds on a GPU waits for it, and to read one for each neuron takes as long as a step,
+# so each version of such a tensor is read once for each dtype that it is converted to.
 _read_versions = WeakTensorKeyDictionary()
+_QUICKLY_READ = 1024
 
 
 def check_threshold_values(v_threshold: Tensor, dtype: torch.dtype) -> None:
     """Raise ValueError unless every threshold is positive and finite in the state dtype."""
-    if v_threshold.is_cuda:
-        if torch.cuda.is_current_stream_capturing():
-            return
-        versioned = not v_threshold.is_inference()
-        if versioned and _read_versions.get(v_threshold) == (v_threshold._version, dtype):
+    if v_threshold.is_cuda and torch.cuda.is_current_stream_capturing():
+        return
+    owner, now = v_threshold, None
+    quick = not v_threshold.is_cuda and v_threshold.numel() <= _QUICKLY_READ
+    if not quick and not v_threshold.is_inference():
+        # A view is made anew at every call, and its base is not.
+        owner = v_threshold if v_threshold._base is None else v_threshold._base
+        place = (v_threshold.storage_offset(), v_threshold.shape, v_threshold.stride())
+        now = (v_threshold._version, dtype, place)
+        if _read_versions.get(owner) == now:
             return
     theta = v_threshold.to(dtype)
     good = (theta > 0) & torch.isfinite(theta)
     if not bool(good.all()):
         worst = v_threshold[~good][0].item()
         raise ValueError(_wrong("v_threshold", "positive and finite everywhere", worst))
-    if v_threshold.is_cuda and versioned:
-        _read_versions[v_threshold] = (v_threshold._version, dtype)
+    if now is not None:
+        _read_versions[owner] = now

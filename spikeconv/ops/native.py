@@ -91,7 +91,8 @@ def run_cuda(call: Call) -> None:
     _run(torch.ops.spikeconv._if_multistep_cuda, call)
 
 
-def _run_backward(op: Callable[..., None], call: BackwardCall) -> None:
+def run_backward_with(op: Callable[..., None], call: BackwardCall) -> None:
+    """Fill the gradients of a call by an operator with the signature of the native ones."""
     at = layout_of(call)
     name, numbers, slope = in_numbers(call.surrogate)
     op(
@@ -128,9 +129,9 @@ def _run_backward(op: Callable[..., None], call: BackwardCall) -> None:
 
 def run_cpp_backward(call: BackwardCall) -> None:
     """Fill the gradients of a call on the CPU."""
-    _run_backward(torch.ops.spikeconv._if_backward_cpp, call)
+    run_backward_with(torch.ops.spikeconv._if_backward_cpp, call)
 
 
 def run_cuda_backward(call: BackwardCall) -> None:
     """Fill the gradients of a call on a CUDA device."""
-    _run_backward(torch.ops.spikeconv._if_backward_cuda, call)
+    run_backward_with(torch.ops.spikeconv._if_backward_cuda, call)

@@ -1,6 +1,6 @@
 """Processes that work together, as torchrun starts them: train and evaluate share this."""
 
-from spikeconv.processes.group import Processes, processes
+from spikeconv.processes.group import ALONE, Processes, processes
 from spikeconv.processes.pulse import ProcessLost
 
-__all__ = ["ProcessLost", "Processes", "processes"]
+__all__ = ["ALONE", "ProcessLost", "Processes", "processes"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from spikeconv.processes.pulse import Pulse, joined_store
+from spikeconv.processes.pulse import Pulse
+from spikeconv.processes.store import stores
 
 _CPU = torch.device("cpu")
 
@@ -102,8 +104,8 @@ def processes(device: str, advice: str = "Start it again.") -> Iterator[Processe
     """Join the processes that torchrun started, by gloo on CPUs and NCCL on GPUs; or be alone.
 
     Where one of them dies or hangs inside the block, the others end too, and the first that is left
-    says which one it was. An error that all have alike is raised in the first only; the others
-    leave by SystemExit.
+    says which one it was. An error that all have alike is raised in the first only, and the others
+    leave by SystemExit; warnings, too, are the first one's only.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``, one GPU for each process of a machine.
@@ -117,11 +119,21 @@ def processes(device: str, advice: str = "Start it again.") -> Iterator[Processe
         yield Processes(device=torch.device(device))
         return
     own = _own_device(device)
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_TIMEOUT)
-    group = Processes(dist.get_rank(), dist.get_world_size(), own)
-    pulse = Pulse(joined_store(), group.rank, group.count, advice)
+    group = Processes(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), own)
+    store, pulses = stores()
+    dist.init_process_group(
+        "nccl" if device == "cuda" else "gloo",
+        store=store,
+        rank=group.rank,
+        world_size=group.count,
+        timeout=_TIMEOUT,
+    )
+    pulse = Pulse(pulses, group.rank, group.count, advice)
     try:
-        yield group
+        with warnings.catch_warnings():
+            if not group.first:
+                warnings.simplefilter("ignore")
+            yield group
     except BaseException as error:
         # Where one is lost this raises, and the group is left as it is: it cannot come apart.
         pulse.fail(error)

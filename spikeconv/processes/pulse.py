@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import sys
@@ -16,30 +15,24 @@ from typing import NoReturn
 
 import torch.distributed as dist
 
+from spikeconv.processes.store import is_host
+
 BEAT = 1.0
 """Seconds between two signs of life."""
 
 PATIENCE = 60
 """Beats of this process after which another that gave none counts as gone."""
 
-_LEFT, _FAILED = ".", "!"
+# Beats that others wait once a process has failed: torchrun is to see first which one it was.
+_GRACE = 5
+
+# What a process writes last: that it has done its part, that SIGTERM ended it, or why it failed.
+_LEFT, _TERMINATED, _FAILED = ".", "~", "!"
 _STOP = b"\0"
 
 
 class ProcessLost(RuntimeError):
     """Another of the processes is gone, so this one cannot go on."""
-
-
-def joined_store() -> dist.Store:  # type: ignore[name-defined]
-    """A connection of its own to the store through which torchrun's processes found each other."""
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(  # type: ignore[attr-defined]
-        host, port, is_master=False, wait_for_workers=False
-    )
-    run, attempt = os.environ["TORCHELASTIC_RUN_ID"], os.environ["TORCHELASTIC_RESTART_COUNT"]
-    return dist.PrefixStore(  # type: ignore[attr-defined]
-        f"spikeconv/{run}/{attempt}", store
-    )
 
 
 class Pulse:
@@ -72,19 +65,22 @@ class Pulse:
         self.count = count
         self.advice = advice
         self._beats = 0
-        self._beat()
-        store.wait([str(r) for r in range(count)], timedelta(seconds=PATIENCE * BEAT))
         self._wakes, self._waker = socket.socketpair()
+        self._wakes.settimeout(BEAT)
         self._waker.setblocking(False)
         self._catches = self._catch_sigterm()
+        self._beat()
+        store.wait([str(r) for r in range(count)], timedelta(seconds=PATIENCE * BEAT))
         self._thread = threading.Thread(target=self._watch, name="spikeconv-pulse", daemon=True)
         self._thread.start()
 
     def leave(self) -> None:
-        """This process has done its part."""
+        """This process has done its part; if it hosts the store, it waits for the others."""
         self._stop()
         self._write(_LEFT)
         self._let_go()
+        while is_host() and any(state.isdigit() for state in self._states()):
+            time.sleep(BEAT / 10)
 
     def fail(self, error: BaseException) -> None:
         """This process leaves the group by an error: say so, or say why it is not the cause.
@@ -105,12 +101,13 @@ class Pulse:
         # What a collective raises where a process is gone; it does not say which.
         if isinstance(error, RuntimeError):
             gone = self.gone()
-            first = self._is_first_but(gone)
-            others_failed = any(state.startswith(_FAILED) for state in self._states())
-            if gone or others_failed:
-                self._write(f"{_FAILED}lost another")
-                if gone and first:
-                    raise ProcessLost(self._lost(gone)) from error
+            terminated = self._terminated()
+            if (gone or terminated) and self._is_first_but(gone):
+                self._write(_FAILED)
+                raise ProcessLost(self._lost(gone, terminated)) from error
+            if gone or terminated or self._others_failed():
+                self._write(_LEFT)
+                time.sleep(_GRACE * BEAT)
                 raise SystemExit(1) from error
         words = f"{_FAILED}{type(error).__name__}: {error}"[:1000]
         self._write(words)
@@ -131,10 +128,11 @@ class Pulse:
         """Beat, and look at the others, until told to stop."""
         try:
             still = [0] * self.count
+            since_failure = 0
             last = self._states()
             while _STOP not in (woken := self._sleep()):
                 if signal.SIGTERM in woken:
-                    self._terminated()
+                    self._end_by_sigterm()
                 self._beat()
                 states = self._states()
                 for r, state in enumerate(states):
@@ -142,26 +140,39 @@ class Pulse:
                 last = states
                 gone = [r for r, beats in enumerate(still) if beats >= PATIENCE]
                 if gone:
-                    _end(self._lost(gone) if self._is_first_but(gone) else None)
-                if any(state.startswith(_FAILED) for state in states):
-                    _end(None)  # whoever failed says it
-        except dist.DistError as error:
-            _end(self._unreachable(error))
+                    self._end(self._lost(gone, []) if self._is_first_but(gone) else None)
+                since_failure += self._others_failed()
+                if since_failure > _GRACE:
+                    self._end(None)
+        except RuntimeError as error:  # all that a store raises
+            _exit(self._unreachable(error))
 
-    def _terminated(self) -> None:
-        """torchrun, or somebody else, wants this process to end."""
+    def _end_by_sigterm(self) -> NoReturn:
+        """torchrun wants this process to end, because another has, or somebody else does."""
+        before = self._terminated()
         gone = self.gone()
         if not self._is_first_but(gone):
-            _end(None)
-        _end(self._lost(gone) if gone else f"ended by SIGTERM. {self.advice}")
+            self._end(None, _TERMINATED)
+        if gone or before:
+            self._end(self._lost(gone, before))
+        self._end(f"ended by SIGTERM. {self.advice}")
 
-    def _lost(self, gone: Sequence[int]) -> str:
-        ranks, are = ("rank", "gives") if len(gone) == 1 else ("ranks", "give")
-        return (
-            f"{ranks} {', '.join(map(str, gone))} of {self.count} processes {are} no sign of life: "
-            "killed, perhaps for want of memory, or stopped, or the machine is gone. "
-            f"{self.advice}"
-        )
+    def _end(self, message: str | None, state: str = _LEFT) -> NoReturn:
+        """End this process from the watching thread; what it says, the others do not."""
+        self._write(state if message is None else _FAILED)
+        _exit(message)
+
+    def _lost(self, gone: Sequence[int], terminated: Sequence[int]) -> str:
+        """Why this process cannot go on, where some are silent or were ended by SIGTERM."""
+        ranks = gone or terminated
+        who = f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))} of {self.count} processes"
+        if gone:
+            give = "gives" if len(ranks) == 1 else "give"
+            why = f"{give} no sign of life: killed, perhaps for want of memory, or stopped, or the "
+            why += "machine is gone"
+        else:
+            why = f"{'was' if len(ranks) == 1 else 'were'} ended by SIGTERM"
+        return f"{who} {why}. {self.advice}"
 
     def _unreachable(self, error: Exception) -> str:
         return (
@@ -172,12 +183,21 @@ class Pulse:
     def _is_first_but(self, gone: Sequence[int]) -> bool:
         """Whether this is the lowest of the ranks that are left, and none has failed."""
         states = self._states()
-        lower_left = all(r in gone or states[r] == _LEFT for r in range(self.rank))
-        return lower_left and not any(state.startswith(_FAILED) for state in states)
+        ended = (_LEFT, _TERMINATED)
+        lower_ended = all(r in gone or states[r] in ended for r in range(self.rank))
+        return lower_ended and not self._others_failed()
+
+    def _terminated(self) -> list[int]:
+        """Ranks that SIGTERM has ended."""
+        return [r for r, state in enumerate(self._states()) if state == _TERMINATED]
+
+    def _others_failed(self) -> bool:
+        """Whether one of the others has said, or is about to say, why it ends."""
+        return any(state.startswith(_FAILED) for state in self._states())
 
     def _first_says(self, words: str) -> bool:
         """Whether rank 0 ends with the same words."""
-        for _ in range(5):
+        for _ in range(4):
             if self._states()[0] == words:
                 return True
             time.sleep(BEAT / 2)
@@ -191,14 +211,16 @@ class Pulse:
         self._store.set(str(self.rank), state)
 
     def _states(self) -> list[str]:
-        """What each process last wrote: a number of beats, `_LEFT`, or `_FAILED` and its error."""
+        """What each process last wrote: a number of beats, or why it ended."""
         values = self._store.multi_get([str(r) for r in range(self.count)])
         return [value.decode(errors="replace") for value in values]
 
     def _sleep(self) -> bytes:
         """Wait for the next beat; returns what woke this thread before: signals, or to stop."""
-        ready, _, _ = select.select([self._wakes], [], [], BEAT)
-        return self._wakes.recv(64) if ready else b""
+        try:
+            return self._wakes.recv(64)
+        except TimeoutError:
+            return b""
 
     def _stop(self) -> None:
         """End the watching thread; SIGTERM does nothing from now on."""
@@ -226,8 +248,8 @@ class Pulse:
         return True
 
 
-def _end(message: str | None) -> NoReturn:
-    """End this process from the watching thread: the other may be waiting for who is gone."""
+def _exit(message: str | None) -> NoReturn:
+    """End this process at once: its main thread may be waiting for one that is gone."""
     if message is not None:
         print(f"spikeconv: {message}", file=sys.stderr, flush=True)
     os._exit(1)

@@ -59,7 +59,8 @@ class Job:
             KeyboardInterrupt: stopped; says how to go on.
         """
         config = network_config(self.model, self.data, self.activation, self.levels)
-        with processes(self.device) as group:
+        advice = f"The same command goes on after the last epoch kept in {self.folder}."
+        with processes(self.device, advice) as group:
             trainer = self._trainer(config, group)
             try:
                 self._train(trainer, config)

@@ -194,6 +194,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
         (["--calibration-images", "21"], "must be in 1..20"),
         (["--json", "/none/result.json"], "the folder /none does not exist"),
         (["--plot", "plot.gif"], "must end with .png or .svg"),
+        (["--record", "run.npz"], "must end with .safetensors"),
         (["--mean", "0.5"], "needs 3 numbers as mean"),
     ],
     ids=lambda value: value[0].removeprefix("--") if isinstance(value, list) else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from spikeconv.convert.timing import Timing
 from spikeconv.early_exit import CONFIDENCES, ExitCurve, early_exit_curve
 from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.output import write_json
+from spikeconv.processes import Processes
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -121,6 +123,8 @@ def test_json_has_the_accuracies_first(
     assert content["early_exit"]["confidences"] == list(CONFIDENCES)
     assert content["early_exit"]["steps"] == result.early_exit.steps  # type: ignore[union-attr]
     assert content["timing"]["before_readout"] == 0
+    assert content["operations"]["accumulates"] == result.operations.accumulates  # type: ignore[union-attr]
+    assert "an image takes" in str(result) and "energy estimate" in str(result)
     assert content["versions"]["torch"] == torch.__version__
     assert content["seconds"]["snn"] > 0
     assert str(torch.get_num_threads()) in content["machine"]
@@ -160,3 +164,74 @@ def test_nonsense_is_refused(
     ann, snn, _ = network
     with pytest.raises(ValueError, match=message):
         evaluate(ann, snn, batches, T, progress=False)
+
+
+class Pair(Processes):
+    """Two processes of which the other has counted the same, and what they are compared by."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2)
+        object.__setattr__(self, "compared", {})
+
+    def sum(self, value: Tensor) -> Tensor:
+        return 2 * value
+
+    def largest(self, value: Tensor) -> Tensor:
+        return value
+
+    def check_same(self, what: str, content: bytes) -> None:
+        self.compared[what] = content  # type: ignore[attr-defined]
+
+
+def test_counts_of_processes_add_up(network: tuple[nn.Module, SpikingNetwork, Batches]) -> None:
+    ann, snn, batches = network
+    alone = evaluate(ann, snn, batches, progress=False)
+    both = evaluate(ann, snn, batches, progress=False, group=Pair())
+    assert (both.images, both.processes) == (60, 2)
+    assert (both.ann, both.snn) == (alone.ann, alone.snn)
+    assert both.firing_rates == alone.firing_rates
+    assert both.early_exit == alone.early_exit
+    assert alone.operations is not None and both.operations is not None
+    assert both.operations.images == 60
+    assert both.operations.accumulates == alone.operations.accumulates
+    assert "60 images in 2 processes: " in str(both)
+
+
+def test_a_process_may_have_no_images(network: tuple[nn.Module, SpikingNetwork, Batches]) -> None:
+    class Other(Pair):
+        """The other process has one image, which both networks get right, in one step."""
+
+        def sum(self, value: Tensor) -> Tensor:
+            return value + 1
+
+    ann, snn, _ = network
+    result = evaluate(ann, snn, [], progress=False, group=Other())
+    assert (result.images, result.ann, result.snn) == (1, 1.0, [1.0] * 8)
+    assert result.firing_rates.keys() == dict(snn.neurons.items()).keys()
+
+
+def test_what_processes_are_compared_by(
+    network: tuple[nn.Module, SpikingNetwork, Batches],
+) -> None:
+    """A threshold, a weight, T and timing each make a difference; the same network makes none."""
+    ann, snn, batches = network
+
+    def compared(ann: nn.Module, snn: SpikingNetwork, **options: Any) -> dict[str, bytes]:
+        group = Pair()
+        evaluate(ann, snn, batches[:1], progress=False, group=group, **options)
+        return group.compared  # type: ignore[attr-defined,no-any-return]
+
+    base = compared(ann, snn)
+    assert compared(copy.deepcopy(ann), copy.deepcopy(snn)) == base
+    other_ann, other_snn, timed = copy.deepcopy(ann), copy.deepcopy(snn), copy.deepcopy(snn)
+    next(other_ann.parameters()).data[0] += 1e-6
+    next(iter(other_snn.populations().values())).v_threshold[0] *= 1 + 1e-6
+    timed.timing = Timing(delay=1)
+
+    def differing(found: dict[str, bytes]) -> list[str]:
+        return [what for what in base if found[what] != base[what]]
+
+    assert differing(compared(other_ann, snn)) == ["evaluate: the ANN"]
+    assert differing(compared(ann, other_snn)) == ["evaluate: the spiking network"]
+    for found in (compared(ann, timed), compared(ann, snn, T=4)):
+        assert differing(found) == ["evaluate: T, timing and confidences"]

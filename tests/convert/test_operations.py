@@ -349,10 +349,10 @@ def test_energy_by_hand_and_as_text() -> None:
     operations = Operations(rows, images=2, updates=100)
     assert operations.energy == pytest.approx(500 * 0.9e-12 + 1000 * 4.6e-12)
     assert operations.ann_energy == pytest.approx(4000 * 4.6e-12)
-    line = operations.line()
-    for text in ("500 accumulations", "1 k MACs", "ANN 4 k MACs", "5.05 nJ, ANN 18.4 nJ"):
-        assert text in line
-    assert "Horowitz, ISSCC 2014" in line
+    summary = operations.summary()
+    for text in ("500 accumulations", "1 k MACs, the ANN 4 k MACs", "5.05 nJ, ANN 18.4 nJ"):
+        assert text in summary
+    assert "Horowitz, ISSCC 2014" in summary
     table = str(operations).splitlines()
     assert table[1].split() == ["stem", "once", "0", "0", "1", "k", "1", "k"]
     assert table[-1] == "not in it: memory, 50 updates of neurons, biases"
@@ -382,7 +382,7 @@ def test_the_report_has_them() -> None:
     snn = converted(NETWORKS["residual"](), T=4)
     report = snn.report(images(3))
     assert report.operations is not None and report.operations.images == 3
-    assert report.operations.line() in str(report)
+    assert report.operations.summary() in str(report)
     data = json.loads(json.dumps(report.to_dict()))
     assert data["operations"]["accumulates"] == report.operations.accumulates
     assert snn.report().operations is not None  # measured on calibration images

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import spikeconv
+from spikeconv.drop_in import replace
 from spikeconv.drop_in.report import Layer, ReplaceReport
 from tests.drop_in.libraries import library, steps
 
@@ -30,6 +31,28 @@ def test_what_is_no_module_is_an_error() -> None:
     for wrong in (None, [nn.ReLU()], nn.ReLU):
         with pytest.raises(TypeError, match=r"replace_neurons: net must be a torch\.nn\.Module"):
             spikeconv.replace_neurons(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.snntorch
+def test_a_version_that_was_not_compared_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    snn: Any = library("snntorch")
+    net = nn.Sequential(snn.Leaky(beta=1.0))
+    replace._unknown_version.cache_clear()
+    monkeypatch.setattr(replace, "version", lambda name: "1.0.7")
+    assert replace._unknown_version("snntorch") is None
+    replace._unknown_version.cache_clear()
+    monkeypatch.setattr(replace, "version", lambda name: "1.1")
+    (layer,) = spikeconv.replace_neurons(net).left
+    assert layer.why == "snntorch 1.1 was not compared with ours, as 1.0 was"
+    replace._unknown_version.cache_clear()
+
+
+def test_a_module_in_several_places_and_one_that_holds_itself() -> None:
+    relu = nn.ReLU()
+    net = nn.Sequential(relu, nn.Sequential(relu, None))  # type: ignore[arg-type]
+    net[1].add_module("parent", net)
+    assert spikeconv.replace_neurons(net) == ReplaceReport()
+    assert replace._paths(net)[id(relu)] == ["0", "1.0"]
 
 
 def test_the_report_says_it_all() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import io
+import math
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -363,6 +364,8 @@ def test_what_means_something_else_is_left_with_the_reason() -> None:
         (compiled, "compiled by its compile"),
         (learned, "v_threshold is learned"),
         (negative, "v_threshold must be positive"),
+        (neuron.IFNode(v_reset=math.inf), "v_reset must be finite"),
+        (neuron.ActivationAwareIFNode().to("meta"), "no data yet"),
         (neuron.IFNode(surrogate_function=OwnStep()), "OwnStep, of which it is not known"),
         (neuron.IFNode(surrogate_function=surrogate.Sigmoid(spiking=False)), "smooth"),
         (neuron.IFNode(surrogate_function=lambda u: u), "plain function"),

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from spikeconv.fuse.encoder import Encoder
-from spikeconv.fuse.engine import IntegerProgram, ReferenceEngine, Source
+from spikeconv.fuse.engine import IntegerProgram, Source
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Pair, Pool, Shortcut
+from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops import if_multistep
 
 HALO = (1, 1, 1, 1)

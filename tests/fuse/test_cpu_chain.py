@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -195,9 +196,10 @@ def test_an_encoder_of_fewer_dimensions(shape: tuple[int, ...]) -> None:
     assert torch.equal(got.view(5, 2, *shape), wanted.to(torch.int8))
 
 
-def test_a_population_with_hard_reset_is_no_encoder() -> None:
-    with pytest.raises(ValueError, match="reset must be 'soft', got 'hard'"):
-        Encoder.of("in", IFNode(reset="hard"), (1, 1, 1))
+@pytest.mark.parametrize("options", [{"v_reset": 0.0}, {"fires": "gt"}])
+def test_a_population_of_another_rule_is_no_encoder(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="reset by subtraction and fire at its threshold, got IF"):
+        Encoder.of("in", IFNode(**options), (1, 1, 1))
 
 
 def test_what_is_wanted_must_be_a_step() -> None:

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from spikeconv.fuse.cpu import CpuEngine
-from spikeconv.fuse.engine import Fired, IntegerProgram, ReferenceEngine, Source
+from spikeconv.fuse.engine import Fired, IntegerProgram, Source
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Pool, Shortcut
 from spikeconv.fuse.reference import State
+from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.integer import isas
 from tests.fuse.integer_cases import (
     OUT,

@@ -9,8 +9,9 @@ import torch
 
 from spikeconv.fuse import engines
 from spikeconv.fuse.cpu import CpuEngine
-from spikeconv.fuse.engine import Engine, IntegerProgram, ReferenceEngine
+from spikeconv.fuse.engine import Engine, IntegerProgram
 from spikeconv.fuse.engines import make_engine
+from spikeconv.fuse.stepwise import ReferenceEngine
 from tests.fuse.nets import NETS, exact, images, shape_of
 
 
@@ -22,7 +23,7 @@ def program() -> IntegerProgram:
 
 
 def engine_of(backend: str | None, device: str = "cpu") -> Engine:
-    return make_engine(program(), torch.device(device), backend)
+    return make_engine(program(), [], torch.device(device), backend)
 
 
 def test_the_best_of_the_device_is_taken() -> None:

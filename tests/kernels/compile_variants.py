@@ -152,7 +152,11 @@ def compile_backward() -> dict[str, Any]:
             "per neuron": (replace(flat, theta=per_neuron, bias=per_neuron), {}),
             "bias a step": (replace(flat, bias=torch.ones(16, 1)), {"grad_m": steps}),
         }
+        # Dtypes differ in how they are read and written, not in what is between.
+        few = {"x alone", "sigmoid", "trace"} if dtype != torch.float32 else calls.keys()
         for name, (case, options) in calls.items():
+            if name not in few:
+                continue
             go_back(case, **options)
             made[f"{str(dtype).removeprefix('torch.')} {name}"] = facts(recorder.compiled)
     return made

@@ -134,7 +134,7 @@ def run(case: Case, misalign: int = 0) -> tuple[Tensor, Tensor | None]:
         bias, bias_stride_t = bias.select(0, 0), bias.stride(0)
     given = (case.x, case.theta, case.v_init, case.bias, case.count_init)
     on_device = [None if tensor is None else _on_device(tensor) for tensor in given]
-    with _loads_stay_inside([tensor for tensor in on_device if tensor is not None]):
+    with loads_stay_inside([tensor for tensor in on_device if tensor is not None]):
         if_multistep_fwd(
             *on_device,
             emitted,
@@ -238,8 +238,11 @@ def counts(*shape: int, seed: int = 3) -> Tensor:
 
 
 @contextmanager
-def _loads_stay_inside(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Fail at the first load outside of these tensors' storages; only the interpreter can tell."""
+def loads_stay_inside(tensors: Sequence[Tensor], and_new_memory: bool = False) -> Iterator[None]:
+    """Fail at the first load outside of these tensors' storages; only the interpreter can tell.
+
+    With `and_new_memory` tensors that `new_empty` makes meanwhile may be read too.
+    """
     ranges = [
         (storage.data_ptr(), storage.data_ptr() + storage.nbytes())
         for storage in (tensor.untyped_storage() for tensor in tensors)
@@ -254,7 +257,18 @@ def _loads_stay_inside(tensors: Sequence[Tensor]) -> Iterator[None]:
         assert inside.all(), "loaded outside of the operands"
         return load(builder, pointers, mask, *rest)
 
-    with patch.object(InterpreterBuilder, "create_masked_load", checked):
+    new_empty = Tensor.new_empty
+
+    def noted(tensor: Tensor, *sizes: Any, **options: Any) -> Tensor:
+        made = new_empty(tensor, *sizes, **options)
+        start = made.untyped_storage().data_ptr()
+        ranges.append((start, start + made.untyped_storage().nbytes()))
+        return made
+
+    with (
+        patch.object(InterpreterBuilder, "create_masked_load", checked),
+        patch.object(Tensor, "new_empty", noted if and_new_memory else new_empty),
+    ):
         yield
 
 

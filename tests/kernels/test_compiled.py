@@ -140,6 +140,34 @@ def test_division_is_in_32_bits_where_indices_fit(variants: dict[str, Any]) -> N
         assert not divisions.search(variants[f"sm_90 float32 {one_dimension}"]["ptx"])
 
 
+@pytest.fixture(scope="module")
+def backward(built: dict[str, Any]) -> dict[str, Any]:
+    return built["backward"]
+
+
+def test_the_way_back_stays_in_registers(backward: dict[str, Any]) -> None:
+    assert len(backward) == 15
+    for name, variant in backward.items():
+        assert (variant["STACK"], variant["LOCAL"]) == (0, 0), name
+        assert variant["REG"] <= 128, name  # 512 threads a multiprocessor
+
+
+def test_the_way_back_is_rounded_as_written(backward: dict[str, Any]) -> None:
+    for name, variant in backward.items():
+        assert not re.search(r"\b(fma|mad)\.\S*f32", variant["ptx"]), f"{name}: contracted"
+        assert not re.search(r"\bdiv\.(full|approx)", variant["ptx"]), f"{name}: divides roughly"
+        assert "ex2" not in variant["ptx"], f"{name}: an exponential that is not ours"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_way_back_moves_vectors(backward: dict[str, Any], dtype: str) -> None:
+    # theta and v_init; x to run forward, x and the gradient of the spikes to go back; a start.
+    wide = 16 if dtype == "float32" else 8
+    alone = backward[f"{dtype} x alone"]
+    assert sorted(widths(alone, "ld")) == sorted([4, 4, *[wide] * 3 * STEPS_IN_FLIGHT, 16])
+    assert sorted(widths(alone, "st")) == sorted([*[wide] * STEPS_IN_FLIGHT, 16])
+
+
 def test_new_sizes_compile_nothing_new(built: dict[str, Any]) -> None:
     keys = built["keys"]
     assert len(keys) == 14

@@ -1,4 +1,4 @@
-"""The CUDA kernel's threads compiled by the C++ compiler and run on the host, one after another."""
+"""The CUDA kernels' threads compiled by the C++ compiler and run on the host, one after another."""
 
 from __future__ import annotations
 
@@ -50,6 +50,28 @@ class Work(ctypes.Structure):
     )
 
 
+class BackwardWork(ctypes.Structure):
+    """`BackwardWork` of csrc/cuda/backward_work.h."""
+
+    _fields_ = (
+        ("run", Work),
+        ("grad_emitted", ctypes.c_void_p),
+        ("grad_v", ctypes.c_void_p),
+        ("slope", ctypes.c_void_p),
+        ("grad_x", ctypes.c_void_p),
+        ("grad_m", ctypes.c_void_p),
+        ("grad_sum", ctypes.c_void_p),
+        ("grad_theta", ctypes.c_void_p),
+        ("grad_v_init", ctypes.c_void_p),
+        ("starts", ctypes.c_void_p),
+        ("a", ctypes.c_float),
+        ("b", ctypes.c_float),
+        ("psp", ctypes.c_bool),
+        ("trace", ctypes.c_bool),
+        ("detach_reset", ctypes.c_bool),
+    )
+
+
 def compile_threads(folder: Path) -> ctypes.CDLL:
     """Compile tests/native/threads.cpp with the C++ compiler in CXX, or c++."""
     library = folder / "threads.so"
@@ -69,11 +91,23 @@ def compile_threads(folder: Path) -> ctypes.CDLL:
         *(ctypes.c_int, ctypes.c_int, ctypes.c_int),
         ctypes.c_int64,
     )
+    threads.size_of_backward_work.restype = ctypes.c_int64
+    threads.starts_of.restype = ctypes.c_int64
+    threads.starts_of.argtypes = (ctypes.c_int64, ctypes.c_int64)
+    threads.run_threads_back.argtypes = (
+        ctypes.POINTER(BackwardWork),
+        *(ctypes.c_int, ctypes.c_int),
+        ctypes.c_int64,
+    )
     return threads
 
 
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
 def _operand(tensor: Tensor | None, strides: Sequence[int]) -> Operand:
-    return Operand(None if tensor is None else tensor.data_ptr(), Dimensions(*strides))
+    return Operand(_address(tensor), Dimensions(*strides))
 
 
 class HostThreads:
@@ -126,7 +160,7 @@ class HostThreads:
             _operand(bias, bias_strides),
             _operand(count_init, count_strides),
             emitted.data_ptr(),
-            None if v is None else v.data_ptr(),
+            _address(v),
             return_v == "last",
             return_v == "all",
             v_reset,
@@ -137,3 +171,80 @@ class HostThreads:
             work, DTYPES.index(x.dtype), EMITS.index(emit), signed, self.threads
         )
         self.taken.add((x.dtype, taken, bias_stride_t != 0))
+
+
+class HostThreadsBack:
+    """Callable as the backward operators are; `taken` collects how many neurons a thread took."""
+
+    def __init__(self, library: ctypes.CDLL, threads: int) -> None:
+        self.library = library
+        self.threads = threads
+        self.taken: set[tuple[torch.dtype, int]] = set()
+
+    def __call__(
+        self,
+        x: Tensor,
+        v_threshold: Tensor,
+        v_init: Tensor,
+        bias: Tensor | None,
+        grad_emitted: Tensor | None,
+        grad_v: Tensor | None,
+        slope: Tensor | None,
+        grad_x: Tensor | None,
+        grad_m: Tensor | None,
+        grad_sum: Tensor | None,
+        grad_threshold: Tensor | None,
+        grad_v_init: Tensor | None,
+        T: int,
+        sizes: Sequence[int],
+        x_stride_t: int,
+        x_strides: Sequence[int],
+        threshold_strides: Sequence[int],
+        v_init_strides: Sequence[int],
+        bias_stride_t: int,
+        bias_strides: Sequence[int],
+        hard: bool,
+        v_reset: float,
+        tie_fires: bool,
+        psp: bool,
+        trace: bool,
+        detach_reset: bool,
+        surrogate: str,
+        a: float,
+        b: float,
+    ) -> None:
+        neurons = torch.Size(sizes).numel()
+        run = Work(
+            neurons,
+            T,
+            len(sizes),
+            Dimensions(*sizes),
+            x_stride_t,
+            bias_stride_t,
+            _operand(x, x_strides),
+            _operand(v_threshold, threshold_strides),
+            _operand(v_init, v_init_strides),
+            _operand(bias, bias_strides),
+            _operand(None, []),
+            None,
+            None,
+            False,
+            False,
+            v_reset,
+            hard,
+            tie_fires,
+        )
+        starts = torch.full((self.library.starts_of(T, neurons),), torch.nan)
+        gradients = (grad_emitted, grad_v, slope, grad_x, grad_m, grad_sum)
+        work = BackwardWork(
+            run,
+            *map(_address, (*gradients, grad_threshold, grad_v_init, starts)),
+            a,
+            b,
+            psp,
+            trace,
+            detach_reset,
+        )
+        name = ("sigmoid", "atan", "piecewise_linear", "given").index(surrogate)
+        taken = self.library.run_threads_back(work, DTYPES.index(x.dtype), name, self.threads)
+        self.taken.add((x.dtype, taken))

@@ -1,4 +1,4 @@
-"""The logic of the CUDA kernel, without a GPU: its threads run on the host."""
+"""The logic of the CUDA kernels, without a GPU: their threads run on the host."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.native import sweep_back
 from tests.native.cases import DTYPES
-from tests.native.on_host import HostThreads, Work, compile_threads
+from tests.native.on_host import (
+    BackwardWork,
+    HostThreads,
+    HostThreadsBack,
+    Work,
+    compile_threads,
+)
 from tests.native.sweep import sweep
 
 
@@ -31,6 +38,7 @@ def one_thread() -> Iterator[None]:
 
 def test_the_structure_is_the_one_of_the_header(library: ctypes.CDLL) -> None:
     assert library.size_of_work() == ctypes.sizeof(Work)
+    assert library.size_of_backward_work() == ctypes.sizeof(BackwardWork)
 
 
 def test_every_option_and_both_widths(library: ctypes.CDLL, one_thread: None) -> None:
@@ -39,3 +47,11 @@ def test_every_option_and_both_widths(library: ctypes.CDLL, one_thread: None) ->
     widths = {(dtype, 1) for dtype in DTYPES} | {(torch.float32, 4)}
     widths |= {(torch.float16, 8), (torch.bfloat16, 8)}
     assert threads.taken == {(*width, timed) for width in widths for timed in (False, True)}
+
+
+def test_every_option_and_both_widths_on_the_way_back(
+    library: ctypes.CDLL, one_thread: None
+) -> None:
+    threads = HostThreadsBack(library, threads=37)
+    assert sweep_back.sweep(threads) > 1000
+    assert threads.taken == {(dtype, count) for dtype in DTYPES for count in (1, 4)}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,15 +12,18 @@ import torch
 from spikeconv.data import ImageSet
 from spikeconv.processes import Processes
 from spikeconv.train import Trainer
+from tests.processes.launch import said, torchrun
 from tests.train.runs import network, recipe
 
 # What each process runs: the command, and then its weights and the images it has read in a file.
 SCRIPT = """
-import os, sys, torch
+import os, signal, sys, torch
 from dataclasses import replace
 from spikeconv.cli import main
 from spikeconv.data import ImageSet
+from spikeconv.processes import pulse
 from spikeconv.train import Trainer, job
+pulse.BEAT = 0.3
 torch.set_num_threads(1)
 folder, dies, *words = sys.argv[1:]
 rank, read, kept = int(os.environ["RANK"]), [], []
@@ -31,7 +32,7 @@ raw, run, chosen = ImageSet.raw, Trainer.run, job.network_config
 def note(self, indices):
     read.append(indices.tolist())
     if dies == "dies" and rank == 1 and len(read) > 3:
-        os._exit(3)
+        os.kill(os.getpid(), signal.SIGKILL)
     return raw(self, indices)
 
 def keep(self, *args):
@@ -47,27 +48,19 @@ sys.exit(main(words))
 """
 
 
-def torchrun(folder: Path, dies: str = "lives") -> subprocess.CompletedProcess[str]:
+def train(folder: Path, dies: str = "lives") -> subprocess.CompletedProcess[str]:
     script = folder / "script.py"
     script.write_text(SCRIPT)
-    train = ["train", "--model", "resnet8", "--dataset", "digits", "--limit", "96", "--batch", "32"]
-    train += ["--epochs", "2", "--holdout", "9", "--out", str(folder / "run")]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return subprocess.run(
-        [sys.executable, *launch, str(script), str(folder), dies, *train],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "."},
-    )
+    words = ["train", "--model", "resnet8", "--dataset", "digits", "--limit", "96", "--batch", "32"]
+    words += ["--epochs", "2", "--holdout", "9", "--out", str(folder / "run")]
+    return torchrun(script, 2, str(folder), dies, *words)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a run of two processes, and what it printed."""
     folder = tmp_path_factory.mktemp("two")
-    done = torchrun(folder)
+    done = train(folder)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -103,16 +96,16 @@ def test_one_writes_and_prints(trained: tuple[Path, str]) -> None:
     assert all(line["held_out"] * 9 == pytest.approx(round(line["held_out"] * 9)) for line in log)
 
 
-def test_a_process_that_dies_ends_the_run(tmp_path: Path) -> None:
-    assert torchrun(tmp_path, "dies").returncode != 0
+def test_a_process_that_dies_ends_the_run_and_is_named(tmp_path: Path) -> None:
+    done = train(tmp_path, "dies")
+    assert done.returncode != 0
+    (line,) = said(done)
+    assert line.startswith("spikeconv: rank 1 of 2 processes gives no sign of life: killed")
+    assert line.endswith(
+        f"The same command goes on after the last epoch kept in {tmp_path / 'run'}."
+    )
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(images: ImageSet) -> None:
     with pytest.raises(ValueError, match="batch must be a multiple of the 3 processes, got 16"):
         Trainer(network(), images, recipe(), None, processes=Processes(count=3))
-
-
-def test_shares_are_disjoint_and_give_all() -> None:
-    indices = torch.arange(11) * 3
-    shares = [Processes(rank, 4).share(indices) for rank in range(4)]
-    assert torch.equal(torch.cat(shares), indices)

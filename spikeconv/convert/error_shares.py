@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from spikeconv import IFNode
-from spikeconv.convert import NaiveSimulation, SpikingNetwork
+from spikeconv.convert.naive import NaiveSimulation
+from spikeconv.convert.network import SpikingNetwork
+from spikeconv.neuron import IFNode
 
 KINDS = ("clipping", "quantisation", "unevenness", "inherited")
-_IMAGES = 32
+"""The parts of an error; the last is what the layers before have left."""
 
 
 class _Watched(nn.Module):
@@ -47,19 +48,30 @@ def error_shares(snn: SpikingNetwork, images: Tensor) -> dict[str, dict[str, flo
 
     Args:
         snn: a network that is read at every step.
-        images: ``[B, *]``, of which the first 32 are taken.
+        images: ``[B, *]``; a few say enough, and all run at once.
 
     Returns:
         Layer -> ``error``, ||theta * count / T - a|| / ||a||, and the share of each part in the sum
         of the parts' mean squares; all 0 where there is no error.
 
     Raises:
-        ValueError: the network spends steps before the readout.
+        ValueError: the network spends steps before the readout, or is not linear after its last
+            neuron.
+
+    Example:
+        theta = 1 and T = 4: a current of 1.25 is cut off at 1.
+
+        >>> import spikeconv
+        >>> ann = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU())
+        >>> _ = nn.init.ones_(ann[0].weight)
+        >>> snn = spikeconv.convert(ann, torch.ones(1, 1), T=4, threshold="max", progress=False)
+        >>> shares = error_shares(snn, torch.tensor([[1.25]]))["1"]
+        >>> round(shares["error"], 2), shares["clipping"]
+        (0.2, 1.0)
     """
-    x = images[:_IMAGES]
     wanted: dict[str, tuple[Tensor, Tensor]] = {}
     snn.analog(
-        x, lambda name, before, after: wanted.update({name: (before.float(), after.float())})
+        images, lambda name, before, after: wanted.update({name: (before.float(), after.float())})
     )
     watched: dict[str, _Watched] = {}
 
@@ -67,7 +79,7 @@ def error_shares(snn: SpikingNetwork, images: Tensor) -> dict[str, dict[str, flo
         return _Watched(node)
 
     simulation = NaiveSimulation(snn, watch, multi_step=True)
-    simulation(x)
+    simulation(images)
     for name, module in simulation.neurons.items():
         assert isinstance(module, _Watched)
         watched[name] = module
@@ -89,8 +101,8 @@ def error_shares(snn: SpikingNetwork, images: Tensor) -> dict[str, dict[str, flo
         total = sum(squares.values())
         error = float((population.rate - a).double().norm())
         size = float(a.double().norm())
-        found[step.label] = {"error": round(error / size, 4) if size else float(error > 0)} | {
-            kind: round(square / total, 4) if total else 0.0 for kind, square in squares.items()
+        found[step.label] = {"error": error / size if size else float(error > 0)} | {
+            kind: square / total if total else 0.0 for kind, square in squares.items()
         }
     return found
 

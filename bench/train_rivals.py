@@ -1,0 +1,71 @@
+"""The neuron with a gradient that ours is measured against: a plain torch loop and SpikingJelly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ALPHA = 2.0
+"""Everybody's surrogate is the derivative of atan(pi / 2 * ALPHA * u) / pi."""
+
+Scan = Callable[[Tensor], Tensor]
+"""Input current [T, *] to spikes [T, *] with a gradient; v_init 0, threshold 1."""
+
+
+class _Spike(torch.autograd.Function):
+    """The step at 0 with that surrogate, as one would write it in a project of one's own."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor) -> Tensor:
+        ctx.save_for_backward(u)
+        return (u >= 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (u,) = ctx.saved_tensors
+        return grad * (ALPHA / 2 / (1 + (math.pi / 2 * ALPHA * u).square()))
+
+
+def torch_loop(hard: bool) -> Scan:
+    """A loop over time, the membrane in float32."""
+
+    def scan(x: Tensor) -> Tensor:
+        v = torch.zeros_like(x[0], dtype=torch.float32)
+        steps = []
+        for current in x.unbind(0):
+            m = v + current
+            s: Tensor = _Spike.apply(m - 1.0)
+            v = (1.0 - s) * m if hard else m - s
+            steps.append(s.to(x.dtype))
+        return torch.stack(steps)
+
+    return scan
+
+
+def spikingjelly_if(dtype: torch.dtype, hard: bool) -> Scan:
+    """SpikingJelly's multi-step `IFNode`; in 16 bits its functional form, as in rivals.py."""
+    atan = import_module("spikingjelly.activation_based.surrogate").ATan(ALPHA)
+    v_reset = 0.0 if hard else None
+    if dtype == torch.float32:
+        neuron: Any = import_module("spikingjelly.activation_based.neuron")
+        node = neuron.IFNode(1.0, v_reset, atan, step_mode="m")
+
+        def run_node(x: Tensor) -> Tensor:
+            node.reset()
+            spikes: Tensor = node(x)
+            return spikes
+
+        return run_node
+    functional: Any = import_module("spikingjelly.activation_based.functional")
+
+    def run_functional(x: Tensor) -> Tensor:
+        v = torch.zeros_like(x[0], dtype=torch.float32)
+        spikes: Tensor = functional.if_multi_step(x, v, 1.0, v_reset, atan)[0]
+        return spikes
+
+    return run_functional

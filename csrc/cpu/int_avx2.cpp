@@ -1,0 +1,27 @@
+// Integer layers with AVX2.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <stdint.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
+#else
+#pragma GCC target("avx2,f16c")
+#endif
+
+#define SPIKECONV_ISA avx2
+#define SPIKECONV_LANES 8
+#include "cpu/int_dot_madd.h"
+#include "cpu/int_encode.h"
+#include "cpu/int_scan.h"
+
+namespace spikeconv::cpu::avx2 {
+
+IntKernels int_kernels() { return {dot, scan, encode, 4}; }
+
+}  // namespace spikeconv::cpu::avx2
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

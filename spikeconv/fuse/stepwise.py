@@ -1,0 +1,159 @@
+"""Engines that run a program one layer at a time; the first of them is the definition."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeconv.fuse.encoder import Encoder
+from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Want
+from spikeconv.fuse.layer import IntegerLayer, Pool
+from spikeconv.fuse.reference import State, run_layer, run_pool
+from spikeconv.ops import if_multistep
+
+
+class StepwiseEngine(ABC):
+    """An engine of which layers, pools and the two directions of its format are written.
+
+    Args:
+        program: what to compute.
+        encoders: populations in floating point whose static currents it takes.
+    """
+
+    def __init__(self, program: IntegerProgram, encoders: Iterable[Encoder] = ()) -> None:
+        self.program = program
+        self._encoders = {encoder.name: encoder for encoder in encoders}
+
+    @abstractmethod
+    def pack(self, name: str, train: Tensor) -> Any:
+        """As `Engine.pack`."""
+
+    @abstractmethod
+    def unpack(self, name: str, spikes: Any) -> Tensor:
+        """As `Engine.unpack`."""
+
+    @abstractmethod
+    def run_pool(self, pool: Pool, spikes: Any) -> Any:
+        """A pool's sums of its source's spikes."""
+
+    @abstractmethod
+    def run_layer(
+        self,
+        layer: IntegerLayer,
+        spikes: Mapping[str, Any],
+        state: State | None,
+        *,
+        want_spikes: bool,
+        want_count: bool,
+        want_state: bool,
+    ) -> Fired:
+        """All steps of a layer on the spikes of its sources, from `state` on, or from v_init."""
+
+    def run(self, steps: Sequence[str], given: Given, want: Want) -> dict[str, Fired]:
+        """As `Engine.run`: what is read later in the same part is kept so long."""
+        spikes = dict(given.spikes)
+        last = {source: step for step in steps for source in self._read(step)}
+        fired: dict[str, Fired] = {}
+        for step in steps:
+            found = self._run_one(step, spikes, given, want, read=step in last)
+            if step in last:
+                spikes[step] = found.spikes
+            fired[step] = found if step in want.spikes else Fired(None, found.count, found.state)
+            for source in self._read(step):
+                if last[source] == step:
+                    del spikes[source]
+        return fired
+
+    def _read(self, step: str) -> frozenset[str]:
+        if step in self.program.pools:
+            return frozenset((self.program.pools[step].source,))
+        if step in self.program.layers:
+            return frozenset(self.program.layers[step].sources())
+        return frozenset()
+
+    def _run_one(
+        self, step: str, spikes: Mapping[str, Any], given: Given, want: Want, *, read: bool
+    ) -> Fired:
+        want_spikes = read or step in want.spikes
+        if step in self.program.pools:
+            pool = self.program.pools[step]
+            return Fired(self.run_pool(pool, spikes[pool.source]), None, None)
+        state = given.states.get(step)
+        if step in self.program.layers:
+            return self.run_layer(
+                self.program.layers[step],
+                spikes,
+                state,
+                want_spikes=want_spikes,
+                want_count=step in want.counts,
+                want_state=want.states,
+            )
+        return self._encode(self._encoders[step], given, state, want, want_spikes=want_spikes)
+
+    def _encode(
+        self,
+        encoder: Encoder,
+        given: Given,
+        state: State | None,
+        want: Want,
+        *,
+        want_spikes: bool,
+    ) -> Fired:
+        """All steps of a population in floating point."""
+        done = 0 if state is None else state.done
+        signed = self.program.sources[encoder.name].signed
+        train, v = if_multistep(
+            given.currents[encoder.name],
+            encoder.v_threshold,
+            encoder.v_init if state is None else state.v,
+            encoder.bias_from(done, given.T),
+            T=given.T,
+            signed=signed,
+            emit="uint8",
+            return_v="last" if want.states else None,
+            count_init=None if state is None else state.net_count,
+        )
+        count = train.sum(0, dtype=torch.int32)
+        after = None
+        if v is not None:
+            net = count if state is None or state.net_count is None else count + state.net_count
+            after = State(v, net if signed else None, done + given.T)
+        return Fired(
+            self.pack(encoder.name, train) if want_spikes else None,
+            count if encoder.name in want.counts else None,
+            after,
+        )
+
+
+class ReferenceEngine(StepwiseEngine):
+    """The definition, on any device: spikes are int8 trains ``[T, B, C, H, W]``."""
+
+    def pack(self, name: str, train: Tensor) -> Tensor:
+        return train.to(torch.int8)
+
+    def unpack(self, name: str, spikes: Tensor) -> Tensor:
+        return spikes
+
+    def run_pool(self, pool: Pool, spikes: Tensor) -> Tensor:
+        return run_pool(pool, spikes)
+
+    def run_layer(
+        self,
+        layer: IntegerLayer,
+        spikes: Mapping[str, Tensor],
+        state: State | None,
+        *,
+        want_spikes: bool,
+        want_count: bool,
+        want_state: bool,
+    ) -> Fired:
+        train, after = run_layer(layer, spikes, state)
+        return Fired(
+            train if want_spikes else None,
+            train.sum(0, dtype=torch.int32) if want_count else None,
+            after if want_state else None,
+        )
