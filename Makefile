@@ -10,7 +10,7 @@ FORMATTED := $(NATIVE) $(wildcard tests/native/*.cpp)
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint format clean
+.PHONY: help demo test bench docs lint format clean
 .SECONDARY:
 .NOTPARALLEL:
 
@@ -27,6 +27,9 @@ bench: $(VENV)/bench.stamp $(VENV)/spikeconv.stamp ## Time the neuron and whole 
 	$(BIN)/python bench/kernels.py
 	$(BIN)/python bench/throughput.py --T 16
 
+docs: $(VENV)/docs.stamp ## Build the documentation, site/index.html
+	$(BIN)/mkdocs --quiet build --strict
+
 lint: $(VENV)/dev.stamp $(VENV)/spikeconv.stamp ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -39,7 +42,7 @@ format: $(VENV)/dev.stamp ## Rewrite the sources in the project's style
 	$(BIN)/clang-format -i $(FORMATTED)
 
 clean: ## Remove the environment and everything built
-	rm -rf $(VENV) build dist spikeconv.egg-info spikeconv/*.so
+	rm -rf $(VENV) build dist site spikeconv.egg-info spikeconv/*.so
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -52,6 +55,10 @@ $(VENV)/python.stamp:
 
 $(VENV)/%.stamp: requirements/%.txt requirements/run.txt requirements/constraints.txt $(VENV)/python.stamp
 	@echo 'Installing $<: with torch, 5 GB and a minute or two.'
+	$(PIP) install -r $<
+	@touch $@
+
+$(VENV)/docs.stamp: requirements/docs.txt requirements/constraints.txt $(VENV)/python.stamp
 	$(PIP) install -r $<
 	@touch $@
 

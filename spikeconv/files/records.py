@@ -37,7 +37,7 @@ def _encode(kind: Any, value: Any) -> Any:
         return [
             _encode(one, item) for one, item in zip(_each(kind, len(value)), value, strict=True)
         ]
-    if get_origin(kind) is dict and value is not None:
+    if get_origin(kind) in (dict, Mapping) and value is not None:
         _, of = get_args(kind)
         return {key: _encode(of, item) for key, item in value.items()}
     return encode(value)
@@ -97,7 +97,7 @@ def _decode(kind: Any, content: Any, where: str) -> Any:
             raise Malformed(f"{where} is {short(content)}, no {kind}")
         each = _each(kind, len(content))
         return tuple(_decode(one, item, where) for one, item in zip(each, content, strict=True))
-    if origin is dict:
+    if origin in (dict, Mapping):
         if not isinstance(content, dict):
             raise Malformed(f"{where} is {short(content)}, no {kind}")
         _, of = get_args(kind)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-LISTS = ("run", "test", "bench", "dev", "drop-in")
+LISTS = ("run", "test", "bench", "docs", "dev", "drop-in")
 
 
 def requirements(root: Path, name: str) -> list[str]:

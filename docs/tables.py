@@ -1,0 +1,237 @@
+"""The tables of results.md, made of the measurements in bench/results.
+
+    python docs/tables.py
+
+writes them between their marks, `<!-- table NAME -->` and `<!-- end -->`; a test sees to it that
+they are up to date. Nothing else of the page is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+PAGE = ROOT / "docs" / "results.md"
+
+_MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_ALL_IMAGES = 10_000
+_STEPS = (1, 2, 4, 8, 16, 32, 64)
+
+
+def rewritten(page: str) -> str:
+    """The page with its tables made anew."""
+    return _MARKED.sub(lambda m: f"{m[1]}\n{TABLES[m[2]]().strip()}\n\n{m[3]}", page)
+
+
+def shared_resnet20() -> str:
+    """Initial potentials, signed neurons and the default, on the network that others trained."""
+    methods = _accuracy()["resnet20-shared"]["methods"]
+    rows = []
+    for what, runs in (
+        ('`v_init="zero"`', _evaluated("zero")),
+        ('`method="opi"`: v_init = theta / 2', _evaluated("half")),
+        ("the same, `signed=True`", _evaluated("signed")),
+        ('`method="best"`, the default', _cells(methods["best"])),
+        ("the same, `signed=True`", _cells(methods["best-signed"])),
+    ):
+        rows.append([what, *(_percent(runs.get(T)) for T in (4, 8, 16, 32))])
+    ann = _percent(_accuracy()["resnet20-shared"]["ann"])
+    return _table([f"ANN {ann}", "T = 4", "T = 8", "T = 16", "T = 32"], rows)
+
+
+def accuracy() -> str:
+    """Every network and method of bench/accuracy.py on CIFAR-10, with what it costs to convert."""
+    rows = []
+    for network in _accuracy().values():
+        if network.get("dataset") != "cifar10":  # of another one, or without its weights
+            continue
+        for name, cells in network["methods"].items():
+            found, seconds = _cells(cells), [c["seconds"]["convert"] for c in cells.values()]
+            rows.append(
+                [
+                    network["label"],
+                    f"`{name}`",
+                    _percent(network["ann"]),
+                    *(_percent(found.get(T)) for T in _STEPS),
+                    f"{min(seconds):.0f} - {max(seconds):.0f}",
+                ]
+            )
+    head = ["network", "method", "ANN", *(f"T={T}" for T in _STEPS), "seconds to convert"]
+    machine = json.loads((RESULTS / "accuracy" / "accuracy.json").read_text())["machine"]
+    return f"{_table(head, rows)}\n\nThe last of them on {_machine(machine)}"
+
+
+def neurons() -> str:
+    """One population, beside a copy of its input."""
+    parts = []
+    for path in _files("kernels"):
+        content = json.loads(path.read_text())
+        dtypes = list(dict.fromkeys(row["dtype"] for row in content["rows"]))
+        cells: dict[tuple[str, str], dict[str, str]] = {}
+        for row in content["rows"]:
+            figure = f"{_number(row['ns_per_element'])} ({row['times_clone']:.2f})"
+            cells.setdefault((row["name"], row["emit"]), {})[row["dtype"]] = figure
+        rows = [[f"`{n}`", e, *(c.get(d, "-") for d in dtypes)] for (n, e), c in cells.items()]
+        parts.append(_table(["", "emits", *dtypes], rows) + "\n\n" + _machine(content["machine"]))
+    return _or_missing(parts, "bench/kernels.py")
+
+
+def throughput() -> str:
+    """Whole networks, in every setting that was measured, and the goals."""
+    parts = []
+    for path in _files("throughput"):
+        content = json.loads(path.read_text())
+        for table in content.get("tables", [content]):
+            rows = [
+                [
+                    f"`{row['name']}`",
+                    _number(row["images_per_s"]),
+                    _number(row["ms"]),
+                    "-" if row["times_ann"] is None else f"{row['times_ann']:.2f}",
+                    "-" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}",
+                ]
+                for row in table["rows"]
+            ]
+            head = ["", "images/s", "ms a batch", "times one ANN pass", "peak MB"]
+            parts.append(f"**{_setting(table['setting'])}**\n\n{_table(head, rows)}")
+        if content.get("goals"):
+            rows = [
+                [g["goal"], f"{g['least']:.2f}", _ratio(g["ratio"]), _reached(g["reached"])]
+                for g in content["goals"]
+            ]
+            parts.append(_table(["goal, as a ratio", "wanted", "measured", ""], rows))
+        parts.append(_machine(content["machine"]))
+    return _or_missing(parts, "bench/throughput.py")
+
+
+def drop_in() -> str:
+    """Layers and networks of other libraries, before and after."""
+    parts = []
+    for path in _files("drop"):
+        content = json.loads(path.read_text())
+        rows = [
+            [
+                row["library"],
+                row["layer"],
+                row["mode"],
+                f"{row['neurons']:,}",
+                _number(row["before_ms"]),
+                _number(row["after_ms"]),
+                f"{row['faster']:.2f}",
+            ]
+            for row in content["rows"]
+        ]
+        head = ["library", "layer", "mode", "neurons", "before, ms", "after, ms", "times as fast"]
+        parts.append(_table(head, rows) + "\n\n" + _machine(content["machine"]))
+    return _or_missing(parts, "bench/drop_in.py")
+
+
+def training() -> str:
+    """Forwards and back through one population, and what is kept between."""
+    parts = []
+    for path in _files("backward"):
+        content = json.loads(path.read_text())
+        rows = [
+            [
+                f"`{row['name']}`",
+                row["dtype"],
+                row["reset"],
+                _number(row["ns_per_element"]),
+                f"{row['times_clone']:.2f}",
+                "-" if row["saved_bytes"] is None else _number(row["saved_bytes"]),
+            ]
+            for row in content["rows"]
+        ]
+        head = ["", "dtype", "reset", "ns an element", "times a copy", "bytes kept an element"]
+        parts.append(_table(head, rows) + "\n\n" + _machine(content["machine"]))
+    return _or_missing(parts, "bench/backward.py")
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "shared-resnet20": shared_resnet20,
+    "accuracy": accuracy,
+    "neurons": neurons,
+    "throughput": throughput,
+    "drop-in": drop_in,
+    "training": training,
+}
+
+
+def _accuracy() -> dict[str, Any]:
+    content = json.loads((RESULTS / "accuracy" / "accuracy.json").read_text())
+    networks: dict[str, Any] = content["networks"]
+    return networks
+
+
+def _cells(cells: Mapping[str, Any]) -> dict[int, float]:
+    """Accuracy by T, of those that were measured on all images."""
+    return {int(T): c["accuracy"] for T, c in cells.items() if c["images"] == _ALL_IMAGES}
+
+
+def _evaluated(kind: str) -> dict[int, float]:
+    """Accuracy by T of the runs of `spikeconv evaluate` of that kind."""
+    found = {}
+    for path in RESULTS.glob(f"*/cifar10-resnet20-{kind}-T*.json"):
+        content = json.loads(path.read_text())
+        found[content["T"]] = content["snn"][-1]
+    return found
+
+
+def _files(stem: str) -> list[Path]:
+    return sorted(RESULTS.glob(f"*/{stem}*.json"))
+
+
+def _or_missing(parts: Sequence[str], script: str) -> str:
+    return "\n\n".join(parts) or f"Not measured yet: `python {script}` does it."
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown, words to the left and figures to the right."""
+    rows = list(rows)
+    figures = [all(re.fullmatch(r"[\d.,() -]+", row[i]) for row in rows) for i in range(len(head))]
+    lines = [head, ["---:" if figure else "---" for figure in figures], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine(facts: Mapping[str, Any]) -> str:
+    return (
+        f"{facts['machine']}; torch {facts['torch']}, load {facts['load']} when it began, "
+        f"commit {facts['commit']}."
+    )
+
+
+def _setting(setting: Mapping[str, Any]) -> str:
+    size = setting["image_size"]
+    threads = setting.get("threads")
+    said = [
+        f"{setting['model']}, {size} x {size} pixels, batch {setting['batch']}, T = {setting['T']}",
+        "" if threads is None else f"{threads} thread{'s' * (threads != 1)}",
+        f"our kernels with {setting['isa']}" if setting.get("isa") else "",
+    ]
+    return ", ".join(filter(None, said))
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}"
+
+
+def _number(value: float) -> str:
+    """Three digits, and all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _reached(reached: bool | None) -> str:
+    return {True: "reached", False: "not reached", None: "not measured"}[reached]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
