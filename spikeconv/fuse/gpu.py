@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import Fired, IntegerProgram
 from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.reference import State
+from spikeconv.fuse.stepwise import StepwiseEngine
 from spikeconv.ops import triton
 
 if TYPE_CHECKING:  # without triton there is nothing to run, but this file can be imported
@@ -33,7 +35,7 @@ class Fields:
     steps: int
 
 
-class TritonEngine:
+class TritonEngine(StepwiseEngine):
     """Computes an integer program in Triton, on the device that its spikes are on.
 
     Spikes are kept as fields of bytes: eight time-steps of a neuron in a byte, four where neurons
@@ -41,6 +43,7 @@ class TritonEngine:
 
     Args:
         program: what to compute.
+        encoders: populations in floating point whose static currents it takes.
         multiply: ``"int8"``; or ``"bf16"``: weights as bfloat16 and sums in float32, which is exact
             as well, because sums of integers end before they reach 2^24.
 
@@ -52,13 +55,19 @@ class TritonEngine:
         >>> TritonEngine(program).run_layer(...)  # doctest: +SKIP
     """
 
-    def __init__(self, program: IntegerProgram, multiply: str = "int8") -> None:
+    def __init__(
+        self,
+        program: IntegerProgram,
+        encoders: Iterable[Encoder] = (),
+        *,
+        multiply: str = "int8",
+    ) -> None:
         if multiply not in MULTIPLY:
             raise ValueError(
                 f"TritonEngine: multiply must be one of {', '.join(map(repr, MULTIPLY))}, "
                 f"got {multiply!r}"
             )
-        self.program = program
+        super().__init__(program, encoders)
         self.multiply = multiply
         self._prepared: dict[tuple[str, torch.device], GpuLayer] = {}
 

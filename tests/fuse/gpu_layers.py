@@ -11,10 +11,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from spikeconv.fuse.engine import Fired, IntegerProgram, ReferenceEngine, Source
+from spikeconv.fuse.engine import Fired, IntegerProgram, Source
 from spikeconv.fuse.gpu import TritonEngine
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Shortcut
 from spikeconv.fuse.reference import State
+from spikeconv.fuse.stepwise import ReferenceEngine
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 INTERPRETED = DEVICE == "cpu"

@@ -41,7 +41,7 @@ def case_of(layer, train, largest=1, signed=False) -> Case:
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(cases(), st.sampled_from(MULTIPLY))
 def test_any_layer(case: Case, multiply: str) -> None:
-    compare(case, TritonEngine(case.program, multiply))
+    compare(case, TritonEngine(case.program, multiply=multiply))
 
 
 @settings(max_examples=EXAMPLES // 2, deadline=None)
@@ -68,7 +68,7 @@ def test_channels_that_are_multiples_of_nothing(K: int, C: int, multiply: str) -
     weight = integers(-127, 127, K, C, 3, 3, seed=C, dtype=torch.int8)
     layer = plain_layer(weight, (4, 5), theta=30 * C)
     case = case_of(layer, train)
-    _, expected = compare(case, TritonEngine(case.program, multiply))
+    _, expected = compare(case, TritonEngine(case.program, multiply=multiply))
     assert 0.02 < expected.spikes.float().mean() < 0.9
 
 
@@ -150,7 +150,7 @@ def test_every_spike_at_its_largest_with_the_largest_weights(
     train[::3] = -largest if signed else 0
     weight = (127 * sign).expand(2, 64, 3, 3).to(torch.int8).contiguous()
     case = case_of(plain_layer(weight, (3, 3), theta=10**6), train, largest, signed)
-    _, expected = compare(case, TritonEngine(case.program, multiply))
+    _, expected = compare(case, TritonEngine(case.program, multiply=multiply))
     assert expected.state.v.abs().max() > largest * 127 * 64
 
 
@@ -167,7 +167,7 @@ def test_sums_that_are_cut(
     other = integers(-127, 127, 6, 50, 1, 1, seed=2, dtype=torch.int8)
     both = (Convolution("s", weight, padding=(1, 1)), Convolution("s", other))
     case = case_of(plain_layer(weight, (3, 3), theta=most * 4, convolutions=both), train, 1, True)
-    compare(case, TritonEngine(case.program, multiply))
+    compare(case, TritonEngine(case.program, multiply=multiply))
 
 
 @pytest.mark.parametrize("wanted", ["want_spikes", "want_count", "want_state", None])
@@ -204,7 +204,7 @@ def test_wrong_arguments() -> None:
     train = spikes_of((9, 2, 5, 3, 3), 1, False, seed=0)
     program = case_of(plain_layer(torch.zeros(6, 5, 3, 3, dtype=torch.int8), (3, 3)), train).program
     with pytest.raises(ValueError, match="multiply must be one of 'int8', 'bf16', got 'int4'"):
-        TritonEngine(program, "int4")
+        TritonEngine(program, multiply="int4")
     with pytest.raises(ValueError, match="spikes must be where it can run: it runs on CUDA"):
         TritonEngine(program).pack("s", train.to("meta"))
 
