@@ -62,7 +62,6 @@ class SpikingNetwork(Assembly, Graphable):
     """
 
     _monitor: Monitor | None = None
-    integers: IntegerForm | None = None
 
     def forward(
         self,
@@ -216,6 +215,7 @@ class SpikingNetwork(Assembly, Graphable):
             True
         """
         check_streams(self.timing)
+        self._check_not_fused("stream", "stream")
 
         def begin(x: Batch) -> StreamedSimulation:
             return StreamedSimulation(
@@ -298,6 +298,7 @@ class SpikingNetwork(Assembly, Graphable):
             >>> sum(parameter.grad is not None for parameter in snn.parameters())
             4
         """
+        self._check_not_fused("trainable", "train")
         make_trainable(
             self.layers,
             self.populations(),
@@ -346,6 +347,13 @@ class SpikingNetwork(Assembly, Graphable):
     def operations(self, monitor: Monitor) -> Operations:
         """What the layers with weights computed in the calls that a monitor of this network saw."""
         return count_operations(self.program, self.layers, self.weights(), monitor)
+
+    def _check_not_fused(self, method: str, what: str) -> None:
+        if self.integers is not None:
+            raise ValueError(
+                f"SpikingNetwork.{method}: the network must not be fused, because integer kernels "
+                f"have neither single steps nor gradients; {what} the network that it was made of"
+            )
 
     def _check_steps(self, T: int | None) -> int:
         steps = self.T if T is None else check_steps("SpikingNetwork", "T", T)
