@@ -148,7 +148,8 @@ class TritonEngine(StepwiseEngine):
             after = State(_channels_first(v_after), net_count, done)
         return Fired(
             None if fired is None else Fields(fired, T),
-            None if count is None else _channels_first(count),
+            # Dense: what sums it up in floating point rounds by the order in memory.
+            None if count is None else _channels_first(count).contiguous(),
             after,
         )
 

@@ -105,6 +105,7 @@ def compare(
         bits = 2 if case.layer.signed else 1
         assert_equal(unpacked(found.spikes, bits, len(case.layer.theta)), expected.spikes, what)
     assert_equal(found.count, expected.count, f"count of {what}")
+    assert found.count is None or found.count.is_contiguous()
     if expected.state is None:
         assert found.state is None
     else:
