@@ -2,9 +2,9 @@
 
     python examples/fine_tune.py --data ../shared/data
 
-Conversion keeps the weights of a ReLU network; at 4 time-steps that costs accuracy. Here the spiking
-network itself goes on learning from labelled training images, its thresholds too. Accuracy is
-measured on test images, which it never learns from, before and after.
+Conversion keeps what a ReLU network has learned; at 4 time-steps that costs accuracy. Here the
+spiking network itself goes on learning from labelled training images, its thresholds too. Accuracy
+is measured on test images, which it never learns from, before and after.
 """
 
 from __future__ import annotations

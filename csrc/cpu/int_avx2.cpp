@@ -17,7 +17,9 @@
 
 namespace spikeconv::cpu::avx2 {
 
-IntKernels int_kernels() { return {dot, scan, encode, 4}; }
+static void nothing() {}
+
+IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, 4}; }
 
 }  // namespace spikeconv::cpu::avx2
 

@@ -18,7 +18,9 @@
 
 namespace spikeconv::cpu::avx512 {
 
-IntKernels int_kernels() { return {dot, scan, encode, 4}; }
+static void nothing() {}
+
+IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, 4}; }
 
 }  // namespace spikeconv::cpu::avx512
 

@@ -197,7 +197,9 @@ static void dot(const IntDot& d) {
   }
 }
 
-IntKernels int_kernels() { return {dot, scan, encode, 4}; }
+static void nothing() {}
+
+IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, 4}; }
 
 }  // namespace spikeconv::cpu::avx512_vnni
 

@@ -62,6 +62,8 @@ static void dot(const IntDot& d) {
 
 #endif
 
-IntKernels int_kernels() { return {dot, scan, encode, 4}; }
+static void nothing() {}
+
+IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, 4}; }
 
 }  // namespace spikeconv::cpu::baseline

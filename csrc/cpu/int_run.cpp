@@ -271,11 +271,13 @@ void run_layer(const IntRun& run, int64_t image, int64_t first_quad, int64_t las
   const auto& convolutions = run.layer.convolutions;
   const bool in_pairs = std::all_of(convolutions.begin(), convolutions.end(),
                                     [](const auto& each) { return each.same_channels; });
+  run.kernels.begin();
   for (int64_t block = first_block; block < last_block;) {
     const int blocks = in_pairs && block + kBlocks <= last_block ? kBlocks : 1;
     Tile(run, image, block, blocks).run(first_quad, last_quad);
     block += blocks;
   }
+  run.kernels.end();
 }
 
 }  // namespace spikeconv::cpu

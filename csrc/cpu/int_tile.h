@@ -106,10 +106,17 @@ struct IntKernels {
   void (*dot)(const IntDot& dot);
   void (*scan)(const IntScan& scan);
   void (*encode)(const IntEncode& encode);
+  // Before the first call of dot by a thread, and after the last: nothing else that may use matrix
+  // units runs in between.
+  void (*begin)();
+  void (*end)();
   int run_bytes;  // runs are padded with zero weights to a multiple of so many bytes
 };
 
 namespace baseline {
+IntKernels int_kernels();
+}
+namespace amx_emulated {
 IntKernels int_kernels();
 }
 #if defined(__x86_64__)
@@ -122,6 +129,11 @@ IntKernels int_kernels();
 namespace avx512_vnni {
 IntKernels int_kernels();
 }
+#if defined(__linux__)
+namespace amx {
+IntKernels int_kernels();
+}
+#endif
 #endif
 
 }  // namespace spikeconv::cpu

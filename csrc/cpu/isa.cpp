@@ -9,6 +9,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace spikeconv::cpu {
@@ -28,6 +32,21 @@ bool has_f16c() {  // not every compiler's __builtin_cpu_supports knows the name
 }
 #endif
 
+#if defined(__x86_64__) && defined(__linux__)
+// Whether processor and system have AMX with bytes, and the system lets this process use it: the
+// registers are large, so it wants to be asked once.
+bool may_use_amx() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kTile) == 0 ||
+      (edx & kInt8) == 0) {
+    return false;
+  }
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of arch_prctl
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
+
 // What this processor can run, best last.
 std::vector<Isa> runnable() {
   std::vector<Isa> isas = {
@@ -41,6 +60,12 @@ std::vector<Isa> runnable() {
       if (__builtin_cpu_supports("avx512vnni")) {
         isas.push_back(
             {"avx512_vnni", avx512::if_advance, avx512::go_back, avx512_vnni::int_kernels});
+#if defined(__linux__)
+        static const bool allowed = may_use_amx();
+        if (allowed) {
+          isas.push_back({"amx", avx512::if_advance, avx512::go_back, amx::int_kernels});
+        }
+#endif
       }
     }
   }
@@ -85,7 +110,9 @@ IfAdvance if_advance(const IfVariant& variant) { return chosen().if_advance(vari
 
 GoBack go_back(const BackwardVariant& variant) { return chosen().go_back(variant); }
 IntKernels int_kernels(const std::string& name) {
-  return find(name, "_IntegerProgram: isa").int_kernels();
+  // For tests, on any processor; not a choice for anybody else.
+  return name == "amx_emulated" ? amx_emulated::int_kernels()
+                                : find(name, "_IntegerProgram: isa").int_kernels();
 }
 
 TORCH_LIBRARY_IMPL(spikeconv, CompositeExplicitAutograd, library) {

@@ -1,6 +1,6 @@
 // Which instruction set the CPU kernels run with: the best that this processor has, or a lower one
-// that the environment variable SPIKECONV_ISA asks for ("default", "avx2", "avx512" or
-// "avx512_vnni").
+// that the environment variable SPIKECONV_ISA asks for ("default", "avx2", "avx512",
+// "avx512_vnni" or "amx"). The neuron in floating point has no kernel of its own for the last two.
 #pragma once
 
 #include <string>

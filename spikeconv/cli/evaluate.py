@@ -25,6 +25,7 @@ from spikeconv.convert.record import record
 from spikeconv.convert.recording import write_recording
 from spikeconv.data import DATASETS, Dataset, load_dataset
 from spikeconv.evaluate import Evaluation, evaluate
+from spikeconv.fuse.form import PRECISIONS
 from spikeconv.models import MODEL_NAMES, load_model
 from spikeconv.models.checkpoint import open_weights
 from spikeconv.output import check_output, write_json
@@ -131,6 +132,16 @@ def add(commands: Any) -> None:
         choices=("max", "avg"),
         help="of networks whose weights do not say it (max)",
     )
+    add(
+        "--fuse",
+        choices=PRECISIONS,
+        help="measure the network in integers, with weights of so many bits (floating point)",
+    )
+    add(
+        "--save",
+        metavar="FILE",
+        help="write the network of the largest T, for spikeconv.load (.safetensors)",
+    )
     add("--json", metavar="FILE", help="write the measurement")
     add(
         "--record",
@@ -152,8 +163,9 @@ def run(args: argparse.Namespace) -> None:
 def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object]) -> None:
     if args.json is not None:
         check_output(args.json)
-    if args.record is not None:
-        check_output(args.record, (".safetensors",))
+    for path in (args.record, args.save):
+        if path is not None:
+            check_output(path, (".safetensors",))
     if args.plot is not None:
         check_output(args.plot, SUFFIXES)
         figure_class()
@@ -191,10 +203,13 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
             seed=args.seed,
             progress=group.first,
         )
-        results[T] = evaluate(ann, snn, loader.share(group.rank, group.count), group=group)
+        measured = snn if args.fuse is None else snn.fuse(args.fuse)
+        results[T] = evaluate(ann, measured, loader.share(group.rank, group.count), group=group)
         report = snn.report()
         chosen[T] = {**report.settings, "tried": [asdict(one) for one in report.tried]}
         say(f"\nconverted for T = {T}\n{report.choice()}\n\n{results[T]}")
+        if args.fuse is not None:
+            say(f"\n{measured.report().paths_in_words()}")
     if not group.first:
         return
     last = results[max(results)]
@@ -210,6 +225,9 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
     if args.json is not None:
         write_json(args.json, content)
         print(f"wrote {args.json}")
+    if args.save is not None:
+        measured.save(args.save)
+        print(f"wrote {args.save}")
     if args.record is not None:
         images, _ = next(iter(data.test.batches(_RECORDED, min(_RECORDED, loader.count))))
         write_recording(args.record, record(snn, images.to(group.device), content))
@@ -241,6 +259,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "method": args.method,
         "corrections": args.corrections,
         "signed": args.signed,
+        "fuse": args.fuse,
         **{name: getattr(args, name) for name in _BEFORE_READOUT},
         "calibration_images": args.calibration_images,
         "seed": args.seed,

@@ -13,6 +13,7 @@ from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
 from spikeconv.convert.timing import Timing
 from spikeconv.files.file import write_file
+from spikeconv.fuse.form import IntegerForm
 from spikeconv.neuron import IFNode
 
 Self = TypeVar("Self", bound="Assembly")
@@ -33,7 +34,12 @@ class Assembly(nn.Module):
 
     Raises:
         TypeError: the program is not one of a subclass's kind.
+
+    Attributes:
+        integers: the integer form of a fused network, else None.
     """
+
+    integers: IntegerForm | None = None
 
     def __init__(
         self,
@@ -109,6 +115,7 @@ class Assembly(nn.Module):
             self.T,
             self.timing,
             self._report,
+            None if self.integers is None else self.integers.precision,
         )
 
     def populations(self) -> Mapping[str, IFNode]:

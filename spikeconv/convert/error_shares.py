@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -48,7 +53,7 @@ def error_shares(snn: SpikingNetwork, images: Tensor) -> dict[str, dict[str, flo
 
     Args:
         snn: a network that is read at every step.
-        images: ``[B, *]``; a few say enough, and all run at once.
+        images: ``[B, *]``; a few say enough.
 
     Returns:
         Layer -> ``error``, ||theta * count / T - a|| / ||a||, and the share of each part in the sum
@@ -69,42 +74,49 @@ def error_shares(snn: SpikingNetwork, images: Tensor) -> dict[str, dict[str, flo
         >>> round(shares["error"], 2), shares["clipping"]
         (0.2, 1.0)
     """
-    wanted: dict[str, tuple[Tensor, Tensor]] = {}
-    snn.analog(
-        images, lambda name, before, after: wanted.update({name: (before.float(), after.float())})
-    )
     watched: dict[str, _Watched] = {}
-
-    def watch(node: IFNode) -> _Watched:
-        return _Watched(node)
-
-    simulation = NaiveSimulation(snn, watch, multi_step=True)
-    simulation(images)
+    simulation = NaiveSimulation(snn, _Watched, multi_step=True)
     for name, module in simulation.neurons.items():
         assert isinstance(module, _Watched)
         watched[name] = module
-    found: dict[str, dict[str, float]] = {}
-    for step in snn.program.neurons():
-        population, (z, a) = watched[step.name], wanted[step.name]
-        theta = population.node.v_threshold
-        clipped = torch.minimum(a, theta)
-        ideal, arrived = (
-            _ideal(population.node, value, snn.T) for value in (z, population.current)
-        )
-        parts = {
-            "clipping": clipped - a,
-            "quantisation": ideal - clipped,
-            "unevenness": population.rate - arrived,
-            "inherited": arrived - ideal,
-        }
-        squares = {kind: float(part.double().square().sum()) for kind, part in parts.items()}
-        total = sum(squares.values())
-        error = float((population.rate - a).double().norm())
-        size = float(a.double().norm())
-        found[step.label] = {"error": error / size if size else float(error > 0)} | {
-            kind: square / total if total else 0.0 for kind, square in squares.items()
-        }
-    return found
+    squares: dict[str, dict[str, float]] = {name: defaultdict(float) for name in watched}
+    for part in images.split(snn.images_at_once(images, snn.T)):
+        wanted: dict[str, tuple[Tensor, Tensor]] = {}
+
+        def note(name: str, before: Tensor, after: Tensor, wanted: Any = wanted) -> None:
+            wanted[name] = before.float(), after.float()
+
+        snn.analog(part, note)
+        simulation(part)
+        for name, total in squares.items():
+            for kind, square in _squares(watched[name], *wanted[name], snn.T).items():
+                total[kind] += square
+    return {step.label: _shares(squares[step.name]) for step in snn.program.neurons()}
+
+
+def _squares(population: _Watched, z: Tensor, a: Tensor, T: int) -> dict[str, float]:
+    """Sums of the squares of an error's parts, of the error, and of the activation."""
+    clipped = torch.minimum(a, population.node.v_threshold)
+    ideal, arrived = (_ideal(population.node, value, T) for value in (z, population.current))
+    parts = {
+        "clipping": clipped - a,
+        "quantisation": ideal - clipped,
+        "unevenness": population.rate - arrived,
+        "inherited": arrived - ideal,
+        "error": population.rate - a,
+        "size": a,
+    }
+    return {name: float(part.double().square().sum()) for name, part in parts.items()}
+
+
+def _shares(squares: Mapping[str, float]) -> dict[str, float]:
+    """The relative error, and the share of each part."""
+    error, size = math.sqrt(squares["error"]), math.sqrt(squares["size"])
+    total = sum(squares[kind] for kind in KINDS)
+    return {
+        "error": error / size if size else float(error > 0),
+        **{kind: squares[kind] / total if total else 0.0 for kind in KINDS},
+    }
 
 
 def _ideal(node: IFNode, current: Tensor, T: int) -> Tensor:

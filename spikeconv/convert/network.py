@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from spikeconv.calibrate.inputs import Batch, Inputs, tensors_of
+from spikeconv.calibrate.inputs import Batch, Inputs
 from spikeconv.convert.analog import Observer, run_analog
 from spikeconv.convert.assembly import Assembly
 from spikeconv.convert.calls import given
 from spikeconv.convert.confident import run_until_confident
+from spikeconv.convert.graph import Graphable
+from spikeconv.convert.limits import images_at_once, steps_at_once
+from spikeconv.convert.measured import measured_report
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.operations import Operations
 from spikeconv.convert.program import map_tensors
-from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
+from spikeconv.convert.report import Report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.stream import Stream, StreamedSimulation, check_streams
 from spikeconv.convert.synapses import count_operations
-from spikeconv.convert.timing import Timing, check_steps
+from spikeconv.convert.timing import check_steps
 from spikeconv.convert.trainable import make_trainable
 from spikeconv.early_exit import Exit, check_confidence
 from spikeconv.fuse.form import IntegerForm
@@ -41,17 +43,8 @@ _MISSING = object()
 # Images as a user gives them where one argument stands for all inputs.
 Images: TypeAlias = Tensor | Inputs | Sequence[Tensor] | Mapping[str, Tensor]
 
-# Steps that run at once hold about so many values of the widest layer: a gigabyte in float32
-# together with its input and output, however large T is.
-_VALUES_AT_ONCE = 2**26
 
-# On a CPU, more images are run a few at a time, so that what one layer writes the next one finds in
-# the cache, and the allocator need not fetch fresh pages: 4 MB a tensor and thread was the fastest
-# of 1 to 64 MB for ResNet-20 (one thread 308 ms against 774 ms, two 206 ms against 482 ms).
-_VALUES_IN_CACHE = 2**20
-
-
-class SpikingNetwork(Assembly):
+class SpikingNetwork(Assembly, Graphable):
     """A converted network: T time-steps of integrate-and-fire neurons in one call.
 
     The image is the input current, the same at every step (direct coding). What is the same at
@@ -69,7 +62,6 @@ class SpikingNetwork(Assembly):
     """
 
     _monitor: Monitor | None = None
-    integers: IntegerForm | None = None
 
     def forward(
         self,
@@ -223,6 +215,7 @@ class SpikingNetwork(Assembly):
             True
         """
         check_streams(self.timing)
+        self._check_not_fused("stream", "stream")
 
         def begin(x: Batch) -> StreamedSimulation:
             return StreamedSimulation(
@@ -243,27 +236,16 @@ class SpikingNetwork(Assembly):
         return run_analog(self.program, layers, self.weights(), batch, observe)
 
     def images_at_once(self, x: Batch, T: int) -> int:
-        """Images that run together: on a CPU so many that all their steps stay in its cache.
-
-        Elsewhere all, or so many that COS's steps, which cannot be run in chunks, fit in memory.
-        """
-        whole = self._monitor is not None and self._monitor.keep_counts
-        if whole:
+        """Images that run together: `spikeconv.convert.limits`."""
+        if self._monitor is not None and self._monitor.keep_counts:
             return max(1, len(x))
-        if tensors_of(x)[0].device.type == "cpu":
-            values = _VALUES_IN_CACHE * torch.get_num_threads()
-            return max(1, int(values / (self.program.widest_for(x) * T)))
-        cos = max(1, self.timing.cos)
-        return max(1, min(len(x), int(_VALUES_AT_ONCE / (self.program.widest_for(x) * cos))))
+        if self.integers is not None and self.integers.for_run(T, x)[0].whole:
+            T = 1  # only what is the same at every step is in floating point
+        return images_at_once(self.program, x, T, self.timing)
 
     def steps_at_once(self, x: Batch) -> int:
-        """Time-steps that run together for such a batch; more are run in chunks, v handed over.
-
-        In a graph that is compiled or exported, for any number of images: all of them.
-        """
-        if torch.compiler.is_compiling():
-            return sys.maxsize
-        return max(1, int(_VALUES_AT_ONCE / (self.program.widest_for(x) * max(1, len(x)))))
+        """Time-steps that run together; more are run in chunks, v handed over."""
+        return steps_at_once(self.program, x, in_integers=self.integers is not None)
 
     @contextmanager
     def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:
@@ -316,6 +298,7 @@ class SpikingNetwork(Assembly):
             >>> sum(parameter.grad is not None for parameter in snn.parameters())
             4
         """
+        self._check_not_fused("trainable", "train")
         make_trainable(
             self.layers,
             self.populations(),
@@ -348,39 +331,31 @@ class SpikingNetwork(Assembly):
             self.analog(x, lambda name, before, after: activations.update({name: after}))
             with self.monitor(keep_counts=True) as monitor:
                 self(x)
-        read = self.timing.steps_read(self.T)
-        rows = [
-            layer_report(
-                step.name,
-                step.label,
-                self.populations()[step.name],
-                activations[step.name],
-                monitor,
-                read,
-                dead_channels[step.name],
-            )
-            for step in self.program.neurons()
-        ]
-        return replace(
+        return measured_report(
             self._report,
-            rows=tuple(rows),
+            self.program,
+            self.populations(),
+            activations,
+            monitor,
+            self.operations(monitor),
             T=self.T,
             images=len(x),
-            settings=_without_timing(self._report.settings) | self.timing.settings(),
-            analog=kept_analog(self.program),
-            operations=self.operations(monitor),
+            timing=self.timing,
+            dead_channels=dead_channels,
         )
 
     def operations(self, monitor: Monitor) -> Operations:
         """What the layers with weights computed in the calls that a monitor of this network saw."""
         return count_operations(self.program, self.layers, self.weights(), monitor)
 
+    def _check_not_fused(self, method: str, what: str) -> None:
+        if self.integers is not None:
+            raise ValueError(
+                f"SpikingNetwork.{method}: the network must not be fused, because integer kernels "
+                f"have neither single steps nor gradients; {what} the network that it was made of"
+            )
+
     def _check_steps(self, T: int | None) -> int:
         steps = self.T if T is None else check_steps("SpikingNetwork", "T", T)
         self.timing.steps_read(steps)
         return steps
-
-
-def _without_timing(settings: dict[str, Any]) -> dict[str, Any]:
-    """What a report said, less what the network's timing may have become since."""
-    return {name: value for name, value in settings.items() if name not in asdict(Timing())}

@@ -27,6 +27,7 @@ class Parts:
         T: time-steps of a call that does not say.
         timing: which of them are read.
         report: what conversion did.
+        precision: of the weights in integers where the network is fused, else None.
     """
 
     kind: str
@@ -38,3 +39,4 @@ class Parts:
     T: int
     timing: Timing
     report: Report
+    precision: str | None = None

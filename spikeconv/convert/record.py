@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def record(
     those that COS looks at, the delay, and those that are read.
 
     Args:
-        snn: runs its own T steps, all images at once.
+        snn: runs its own T steps.
         images: ``[B, *]``, B >= 1, as the network takes them; of one input.
         evaluation: what was measured of the same network, kept along.
 
@@ -55,18 +56,38 @@ def record(
         raise ValueError("record: images must hold at least one, got none")
     if snn.T > STEPS:
         raise ValueError(f"record: the network must have {STEPS} steps at most, got {snn.T}")
-    activations: dict[str, Tensor] = {}
-    snn.analog(images, lambda name, before, after: activations.update({name: after}))
-    run = _Recorder(snn, images, activations)
-    run.mean_output(snn.T, snn.T)
+    parts = [
+        _recorded(snn, part, len(images))
+        for part in images.split(snn.images_at_once(images, snn.T))
+    ]
     shares = error_shares(snn, images) if _has_shares(snn) else {}
     layers = tuple(
-        run.watched[step.name].recording(step, activations[step.name], shares.get(step.label, {}))
-        for step in snn.program.neurons()
+        replace(_joined(layers), shares=shares.get(layers[0].layer, {}))
+        for layers in zip(*parts, strict=True)
     )
     timing = snn.timing
     starts = dict.fromkeys((0, timing.srp, timing.srp + timing.cos))
     return Recording(layers, timing.before, tuple(starts), evaluation or {})
+
+
+def _recorded(snn: SpikingNetwork, images: Tensor, of: int) -> list[LayerRecording]:
+    """The layers on some `of` so many images."""
+    activations: dict[str, Tensor] = {}
+    snn.analog(images, lambda name, before, after: activations.update({name: after}))
+    run = _Recorder(snn, images, activations, of)
+    run.mean_output(snn.T, snn.T)
+    return [
+        run.watched[step.name].recording(step, activations[step.name])
+        for step in snn.program.neurons()
+    ]
+
+
+def _joined(parts: Sequence[LayerRecording]) -> LayerRecording:
+    """One layer on all images."""
+    spikes, v = (torch.cat([getattr(part, name) for part in parts], 1) for name in ("spikes", "v"))
+    activation = torch.cat([part.activation for part in parts])
+    fired = torch.stack([part.fired for part in parts]).sum(0)
+    return replace(parts[0], spikes=spikes, v=v, activation=activation, fired=fired)
 
 
 def _has_shares(snn: SpikingNetwork) -> bool:
@@ -79,9 +100,11 @@ def _has_shares(snn: SpikingNetwork) -> bool:
 class _Recorder(Simulation):
     """A run whose populations keep what they do."""
 
-    def __init__(self, snn: SpikingNetwork, x: Batch, activations: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, snn: SpikingNetwork, x: Batch, activations: Mapping[str, Tensor], images: int
+    ) -> None:
         self.watched = {
-            name: _Watched(node, activations[name], snn.T)
+            name: _Watched(node, activations[name], snn.T * images)
             for name, node in snn.populations().items()
         }
         super().__init__(snn.program, snn.layers, self.watched, snn.weights(), x, snn.timing)
@@ -99,15 +122,15 @@ class _Watched(IFNode):
     Args:
         node: the population.
         activation: the ANN's ``[B, *]``, for the shape.
-        T: steps.
+        rows: steps times images of the whole recording.
     """
 
-    def __init__(self, node: IFNode, activation: Tensor, T: int) -> None:
+    def __init__(self, node: IFNode, activation: Tensor, rows: int) -> None:
         nn.Module.__init__(self)
         self.__dict__.update(node.__dict__)
         B, self.neurons_shape = len(activation), tuple(activation.shape[1:])
         neurons = math.prod(self.neurons_shape)
-        kept = min(neurons, _NEURONS, max(1, _VALUES // (T * B)))
+        kept = min(neurons, _NEURONS, max(1, _VALUES // rows))
         self.chosen = drawn(neurons, kept)
         self.silent: Tensor | None = None
         self.count = torch.zeros(B, neurons, dtype=torch.int64)
@@ -132,9 +155,7 @@ class _Watched(IFNode):
         self.parts.append((spikes.cpu()[..., self.chosen], v.cpu()[..., self.chosen]))
         return super().run(x, T, emit=emit, return_v=return_v, **more)
 
-    def recording(
-        self, step: Step, activation: Tensor, shares: Mapping[str, float]
-    ) -> LayerRecording:
+    def recording(self, step: Step, activation: Tensor) -> LayerRecording:
         """What was kept."""
         spikes, v = map(torch.cat, zip(*self.parts, strict=True))
 
@@ -154,5 +175,4 @@ class _Watched(IFNode):
             v_init=of_each(self.v_init),
             activation=activation.cpu().float().reshape(len(activation), -1)[:, self.chosen],
             fired=torch.bincount(self.count.flatten(), minlength=len(spikes) + 1),
-            shares=shares,
         )

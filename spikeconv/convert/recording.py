@@ -24,6 +24,7 @@ STEPS, LAYERS = 4096, 512
 
 _KEY = "spikeconv_recording"
 _LARGEST_FILE = 2**30
+_LARGEST_ERROR = 1e9
 
 
 @dataclass(frozen=True)
@@ -257,5 +258,6 @@ def _check_shares(label: str, shares: Any) -> None:
     if not isinstance(shares, dict) or (shares and shares.keys() != {"error", *KINDS}):
         raise TypeError(f"shares of {label} must be the error and its parts, or none")
     for name, value in shares.items():
-        if type(value) not in (int, float) or not 0 <= value < math.inf:
-            raise ValueError(f"share {name} of {label} must be 0 or more, got {value!r}")
+        most = _LARGEST_ERROR if name == "error" else 1.001
+        if type(value) not in (int, float) or not 0 <= value <= most:
+            raise ValueError(f"share {name} of {label} must be in 0..{most:g}, got {value!r:.40}")

@@ -126,7 +126,7 @@ class Report:
             for kept in self.analog
         ]
         if self.paths:
-            notes += ["", self._paths()]
+            notes += ["", self.paths_in_words()]
         if self.operations is not None:
             notes += ["", str(self.operations)]
         if self.tried:
@@ -140,7 +140,7 @@ class Report:
         head = "error of the outputs on held-out calibration images, the first was kept"
         return "\n".join([head, *(f"{one.error:.3f}  {one.method}" for one in self.tried)])
 
-    def _paths(self) -> str:
+    def paths_in_words(self) -> str:
         """How each layer of a fused network runs, as lines."""
         labels = {row.name: row.layer for row in self.rows}
         width = max(map(len, labels.values()))

@@ -60,6 +60,8 @@ class StreamedSimulation(Simulation):
     def watch(self, monitor: Monitor | None) -> None:
         """Let a monitor, or none, count the spikes of the steps to come."""
         self.monitor = monitor
+        if monitor is not None:
+            monitor.begin(self.inputs)
 
     def step(self) -> Any:
         """Run one step: the output ``[B, *]`` on the mean of the steps so far."""

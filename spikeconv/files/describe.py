@@ -72,6 +72,7 @@ def describe(parts: Parts, function: str) -> tuple[dict[str, Any], dict[str, Ten
         "kind": parts.kind,
         "T": parts.T,
         "timing": encode_record(parts.timing),
+        "precision": parts.precision,
         "program": problems.noted("the output", describe_program, parts.program),
         "steps": steps,
         "layers": layers,

@@ -78,4 +78,5 @@ def assembled(parts: Parts) -> SpikingNetwork:
         )
     except TypeError as error:
         raise Malformed(str(error)) from error
-    return network.requires_grad_(False)
+    network.requires_grad_(False)
+    return network if parts.precision is None else network.fuse(parts.precision)

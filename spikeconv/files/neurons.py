@@ -17,6 +17,7 @@ from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.tensors import Collected, Loaded, is_reference
 from spikeconv.files.values import decode, encode, short
 from spikeconv.neuron import IFNode
+from spikeconv.surrogate import BuiltIn, built_in
 
 
 def _defaults() -> dict[str, Any]:
@@ -41,6 +42,8 @@ def describe_neurons(node: nn.Module, where: str, collected: Collected) -> dict[
             if bool(value.isnan().any()):
                 raise ValueError(f"NaN in {name}")
             description[name] = collected.add(f"{where}.{name}", value)
+        elif isinstance(value, BuiltIn):
+            description[name] = {"surrogate": [value.name, value.parameter]}
         elif type(value) is not type(default) or value != default:
             try:
                 description[name] = encode(value)
@@ -59,8 +62,7 @@ def rebuild_neurons(description: Any, shape: tuple[int, ...], tensors: Loaded) -
         known = ", ".join(_defaults())
         raise Malformed(f"{short(description)} are no neurons: they have {known}")
     arguments: dict[str, Any] = {
-        name: tensors.get(value) if is_reference(value) else decode(value)
-        for name, value in description.items()
+        name: _rebuilt(value, tensors) for name, value in description.items()
     }
     if next(refs(arguments), None) is not None:
         raise Malformed("an argument of neurons refers to a value of the network")
@@ -72,6 +74,19 @@ def rebuild_neurons(description: Any, shape: tuple[int, ...], tensors: Loaded) -
         if isinstance(value, Tensor):
             _check_fits(name, value[0] if name == "step_bias" else value, (1, *shape))
     return node
+
+
+def _rebuilt(value: Any, tensors: Loaded) -> Any:
+    """One argument: a tensor, a surrogate that the kernels know, or plain data."""
+    if is_reference(value):
+        return tensors.get(value)
+    if not isinstance(value, dict) or value.keys() != {"surrogate"}:
+        return decode(value)
+    try:
+        name, parameter = value["surrogate"]
+        return built_in(name, parameter)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Malformed(f"{short(value)} is no surrogate") from error
 
 
 def _check_fits(name: str, value: Tensor, shape: tuple[int, ...]) -> None:

@@ -19,10 +19,11 @@ from spikeconv.files.records import decode_record
 from spikeconv.files.steps import check_key
 from spikeconv.files.tensors import Loaded
 from spikeconv.files.values import short
+from spikeconv.fuse.form import PRECISIONS
 from spikeconv.neuron import IFNode
 
 _FIELDS = {"kind", "T", "timing", "program", "steps", "layers", "originals", "neurons"}
-_FIELDS |= {"constants", "report"}
+_FIELDS |= {"constants", "report", "precision"}
 # More steps than any run takes, few enough to be counted in an integer of 32 bits.
 _MOST_STEPS = 2**31 - 1
 
@@ -62,10 +63,13 @@ def rebuild(description: Any, tensors: Mapping[str, Tensor]) -> Parts:
     timing = decode_record(Timing, description["timing"])
     if max(timing.settings().values(), default=0) > _MOST_STEPS:
         raise Malformed(f"{timing} is no timing")
+    precision = description["precision"]
+    if precision not in (None, *PRECISIONS):
+        raise Malformed(f"{short(precision)} is no precision of integers")
     report = decode_record(Report, description["report"])
     if {row.name for row in report.rows} not in (set(), neurons.keys()):
         raise Malformed("the report is one of other neurons")
-    return Parts(kind, program, layers, originals, neurons, constants, T, timing, report)
+    return Parts(kind, program, layers, originals, neurons, constants, T, timing, report, precision)
 
 
 def _named(content: Any, what: str) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import torch
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import Engine, IntegerProgram
+from spikeconv.fuse.gpu import TritonEngine
 from spikeconv.fuse.stepwise import ReferenceEngine
+from spikeconv.ops import triton
 from spikeconv.ops.native import cpp_unavailable
 
 
@@ -26,6 +28,7 @@ class _Kind:
 # The best of those that run is the first.
 _ENGINES = {
     "cpp": _Kind(CpuEngine, cpp_unavailable),
+    "triton": _Kind(TritonEngine, triton.unavailable),
     "reference": _Kind(ReferenceEngine, lambda device_type: None),
 }
 

@@ -34,6 +34,7 @@ class Plan:
         encoders: populations in floating point that turn a static current into spikes for integer
             layers, by name.
         segments: what runs in integers from end to end.
+        whole: whether nothing that varies in time is in floating point.
     """
 
     program: IntegerProgram
@@ -44,6 +45,7 @@ class Plan:
     read_as_integers: frozenset[str]
     encoders: Mapping[str, Encoder]
     segments: tuple[Segment, ...]
+    whole: bool
 
 
 def make_plan(
@@ -92,6 +94,10 @@ def make_plan(
         read,
         encoders,
         find_segments(program, found, pools, encoders, read - encoders.keys()),
+        all(
+            step.name in absorbed or step.name in found or step.name in encoders
+            for step in program.phase(Phase.TEMPORAL)
+        ),
     )
 
 

@@ -107,8 +107,16 @@ def _convolve(convolution: Convolution, x: Tensor, size: tuple[int, int]) -> Ten
             y, z = ky * dy, kx * dx
             tap = x[:, :, y : y + (size[0] - 1) * sy + 1 : sy, z : z + (size[1] - 1) * sx + 1 : sx]
             columns = tap.reshape(groups, x.shape[0] // groups, out.shape[2])
-            out += torch.bmm(weight[:, :, ky, kx].view(groups, rows, -1), columns)
+            out += _product(weight[:, :, ky, kx].view(groups, rows, -1), columns)
     return out.view(groups * rows, x.shape[1], *size).movedim(0, 1)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Products of int32 matrices, which GPUs of torch have in floating point only: as exact there,
+    because no sum leaves int32, and float64 holds twice that."""
+    if a.device.type == "cpu":
+        return torch.bmm(a, b)
+    return torch.bmm(a.to(torch.float64), b.to(torch.float64)).to(torch.int32)
 
 
 def _add_shortcut(shortcut: Shortcut, s: Tensor, total: Tensor) -> None:

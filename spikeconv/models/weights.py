@@ -74,7 +74,8 @@ def read_weights(path: str | Path) -> Weights:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(_METADATA)
             names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
+            # Their own memory: what is mapped would change with the file.
+            tensors = {name: file.get_tensor(name).clone() for name in names}
     except SafetensorError as error:
         raise ValueError(
             f"{path}: wanted a .safetensors file, found something else or a damaged one ({error})"

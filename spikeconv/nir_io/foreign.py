@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import operator
 import re
@@ -290,8 +289,4 @@ def _above(theta: Tensor, v_reset: Any) -> IFNode:
         if len(values) != 1:
             raise ValueError("its v_reset is not one number for all neurons")
         options = {"reset": "hard", "v_reset": float(values[0])}
-    if "fires" in inspect.signature(IFNode).parameters:
-        options["fires"] = "gt"
-    else:  # the least number above theta is reached by just the potentials above theta
-        theta = torch.nextafter(theta, torch.tensor(math.inf))
-    return IFNode(theta, 0.0, **options)
+    return IFNode(theta, 0.0, fires="gt", **options)

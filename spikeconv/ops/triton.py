@@ -21,14 +21,15 @@ def _load() -> str | None:
     return None
 
 
-def _interpreted() -> bool:
+def interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter, on the CPU."""
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def unavailable(device_type: str) -> str | None:
     """Why "triton" cannot run on such a device, or None; its interpreter runs on the CPU."""
     if device_type == "cpu":
-        if not _interpreted():
+        if not interpreted():
             return "it runs on CUDA tensors (on the CPU only with TRITON_INTERPRET=1, for tests)"
         return _load()
     if device_type != "cuda":

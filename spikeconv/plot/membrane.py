@@ -53,7 +53,7 @@ def draw_membrane(
     )
     for (traces, ends), layer in zip(panels, layers, strict=True):
         traced = _traces(traces, layer, image, recording)
-        last = (layer.v[-1] / layer.v_threshold).flatten().double()
+        last = _in_thresholds(layer, layer.v[-1]).flatten()
         seen = torch.cat([last.quantile(torch.tensor([0.01, 0.99], dtype=torch.float64)), traced])
         low = max(_LOWEST, min(float(seen.min()), 0.0))
         high = min(_HIGHEST, max(float(seen.max()), 1.0))
@@ -67,8 +67,8 @@ def draw_membrane(
 
 def _traces(axes: Any, layer: LayerRecording, image: int, recording: Recording) -> Tensor:
     """Draw some neurons; returns their potentials in units of theta."""
-    spikes, potentials = layer.spikes[:, image], layer.v[:, image] / layer.v_threshold
-    start = layer.v_init / layer.v_threshold
+    spikes, potentials = layer.spikes[:, image], _in_thresholds(layer, layer.v[:, image])
+    start = _in_thresholds(layer, layer.v_init)
     chosen = _typical(spikes)
     for n, (colour, marker) in zip(chosen, _STYLES, strict=False):
         for first, end in pairwise((*recording.starts, recording.T)):
@@ -88,7 +88,7 @@ def _traces(axes: Any, layer: LayerRecording, image: int, recording: Recording) 
     step_ticks(axes, recording.T)
     axes.set_xlim(0, recording.T + 0.2)
     plain(axes, grid=None)
-    return potentials[:, chosen].flatten().double()
+    return potentials[:, chosen].flatten()
 
 
 def _ends(axes: Any, last: Tensor, low: float, high: float) -> None:
@@ -105,6 +105,11 @@ def _ends(axes: Any, last: Tensor, low: float, high: float) -> None:
     axes.set_title(", ".join(said), loc="right", fontsize=8, color=GREY)
     axes.set_xlim(left=0)
     plain(axes, grid="x")
+
+
+def _in_thresholds(layer: LayerRecording, v: Tensor) -> Tensor:
+    """Potentials ``[*, N]`` in units of theta, float64; far outside of every picture, cut off."""
+    return (v.double() / layer.v_threshold.double()).clamp(-100, 100)
 
 
 def _typical(spikes: Tensor) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -11,7 +12,7 @@ from spikeconv.plot.errors import draw_errors
 from spikeconv.plot.membrane import draw_membrane
 from spikeconv.plot.raster import draw_raster
 from spikeconv.plot.rates import draw_rates
-from spikeconv.plot.saved import Saved
+from spikeconv.plot.saved import Accuracy, Saved
 
 KINDS = ("accuracy", "raster", "rates", "membrane", "errors")
 
@@ -34,19 +35,19 @@ def pictures(
     Raises:
         ValueError: the runs do not hold what was asked for.
     """
-    names = ", ".join(str(run.path) for run in runs)
+    paths = ", ".join(str(run.path) for run in runs)
     drawn = 0
     for kind in kinds or KINDS:
-        found = [_accuracies(runs)] if kind == "accuracy" else []
-        if kind != "accuracy":
-            found = [_of_recording(run, kind, labels, image) for run in runs]
-        there = [picture for picture in found if picture is not None]
-        if kinds and not there:
-            raise ValueError(f"{kind}: {_MISSING[kind]}, got {names}")
-        drawn += len(there)
-        yield from there
+        if kind == "accuracy":
+            found = _accuracies(runs)
+        else:
+            found = _of_recordings(runs, kind, labels, image)
+        if kinds and not found:
+            raise ValueError(f"{kind}: {_MISSING[kind]}, got {paths}")
+        drawn += len(found)
+        yield from found
     if drawn == 0:
-        raise ValueError(f"nothing to draw in {names}")
+        raise ValueError(f"nothing to draw in {paths}")
 
 
 _MISSING = {
@@ -59,31 +60,58 @@ _MISSING = {
 }
 
 
-def _accuracies(runs: Sequence[Saved]) -> Picture | None:
-    measured = [run for run in runs if run.accuracy is not None]
+def _accuracies(runs: Sequence[Saved]) -> list[Picture]:
+    """One picture of all accuracies; a run whose JSON and recording are given has one curve."""
+    measured: list[tuple[str, Accuracy]] = []
+    for name, run in zip(_names(runs), runs, strict=True):
+        known = [accuracy for _, accuracy in measured]
+        if run.accuracy is not None and run.accuracy not in known:
+            measured.append((name, run.accuracy))
     if not measured:
-        return None
+        return []
     alone = len(measured) == 1
     curves, anns = {}, {}
-    for run in measured:
-        assert run.accuracy is not None
-        prefix = "" if alone else f"{run.path.stem}: "
-        last = f"{prefix}converted for T = {len(run.accuracy.steps)}"
-        curves[last] = run.accuracy.steps
-        anns[last] = run.accuracy.ann
-        if run.accuracy.own:
-            curves[f"{prefix}converted for each T"] = run.accuracy.own
+    for name, accuracy in measured:
+        prefix = "" if alone else f"{name}: "
+        last = f"{prefix}converted for T = {len(accuracy.steps)}"
+        curves[last] = accuracy.steps
+        anns[last] = accuracy.ann
+        if accuracy.own:
+            curves[f"{prefix}converted for each T"] = accuracy.own
     same = len(set(anns.values())) == 1
     ann = next(iter(anns.values())) if same else anns
-    title = measured[0].title.rpartition(", ")[0] if alone else None
-    name = f"{measured[0].path.stem}-accuracy" if alone else "accuracy"
-    return name, lambda: draw_accuracy(curves, ann, title)
+    title = runs[0].title.rpartition(", ")[0] if alone else None
+    name = f"{measured[0][0]}-accuracy" if alone else "accuracy"
+    return [(name, lambda: draw_accuracy(curves, ann, title))]
 
 
-def _of_recording(run: Saved, kind: str, labels: Sequence[str], image: int) -> Picture | None:
+def _names(runs: Sequence[Saved]) -> list[str]:
+    """A name for each run, from its file's; those of one name are numbered."""
+    seen: Counter[str] = Counter()
+    names = []
+    for run in runs:
+        seen[run.path.stem] += 1
+        again = seen[run.path.stem]
+        names.append(run.path.stem if again == 1 else f"{run.path.stem} ({again})")
+    return names
+
+
+def _of_recordings(
+    runs: Sequence[Saved], kind: str, labels: Sequence[str], image: int
+) -> list[Picture]:
+    """A picture of each recording that holds what it needs."""
+    recorded = [run for run in runs if run.recording is not None]
+    drawn = (_of_recording(run, kind, labels, image) for run in recorded)
+    named = zip(_names(recorded), drawn, strict=True)
+    return [(f"{name}-{kind}", draw) for name, draw in named if draw is not None]
+
+
+def _of_recording(
+    run: Saved, kind: str, labels: Sequence[str], image: int
+) -> Callable[[], Any] | None:
+    """What draws a picture of one recording; None where it does not hold what it needs."""
     recording = run.recording
-    if recording is None:
-        return None
+    assert recording is not None
     try:
         layers = recording.chosen(labels) if labels else list(recording.layers)
     except ValueError as error:
@@ -103,7 +131,7 @@ def _of_recording(run: Saved, kind: str, labels: Sequence[str], image: int) -> P
         "membrane": lambda: draw_membrane(recording, some, image, _title(run, f"image {image}")),
         "errors": lambda: draw_errors(shares, _title(run, f"{recording.images} images")),
     }
-    return f"{run.path.stem}-{kind}", draw[kind]
+    return draw[kind]
 
 
 def _title(run: Saved, images: str) -> str:

@@ -268,3 +268,20 @@ raise SystemExit(spikeconv.cli.main(["info"]))
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
     assert "reference  can run" in run.stdout
+
+
+@pytest.mark.usefixtures("cifar10_pixels")
+def test_networks_in_integers_are_measured_and_saved(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, saved = tmp_path / "result.json", tmp_path / "snn.safetensors"
+    words = evaluate(weights, "--fuse", "int16", "--json", str(result), "--save", str(saved))
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.count("  int16\n") == 6  # all but the first, which is told with its reason
+    assert "float: its current is the same at every step" in out
+    assert json.loads(result.read_text())["settings"]["fuse"] == "int16"
+    again = spikeconv.load(saved)
+    assert again.T == 5
+    assert again.integers is not None
+    assert again.integers.precision == "int16"

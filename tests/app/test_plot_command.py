@@ -102,6 +102,25 @@ def test_accuracies_of_several_runs_share_a_picture(run: Path, tmp_path: Path) -
     assert ">ANN of each run<" in content
 
 
+def test_files_of_one_name_do_not_take_each_others_place(run: Path, tmp_path: Path) -> None:
+    """The JSON and the recording of one run are one curve; another run of that name has its own."""
+    other = tmp_path / "run.json"
+    other.write_text(json.dumps(MEASURED))
+    files = [str(run / "run.json"), str(run / "run.safetensors"), str(other)]
+    chosen = ["--what", "accuracy", "--out", str(tmp_path / "out")]
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        assert main(["plot", *files[:2], *chosen]) == 0
+        assert written(tmp_path / "out") == ["run-accuracy.png", "run-accuracy.svg"]
+        assert main(["plot", *files, *chosen]) == 0
+    content = (tmp_path / "out" / "accuracy.svg").read_text()
+    assert ">run: converted for T = 4<" in content and ">run (3): converted for T = 4<" in content
+    assert "run (2)" not in content
+    twice = [str(run / "run.safetensors")] * 2
+    assert main(["plot", *twice, "--what", "rates", "--out", str(tmp_path / "two")]) == 0
+    names = ["run (2)-rates.png", "run (2)-rates.svg", "run-rates.png", "run-rates.svg"]
+    assert written(tmp_path / "two") == names
+
+
 def test_the_json_and_the_recording_of_a_run_agree(run: Path) -> None:
     from spikeconv.plot.saved import open_saved
 

@@ -179,7 +179,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "counts of too many": (lambda a, t: t["0.fired"].add_(1), "must count its neurons"),
     "a share below 0": (
         lambda a, t: a["layers"][0].update(shares=dict.fromkeys((*KINDS, "error"), -1)),
-        "must be 0 or more, got -1",
+        "must be in 0..1.001, got -1",
     ),
     "half of the shares": (
         lambda a, t: a["layers"][0].update(shares={"error": 1}), "the error and its parts, or none"

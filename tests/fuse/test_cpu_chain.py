@@ -20,7 +20,7 @@ from spikeconv.ops import if_multistep
 from spikeconv.ops.integer import isas
 from tests.fuse.networks import Network, residual, trains
 
-ISAS = isas()
+ISAS = [*isas(), "amx_emulated"]
 
 
 @pytest.fixture(autouse=True)

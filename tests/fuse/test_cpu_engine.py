@@ -28,7 +28,7 @@ from tests.fuse.integer_cases import (
     with_steps,
 )
 
-ISAS = isas()
+ISAS = [*isas(), "amx_emulated"]
 ALL = {"want_spikes": True, "want_count": True, "want_state": True}
 
 

@@ -48,6 +48,7 @@ def test_an_engine_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> 
         exact("strided").fuse(backend="fast")
     kind = engines._Kind(CpuEngine, lambda device_type: "the extension is not installed")
     monkeypatch.setitem(engines._ENGINES, "cpp", kind)
+    monkeypatch.delitem(engines._ENGINES, "triton")  # which its interpreter lets run here
     assert isinstance(engine_of(None), ReferenceEngine)
 
 
@@ -62,3 +63,15 @@ def test_all_give_the_same_bits(name: str, precision: str) -> None:
     for T in (1, 5, 33):
         assert torch.equal(found(x, T=T, readout="all"), wanted(x, T=T, readout="all"))
         assert torch.equal(found(x, T=T), wanted(x, T=T))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("signed", [False, True], ids=["binary", "signed"])
+def test_networks_in_triton(signed: bool) -> None:
+    # In its interpreter where there is no GPU, which is slow: one small network with everything.
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    snn = exact("residual", signed=signed).to(device)
+    x = images((3, 6, 5), 2).to(device)
+    wanted, found = (snn.fuse(backend=name) for name in ("reference", "triton"))
+    assert torch.equal(found(x, T=3, readout="all"), wanted(x, T=3, readout="all"))
+    assert torch.equal(found(x, T=35), wanted(x, T=35))  # in two chunks

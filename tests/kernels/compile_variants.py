@@ -45,8 +45,9 @@ class Recorder:
     def __getitem__(self, grid: tuple[int]) -> Any:
         return self.record
 
-    def record(self, **arguments: Any) -> None:
+    def record(self, *given_in_order: Any, **arguments: Any) -> None:
         # What JITFunction.run does up to the launch.
+        arguments |= zip(self.kernel.arg_names, given_in_order, strict=False)
         arguments["debug"] = False
         bound, specialization, given = self.binder(**arguments)
         self.key = f"{specialization} {sorted(given.items())}"

@@ -1,0 +1,101 @@
+"""Which tiles of the convolution kernel are worth trying for a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .conv_launch import Tile
+
+# Programs that keep a GPU of the last generations busy: about one on each of its processors.
+_BUSY = 128
+
+# Tiles with many sums for each byte that is loaded. They take pixels * channels * steps /
+# (32 * num_warps) registers of a thread; 128 are half of what it has. The first never spills.
+_WIDE = (
+    Tile(128, 32, 8, 64, 8, 3),
+    Tile(128, 64, 4, 64, 8, 3),
+    Tile(64, 128, 4, 64, 8, 3),
+    Tile(64, 32, 8, 64, 4, 4),
+)
+# With half the sums: for layers that have other things to keep in registers.
+_ROOMY = (
+    Tile(128, 32, 4, 64, 8, 3),
+    Tile(128, 32, 4, 128, 8, 3),
+    Tile(64, 64, 4, 64, 8, 3),
+    Tile(64, 32, 4, 64, 4, 4),
+)
+# Where there are few pixels: more programs, and weights read once for 16 steps.
+_NARROW = (
+    Tile(32, 32, 8, 128, 4, 4),
+    Tile(16, 32, 16, 128, 4, 4),
+    Tile(16, 32, 8, 128, 4, 4),
+)
+_WITHOUT_PRODUCTS = (Tile(64, 32, 8, 64, 4, 2), Tile(32, 64, 4, 64, 4, 2))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a choice of tile depends on.
+
+    Attributes:
+        pixels: of the output, of all images.
+        channels: of the output.
+        steps: T.
+        depth: terms of the longest sum, 0 where there are no matrix products.
+        bits: of the widest field that a matrix product reads.
+        sums: that one current is made of, each with registers of its own.
+        signed: neurons have a net count to keep.
+        grouped: a convolution has groups, and its weights are laid out for 32 channels.
+    """
+
+    pixels: int
+    channels: int
+    steps: int
+    depth: int
+    bits: int
+    sums: int
+    signed: bool
+    grouped: bool
+
+
+def tiles(problem: Problem) -> tuple[Tile, ...]:
+    """Tiles to try, the one first that is taken untried.
+
+    >>> few = Problem(49, 512, 16, 4608, bits=1, sums=1, signed=False, grouped=False)
+    >>> tiles(few)[0].pixels, tiles(few)[0].steps
+    (16, 16)
+    """
+    found = list(dict.fromkeys(_fitting(problem)))
+    busy = [tile for tile in found if _programs(tile, problem) >= _BUSY]
+    if busy:
+        return tuple(busy)
+    return tuple(sorted(found, key=lambda tile: -_programs(tile, problem)))
+
+
+def _fitting(problem: Problem) -> Iterator[Tile]:
+    if problem.depth == 0:
+        yield from _WITHOUT_PRODUCTS
+        return
+    listed: tuple[Tile, ...]
+    if problem.sums > 1:
+        listed = _ROOMY
+    elif problem.signed:
+        listed = (*_ROOMY, *_WIDE)
+    else:
+        listed = (*_WIDE, *_ROOMY)
+    for tile in (*listed, *_NARROW):
+        if problem.grouped and tile.channels != 32:
+            continue
+        # Channels beyond the layer's are work for nothing, and so are steps beyond T.
+        if tile.channels > max(32, problem.channels):
+            continue
+        if tile.steps > 4 and tile.steps >= 2 * problem.steps:
+            continue
+        if tile.steps * problem.bits > 32:  # so many planes a chunk, each a tile in memory
+            continue
+        yield tile
+
+
+def _programs(tile: Tile, problem: Problem) -> int:
+    return -(-problem.pixels // tile.pixels) * -(-problem.channels // tile.channels)

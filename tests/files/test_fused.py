@@ -1,0 +1,41 @@
+"""Fused networks in files, and surrogates of neurons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import spikeconv
+from spikeconv.surrogate import ATan, Sigmoid
+from tests.fuse.nets import exact, images, shape_of
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+def test_a_fused_network_is_one_again(precision: str, tmp_path: Path) -> None:
+    fused = exact("residual", signed=True).fuse(precision)
+    fused.save(tmp_path / "snn.safetensors")
+    again = spikeconv.load(tmp_path / "snn.safetensors")
+    assert again.report().paths == fused.report().paths
+    x = images(shape_of("residual"), 3)
+    with torch.no_grad():
+        assert torch.equal(again(x), fused(x))
+
+
+def test_what_the_kernels_know_as_surrogates_is_kept(tmp_path: Path) -> None:
+    snn = exact("strided").trainable(Sigmoid(3.0))
+    snn.save(tmp_path / "snn.safetensors")
+    again = spikeconv.load(tmp_path / "snn.safetensors")
+    wanted = [node.surrogate_function for node in snn.populations().values()]
+    assert [node.surrogate_function for node in again.populations().values()] == wanted
+    assert all(isinstance(one, Sigmoid) for one in wanted)
+    assert ATan() not in wanted
+
+
+def test_integers_have_no_single_steps_and_no_gradients() -> None:
+    fused = exact("strided").fuse()
+    with pytest.raises(ValueError, match=r"SpikingNetwork\.stream: the network must not be fused"):
+        fused.stream()
+    with pytest.raises(ValueError, match=r"SpikingNetwork\.trainable: the network must not be"):
+        fused.trainable()
