@@ -209,6 +209,35 @@ class PiecewiseLinear(BuiltIn):
         return torch.where(h < 0, 0.0, h)  # NaN stays NaN
 
 
+@dataclass(frozen=True)
+class Scaled(Surrogate):
+    """h(u) = g(u / scale) / scale: a surrogate g that is given for thresholds of 1, for others.
+
+    Example:
+        >>> Scaled(PiecewiseLinear(), 2.0)(torch.tensor([0.0, 1.0]))
+        tensor([0.5000, 0.2500])
+    """
+
+    surrogate: Callable[[Tensor], Tensor]
+    scale: float
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return self.surrogate(u / self.scale) / self.scale
+
+
+def scaled(surrogate: Callable[[Tensor], Tensor], scale: float) -> Surrogate:
+    """The same, as a surrogate that kernels know where the one given is.
+
+    >>> scaled(ATan(2.0), 4.0), scaled(PiecewiseLinear(1.0), 4.0)
+    (ATan(alpha=0.5), PiecewiseLinear(width=4.0))
+    """
+    if type(surrogate) is Sigmoid or type(surrogate) is ATan:
+        return type(surrogate)(surrogate.alpha / scale)
+    if type(surrogate) is PiecewiseLinear:
+        return PiecewiseLinear(surrogate.width * scale)
+    return Scaled(surrogate, scale)
+
+
 BUILT_IN: dict[str, Callable[[float], BuiltIn]] = {
     kind.name: kind for kind in (Sigmoid, ATan, PiecewiseLinear)
 }

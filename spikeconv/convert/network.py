@@ -19,8 +19,10 @@ from spikeconv.convert.program import Program, map_tensors
 from spikeconv.convert.report import Report, kept_analog, layer_report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Timing, check_steps
+from spikeconv.convert.trainable import make_trainable
 from spikeconv.early_exit import Exit, check_confidence
 from spikeconv.neuron import IFNode
+from spikeconv.surrogate import ATan, Surrogate
 
 READOUTS = ("mean", "all")
 
@@ -42,7 +44,8 @@ class SpikingNetwork(nn.Module):
 
     The image is the input current, the same at every step (direct coding). What is the same at
     every step is computed once, and so is what is linear after the last neuron, on the mean of its
-    spikes; both are exact. No state is kept between calls. It has no training mode.
+    spikes; both are exact. No state is kept between calls. `trainable` lets it learn; batch norm
+    that could not be folded keeps its statistics then too.
 
     `convert` and `SpikingResNet.from_ann` make one.
 
@@ -224,6 +227,53 @@ class SpikingNetwork(nn.Module):
             yield self._monitor
         finally:
             self._monitor = outer
+
+    def trainable(
+        self,
+        surrogate: Surrogate | nn.Module | None = None,
+        *,
+        detach_reset: bool = False,
+        thresholds: bool = False,
+    ) -> SpikingNetwork:
+        """Let gradients flow through the neurons, and want them for the weights of all layers.
+
+        With h the surrogate and theta a population's mean threshold::
+
+            ds/dm = h((m - v_threshold) / theta) / theta
+
+        The answers stay what they were. Outside of `torch.no_grad` a call keeps what its backward
+        pass needs.
+
+        Args:
+            surrogate: derivative of a spike of neurons with a threshold of 1: one of
+                `spikeconv.surrogate`, or SpikingJelly's, as in `IFNode`. None: ``ATan()``.
+            detach_reset: take no gradient through the spikes that reset the potential.
+            thresholds: make every population's threshold a parameter too. One that training drives
+                to 0 or below is an error of the next call.
+
+        Returns:
+            The network itself.
+
+        Raises:
+            ValueError: neurons are signed; their spikes have no gradient.
+            TypeError: an argument of a wrong type.
+
+        Example:
+            >>> from spikeconv.convert import convert
+            >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+            >>> snn = convert(ann, torch.rand(32, 4), T=4, progress=False).trainable()
+            >>> snn(torch.rand(2, 4)).sum().backward()
+            >>> sum(parameter.grad is not None for parameter in snn.parameters())
+            4
+        """
+        make_trainable(
+            self.layers,
+            self.populations(),
+            ATan() if surrogate is None else surrogate,
+            detach_reset,
+            thresholds,
+        )
+        return self
 
     def report(self, x: Images | None = None) -> Report:
         """What conversion did, layer by layer: thresholds, firing, and the error against the ANN.

@@ -32,6 +32,12 @@ def run_step(step: Step, layers: Layers, args: Any, kwargs: Any) -> Any:
     return step.target(*args, **kwargs)
 
 
+def _learns(node: IFNode, current: Tensor) -> bool:
+    """Whether a gradient may be asked for, which the integers of a count do not have."""
+    wanted = any(tensor.requires_grad for tensor in (current, *node.parameters()))
+    return wanted and torch.is_grad_enabled()
+
+
 class Simulation:
     """State and values of one run of a program on a batch x of B images.
 
@@ -154,7 +160,8 @@ class Simulation:
                 if step.name in program.inner:
                     values[step.name] = fold(emitted)
                 if step.name in program.boundary:
-                    emitted = emitted.sign() if step.name in program.inner else emitted
+                    if step.name in program.inner:
+                        emitted = self._spikes(step.name, emitted)
                     self._add(step.name, emitted, trains, running)
             else:
                 values[step.name] = self._layer(step, values, n)
@@ -199,7 +206,7 @@ class Simulation:
         delayed, stage = self._delayed(n), self.stage
         if name in self.program.inner:
             emit = "psp"
-        elif trains or self.monitor is not None or delayed:
+        elif trains or self.monitor is not None or delayed or _learns(node, current):
             emit = "spikes"
         else:
             emit = "count"
@@ -226,6 +233,12 @@ class Simulation:
         if self.monitor is not None and not stage.preview:
             self.monitor.add(name, emitted, unread=delayed if stage.answers else n)
         return emitted
+
+    def _spikes(self, name: str, psps: Tensor) -> Tensor:
+        """What was emitted, without the threshold that a layer reads with it."""
+        if psps.requires_grad:  # sign has no gradient; a threshold over itself is 1
+            return psps / self.neurons[name].v_threshold.to(psps.dtype)
+        return psps.sign()
 
     def _offset(self, name: str, current: Tensor, static: bool) -> Tensor:
         """COS's initial potential, from the first steps of a layer's own input."""

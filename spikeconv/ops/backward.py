@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.ops.backends import check_name, resolve
-from spikeconv.ops.call import BackwardCall, empty, has_time, state_dtype
+from spikeconv.ops.call import BackwardCall, empty, has_time, is_laid_out, state_dtype
 from spikeconv.ops.check import check_gradient, check_if_multistep, check_surrogate
 from spikeconv.ops.fold import sum_to
 from spikeconv.ops.place import beside, bias_beside
@@ -28,15 +28,12 @@ _library.define(
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def _like_outputs(given: Tensor | None, current: Tensor, T: int | None) -> Tensor | None:
+def _like_outputs(given: Tensor | None, current: Tensor) -> Tensor | None:
     """A gradient as kernels read it, dense in the layout of the outputs: copied where it is not."""
-    if given is None:
-        return None
-    dense = empty(current, T, given.dtype)
-    pairs = zip(given.shape, given.stride(), dense.stride(), strict=True)
-    if all(size == 1 or own == wanted for size, own, wanted in pairs):
+    if given is None or is_laid_out(given, current):
         return given
-    return dense.copy_(given)
+    T = given.shape[0] if given.dim() > current.dim() else None
+    return empty(current, T, given.dtype).copy_(given)
 
 
 def _of_parameter(parameter: Tensor | None, values: Tensor | None, x: Tensor) -> Tensor:
@@ -120,7 +117,7 @@ def _route(
     grad_m = empty(current, steps, dtype) if timed and not shared else None
     grad_sum = neurons((of_x and static) or (of_bias and not timed))
     grad_threshold, grad_v_init = neurons(of_threshold), neurons(of_v_init)
-    given = _like_outputs(slope, current, steps)
+    given = _like_outputs(slope, current)
     of_v = None if return_v is None else grad_v  # compiled code has one of the empty v, too
     if current.numel() > 0:
         resolve(backend, x, current.dim()).run_backward(
@@ -135,8 +132,8 @@ def _route(
                 hard=reset == "hard",
                 v_reset=v_reset,
                 tie_fires=fires == "ge",
-                grad_emitted=_like_outputs(grad_emitted, current, steps),
-                grad_v=_like_outputs(of_v, current, steps if return_v == "all" else None),
+                grad_emitted=_like_outputs(grad_emitted, current),
+                grad_v=_like_outputs(of_v, current),
                 psp=emit == "psp",
                 trace=return_v == "all",
                 detach_reset=detach_reset,
@@ -149,11 +146,12 @@ def _route(
             )
         )
     of_input = grad_sum if static else grad_x
+    steps_of_m = grad_x if shared else grad_m
     return (
         of_input.to(x.dtype, copy=static) if of_x and of_input is not None else x.new_empty(0),
         _of_parameter(v_threshold, grad_threshold, x),
         _of_parameter(v_init, grad_v_init, x),
-        _of_parameter(bias, (grad_x if shared else grad_m) if timed else grad_sum, x),
+        _of_parameter(bias if of_bias else None, steps_of_m if timed else grad_sum, x),
     )
 
 

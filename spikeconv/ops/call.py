@@ -123,6 +123,17 @@ def empty(current: Tensor, T: int | None, dtype: torch.dtype) -> Tensor:
     return dense.permute([*range(len(lead)), *back])
 
 
+def is_laid_out(values: Tensor, current: Tensor) -> bool:
+    """Whether `[*]` or `[T, *]` lies in memory as `empty` would lay it out for that current."""
+    lead = values.dim() - current.dim()
+    wanted = 1
+    for dim in (*range(lead), *(lead + d for d in memory_order(current)))[::-1]:
+        if values.shape[dim] != 1 and values.stride(dim) != wanted:
+            return False
+        wanted *= values.shape[dim]
+    return True
+
+
 def allocate(
     x: Tensor, T: int, *, static: bool, signed: bool, emit: str, return_v: str | None
 ) -> tuple[Tensor, Tensor | None]:

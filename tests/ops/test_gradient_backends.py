@@ -176,8 +176,10 @@ def test_any_number_of_threads_gives_the_same(threads: int) -> None:
         assert_same(a, b)
 
 
-def test_only_what_is_wanted_is_made() -> None:
-    case = random_case(bias="timed", surrogate=ATan(), return_v="last")
+@pytest.mark.parametrize("static", [False, True], ids=["timed", "static"])
+@pytest.mark.parametrize("bias", ["same", "timed"])
+def test_each_gradient_alone(bias: str, static: bool) -> None:
+    case = random_case(bias=bias, static=static, surrogate=ATan(), return_v="last")
     wanted = case.backward(None)
     for i in range(4):
         operands = [operand.detach() for operand in case.operands()]

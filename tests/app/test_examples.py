@@ -1,0 +1,65 @@
+"""The examples, in small: each runs, says what it did, and ends well where something was gained."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def example(name: str) -> ModuleType:
+    """A script of examples/ as a module."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_digits_are_learned_from_scratch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert example("train_digits").main(["--epochs", "2", "--T", "2"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^untrained: \d+\.\d\d% of 360 test digits$", said, re.MULTILINE)
+    reached = re.findall(r"test accuracy (\d+\.\d\d)%", said)
+    assert len(reached) == 2
+    assert float(reached[-1]) > 85
+
+
+def test_the_same_seed_gives_the_same_network() -> None:
+    script = example("train_digits")
+    outputs = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        network = script.SpikingDigits(2)
+        outputs.append(network(torch.rand(2, 1, 8, 8)))
+    assert torch.equal(*outputs)
+
+
+def test_a_converted_network_is_fine_tuned(
+    cifar10_pixels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Noise and labels at random, of which as much is to be learned as memorised: the way is shown.
+    arguments = ["--data", str(tmp_path), "--steps", "3", "--batch", "4", "--test-images", "20"]
+    status = example("fine_tune").main([*arguments, "--calibration", "8", "--T", "2"])
+    said = capsys.readouterr().out
+    before, after = re.findall(r"(\d+\.\d\d)%", said)
+    assert re.search(r"^converted, T = 2: ", said, re.MULTILINE)
+    assert re.search(r"^step    3: loss \d", said, re.MULTILINE)
+    assert status == (0 if float(after) > float(before) else 1)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))
+def test_every_example_explains_itself(name: str) -> None:
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--seed" in done.stdout
