@@ -26,7 +26,7 @@ from gate import Contestant, Gate
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory
 from report import table, write_json
-from timing import interleaved, stopwatch_for
+from timing import interleaved, process_stopwatch, stopwatch_for
 
 COLUMNS = ("library", "layer", "mode", "neurons", "before_ms", "after_ms", "faster")
 
@@ -40,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     facts = machine_facts(device) | {"allocator_warm": warm}
     print(machine_line(facts))
     print(
-        f"T = {options.T}; outputs compared before timing; medians of {options.rounds} rounds, "
-        "before and after in turns\n"
+        f"T = {options.T}; outputs compared before timing; {options.clock} time, medians of "
+        f"{options.rounds} rounds, before and after in turns\n"
     )
     gate = Gate()
     rows: list[dict[str, object]] = []
@@ -56,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     if gate.report():
         print(gate.report(), file=sys.stderr)
     if options.json is not None:
-        setting = {k: getattr(options, k) for k in ("T", "batch", "rounds", "device", "smoke")}
+        keys = ("T", "batch", "rounds", "device", "threads", "clock", "smoke")
+        setting = {key: getattr(options, key) for key in keys}
         unfit = {"skipped": gate.skipped, "refused": gate.refused}
         write_json(options.json, {"machine": facts, "setting": setting, "rows": rows, **unfit})
     return 1 if gate.refused else 0
@@ -95,7 +96,7 @@ def _row(case: Case, options: argparse.Namespace, device: torch.device) -> dict[
     times = interleaved(
         {"before": partial(case.run, case.theirs), "after": partial(case.run, case.ours)},
         options.rounds,
-        stopwatch_for(device),
+        process_stopwatch if options.clock == "processor" else stopwatch_for(device),
         min_seconds=options.min_seconds,
     )
     before, after = times["before"], times["after"]
@@ -125,9 +126,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--allocator", choices=("warm", "default"), default="warm",
         help="warm: glibc keeps freed memory, so that page faults are not what is timed",
     )  # fmt: skip
+    parser.add_argument(
+        "--clock", choices=("wall", "processor"), default="wall",
+        help="processor: seconds of the process alone, for a CPU that others use too",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
+    if options.clock == "processor" and (options.device != "cpu" or options.threads != 1):
+        parser.error("--clock processor is for --device cpu and --threads 1")
     options.image_size, options.min_seconds = 32, 0.02
     if options.smoke:
         options.T, options.neurons, options.rounds, options.batch = 4, [37, 1003], 2, 1

@@ -52,17 +52,23 @@ class Images:
         return patterns[labels] + 0.3 * noise, labels
 
 
-def build_network(name: str, image_size: int, weights: Path | None = None) -> ResNet | VGG:
+def build_network(
+    name: str,
+    image_size: int,
+    weights: Path | None = None,
+    device: torch.device | None = None,
+) -> ResNet | VGG:
     """The ANN to convert, in eval mode: from a file of weights, or random and fitted.
 
     Args:
         name: one of `MODELS`. Images below 64 pixels take the CIFAR form, others ImageNet's.
         image_size: height and width of the images.
         weights: a file as `spikeconv.models.load_model` opens it, or None.
+        device: where it is fitted, and stays; default the CPU.
     """
     registered = "vgg16_bn" if name == "vgg16" else name
     if weights is not None:
-        return load_model(weights, registered)
+        return load_model(weights, registered).to(device)
     small = image_size < 64
     options: dict[str, object] = {"num_classes": CLASSES}
     if name == "vgg16":
@@ -72,7 +78,7 @@ def build_network(name: str, image_size: int, weights: Path | None = None) -> Re
         options["stem"] = "cifar" if small else "imagenet"
     torch.manual_seed(0)
     ann = build_model(registered, **options)
-    return fit(ann, Images(image_size))
+    return fit(ann.to(device), Images(image_size))
 
 
 def fit(ann: ResNet | VGG, images: Drawn) -> ResNet | VGG:
@@ -91,7 +97,7 @@ def _settle_batch_norm(ann: nn.Module, images: Drawn) -> None:
     ann.train()
     with torch.no_grad():
         for seed in range(1, 5):
-            ann(images.draw(_FIT_BATCH, seed)[0])
+            ann(images.draw(_FIT_BATCH, seed)[0].to(_device_of(ann)))
     ann.eval()
 
 
@@ -105,10 +111,10 @@ def _fit_head(ann: ResNet | VGG, images: Drawn) -> None:
     with torch.no_grad():
         for i in range(_FIT_IMAGES // _FIT_BATCH):
             x, y = images.draw(_FIT_BATCH, seed=100 + i)
-            ann(x)
+            ann(x.to(_device_of(ann)))
             labels.append(y)
         hook.remove()
-        features = torch.cat(arrived).double()
+        features = torch.cat(arrived).double().cpu()
         wanted = F.one_hot(torch.cat(labels), CLASSES).double()
         mean = features.mean(0)
         centred = features - mean
@@ -117,3 +123,7 @@ def _fit_head(ann: ResNet | VGG, images: Drawn) -> None:
         solution = torch.linalg.solve(gram, centred.T @ (wanted - 1 / CLASSES) / len(centred))
         head.weight.copy_(solution.T)
         head.bias.copy_(1 / CLASSES - mean @ solution)
+
+
+def _device_of(ann: nn.Module) -> torch.device:
+    return next(ann.parameters()).device

@@ -3,7 +3,7 @@
     python bench/peaks.py [--device cuda] [--json FILE]
 
 A copy of a buffer far larger than any cache gives the memory bandwidth (bytes read plus bytes
-written); square matrix products on random data give the arithmetic rates.
+written); square matrix products on random data give the arithmetic rates, of several sizes the best.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from gate import first_line
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory
 from report import table, write_json
-from timing import interleaved, stopwatch_for
+from timing import Times, interleaved, stopwatch_for
 
-COLUMNS = ("name", "rate", "unit", "ms", "q25", "q75")
+COLUMNS = ("name", "rate", "unit", "size", "ms", "q25", "q75")
 GIB = 2**30
 
 
@@ -41,26 +41,40 @@ def main(arguments: list[str] | None = None) -> int:
     print(machine_line(facts))
     source = torch.randn(int(options.copy_gib * GIB) // 4, device=device)
     target = torch.empty_like(source)
-    tasks: dict[str, Callable[[], object]] = {"copy": partial(target.copy_, source)}
-    work = {"copy": (2 * source.nbytes / 1e9, "GB/s")}
-    for name, product in products(options.size, device).items():
-        try:
-            product()
-        except RuntimeError as error:  # a product that this device or build of torch lacks
-            print(f"not timed: {name}: {first_line(error)}", file=sys.stderr)
-            continue
-        tasks[name] = product
-        work[name] = (2 * options.size**3 / 1e12, "Top/s")
-    rows = []
-    for name, taken in interleaved(tasks, options.rounds, stopwatch_for(device)).items():
-        amount, unit = work[name]
-        seconds = {"ms": taken.median * 1e3, "q25": taken.q25 * 1e3, "q75": taken.q75 * 1e3}
-        rows.append({"name": name, "rate": amount / taken.median, "unit": unit, **seconds})
+    copied = interleaved(
+        {"copy": partial(target.copy_, source)}, options.rounds, stopwatch_for(device)
+    )
+    rows = [_row("copy", copied["copy"], 2 * source.nbytes / 1e9, "GB/s")]
+    rows += matrix_peaks(options.size, device, options.rounds)
     print(table(rows, COLUMNS))
     if options.json is not None:
         setting = {key: getattr(options, key) for key in ("size", "copy_gib", "device", "rounds")}
         write_json(options.json, {"machine": facts, "setting": setting, "rows": rows})
     return 0
+
+
+def matrix_peaks(sizes: list[int], device: torch.device, rounds: int) -> list[dict[str, object]]:
+    """A row for every product that this device has: the size with the best rate of `sizes`."""
+    best: dict[str, dict[str, object]] = {}
+    for size in sizes:
+        tasks: dict[str, Callable[[], object]] = {}
+        for name, product in products(size, device).items():
+            try:
+                product()
+            except RuntimeError as error:  # that this device or build of torch lacks, or its memory
+                print(f"not timed: {name} of {size}: {first_line(error)}", file=sys.stderr)
+                continue
+            tasks[name] = product
+        for name, taken in interleaved(tasks, rounds, stopwatch_for(device)).items():
+            row = {**_row(name, taken, 2 * size**3 / 1e12, "Top/s"), "size": size}
+            if name not in best or row["rate"] > best[name]["rate"]:  # type: ignore[operator]
+                best[name] = row
+    return list(best.values())
+
+
+def _row(name: str, taken: Times, amount: float, unit: str) -> dict[str, object]:
+    seconds = {"ms": taken.median * 1e3, "q25": taken.q25 * 1e3, "q75": taken.q75 * 1e3}
+    return {"name": name, "rate": amount / taken.median, "unit": unit, **seconds}
 
 
 def products(size: int, device: torch.device) -> dict[str, Callable[[], Tensor]]:
@@ -95,17 +109,17 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="default: torch's own choice")
-    parser.add_argument("--size", type=int, help="rows of the matrices")
+    parser.add_argument("--size", type=int, nargs="+", help="rows of the matrices")
     parser.add_argument("--copy-gib", type=float, help="size of the buffer that is copied")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
     on_gpu = options.device == "cuda"
-    options.size = options.size or (8192 if on_gpu else 2048)
+    options.size = options.size or ([4096, 8192, 16384] if on_gpu else [2048])
     options.copy_gib = options.copy_gib or (4.0 if on_gpu else 0.25)
     if options.smoke:
-        options.size, options.copy_gib, options.rounds = 64, 0.001, 3
+        options.size, options.copy_gib, options.rounds = [32, 64], 0.001, 3
     return options
 
 

@@ -33,6 +33,14 @@ def cpu_stopwatch(task: Task, calls: int) -> float:
     return time.perf_counter() - start
 
 
+def process_stopwatch(task: Task, calls: int) -> float:
+    """Processor seconds that the process spent on `calls` calls: no other's work is in them."""
+    start = time.process_time()
+    for _ in range(calls):
+        task()
+    return time.process_time() - start
+
+
 def cuda_stopwatch(task: Task, calls: int) -> float:
     """Seconds between two events around `calls` calls on the current stream."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

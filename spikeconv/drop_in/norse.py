@@ -98,12 +98,12 @@ class NorseIAFCell(_NorseIF, IAFCell):
         self, input_tensor: Tensor, state: IAFFeedForwardState | None = None
     ) -> tuple[Tensor, IAFFeedForwardState]:
         """A current ``[*]`` and a state, or None, to spikes ``[*]`` and the state after."""
-        v = self._start(input_tensor, state)
-        # With a gradient Norse's own step is as short as it can be.
         taught = torch.is_grad_enabled() and (
-            input_tensor.requires_grad or (isinstance(v, Tensor) and v.requires_grad)
+            input_tensor.requires_grad or (state is not None and state.v.requires_grad)
         )
-        if v is None or taught:
+        # With a gradient Norse's own step is as short as it can be.
+        v = None if taught else self._start(input_tensor, state)
+        if v is None:
             return super().forward(input_tensor, state)  # type: ignore[no-any-return]
         spikes, after = one_step(input_tensor, v, **self._neuron(input_tensor))
         return spikes, IAFFeedForwardState(after)

@@ -65,6 +65,15 @@ def test_what_differs_has_no_row_and_makes_the_run_fail(drop_in, monkeypatch, tm
     assert "WRONG RESULT, not timed: spikingjelly IFNode, hard reset" in capfd.readouterr().err
 
 
+def test_the_processors_clock_is_for_one_thread(drop_in, monkeypatch, capfd):
+    monkeypatch.setattr(drop_in, "missing", lambda library: "not there")
+    assert drop_in.main(["--smoke", "--clock", "processor"]) == 0
+    assert "processor time, medians of 2 rounds" in capfd.readouterr().out
+    with pytest.raises(SystemExit):
+        drop_in.main(["--smoke", "--clock", "processor", "--threads", "2"])
+    assert "is for --device cpu and --threads 1" in capfd.readouterr().err
+
+
 def test_a_missing_library_is_skipped_with_the_reason(drop_in, monkeypatch, capfd):
     monkeypatch.setattr(drop_in, "missing", lambda library: f"{library} is not there")
     assert drop_in.main(["--smoke"]) == 0

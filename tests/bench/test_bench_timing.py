@@ -1,8 +1,10 @@
 """The interleaving on a fake clock, where every sample is known beforehand."""
 
+import time
+
 import pytest
 
-from timing import Times, interleaved, summary
+from timing import Times, interleaved, process_stopwatch, summary
 
 
 class FakeClock:
@@ -62,3 +64,8 @@ def test_a_short_task_is_repeated_within_a_sample_and_reported_for_one_call():
 def test_no_rounds_or_no_warmup_is_an_error(rounds, warmup):
     with pytest.raises(ValueError, match="rounds and warmup must be 1 or more"):
         interleaved(tasks("a"), rounds, FakeClock({"a": 1.0}), warmup=warmup)
+
+
+def test_the_processors_clock_does_not_run_while_others_do():
+    assert process_stopwatch(lambda: time.sleep(0.2), 1) < 0.1
+    assert process_stopwatch(lambda: sum(range(10**6)), 1) > 0.001
