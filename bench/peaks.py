@@ -3,8 +3,8 @@
     python bench/peaks.py [--device cuda] [--json FILE]
 
 A copy of a buffer far larger than any cache gives the memory bandwidth (bytes read plus bytes
-written); square matrix products on random data give the arithmetic rates, of the best of several
-sizes.
+written); square matrix products on random data give the arithmetic rates, the best of
+several sizes.
 """
 
 from __future__ import annotations

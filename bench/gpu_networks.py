@@ -1,0 +1,211 @@
+"""Whole networks on a GPU: every batch and T, against the ANN, plain torch and SpikingJelly.
+
+    python bench/gpu_networks.py --json FILE [--minutes 8]
+
+Settings come in the order of their weight, and each is written as soon as it is measured. What FILE
+holds of this commit is not measured again, so that a run of a few minutes goes on where the last
+one ended; --fresh begins anew. Who gives wrong classes gets no number, and the exit status is 1;
+who runs out of memory, or cannot run here, is named with the reason. On a CPU, --smoke shows that
+the script runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
+
+import torch
+from torch import Tensor
+
+from gate import Contestant, Gate, first_line
+from gpu_contest import Contest, build_contest, convert_on, right_classes, verdict
+from machine import machine_facts, machine_line
+from memory import peak_memory_mb
+from networks import Images
+from report import table, write_json
+from timing import interleaved, stopwatch_for
+
+FIGURES = ("name", "images_per_s", "ms", "q25", "q75", "times_ann", "peak_mb")
+NETWORKS = (("resnet18", 224), ("resnet20", 32), ("resnet34", 224), ("vgg16", 224))
+BATCHES = (64, 1, 8, 256)
+STEPS = (16, 4, 8, 32)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One table: a network, its images, T, and which contestants."""
+
+    model: str
+    image_size: int
+    batch: int
+    T: int
+    compiled: bool
+
+    def __str__(self) -> str:
+        kind = "-compiled" if self.compiled else ""
+        return f"{self.model}-{self.image_size}px-b{self.batch}-T{self.T}{kind}"
+
+
+def plan(models: list[str] | None = None) -> list[Setting]:
+    """All settings: T = 16 before the others, batches of 64 and 1 first, what compiles after."""
+    networks = [one for one in NETWORKS if models is None or one[0] in models]
+    main = [
+        Setting(*network, batch, 16, compiled)
+        for compiled in (False, True)
+        for network, batch in itertools.product(networks, BATCHES[:2])
+    ]
+    every = [
+        Setting(*network, batch, T, compiled)
+        for compiled in (False, True)
+        for T, batch, network in itertools.product(STEPS, BATCHES, networks)
+    ]
+    return list(dict.fromkeys(main + every))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what is missing while there is time; 1 if something was wrong."""
+    options = _parse(arguments)
+    deadline = time.monotonic() + 60 * options.minutes
+    device = torch.device(options.device)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    facts = machine_facts(device)
+    print(machine_line(facts))
+    result: dict[str, Any] = {"machine": facts, "tables": {}}
+    if not options.fresh and options.json.exists():
+        result["tables"] = json.loads(options.json.read_text())["tables"]
+    known = {name for name, kept in result["tables"].items() if kept["commit"] == facts["commit"]}
+    settings = [Setting("resnet20", 8, 2, 3, c) for c in (False, True)]
+    settings = settings if options.smoke else plan(options.models)
+    failed = False
+    missing = [setting for setting in settings if str(setting) not in known]
+    for setting, ann, snn in _networks(missing, options, device):
+        if time.monotonic() > deadline:
+            print(f"\nout of time before {setting}; the next run goes on there")
+            break
+        try:
+            found = measure(ann, snn, setting, options, device, deadline)
+        except Exception as error:  # one setting's, which must not take the others' numbers along
+            traceback.print_exc()
+            found = {"setting": asdict(setting), "rows": [], "error": first_line(error)}
+        failed |= bool(found.get("error") or found.get("refused"))
+        result["tables"][str(setting)] = {**found, "commit": facts["commit"]}
+        write_json(options.json, result)
+        known.add(str(setting))
+    done = sum(str(setting) in known for setting in settings)
+    print(f"\n{done} of {len(settings)} settings are in {options.json}")
+    return 1 if failed else 0
+
+
+def _networks(
+    settings: list[Setting], options: argparse.Namespace, device: torch.device
+) -> Iterator[tuple[Setting, Any, Any]]:
+    """The settings with their networks, each of which is converted once."""
+    made: dict[tuple[str, int], tuple[Any, Any]] = {}
+    for setting in settings:
+        network = (setting.model, setting.image_size)
+        if network not in made:
+            made[network] = convert_on(device, *network, 8 if options.smoke else 128)
+        yield setting, *made[network]
+        _free(device)
+
+
+def _free(device: torch.device) -> None:
+    torch._dynamo.reset()
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def measure(
+    ann: Any,
+    snn: Any,
+    setting: Setting,
+    options: argparse.Namespace,
+    device: torch.device,
+    deadline: float,
+) -> dict[str, Any]:
+    """One table: everybody who gives the right classes, timed in turns."""
+    print(f"\n{setting}", flush=True)
+    # In a smoke run compiled contestants are traced but not compiled: that takes half a minute.
+    compiler = "aot_eager" if options.smoke else "inductor"
+    x = Images(setting.image_size).draw(setting.batch, seed=1000)[0].to(device)
+    with torch.no_grad():
+        contest = build_contest(ann, snn, setting.T, compiler=compiler, compiled=setting.compiled)
+        gate, single = admit(contest, x, stopwatch_for(device), deadline)
+        tasks = {one.name: partial(contest.entries[one.name].run, x) for one in gate.admitted}
+        seconds = max(5.0, min(options.seconds, deadline - time.monotonic()))
+        rounds = max(1, min(options.rounds, int(seconds / max(1e-9, sum(single.values())))))
+        least = 0.02 if device.type == "cuda" else 0.0
+        times = interleaved(tasks, rounds, stopwatch_for(device), warmup=1, min_seconds=least)
+        peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
+    base = times["ann"].median if "ann" in times else None
+    rows = [
+        {
+            "name": name,
+            "images_per_s": setting.batch / taken.median,
+            "ms": taken.median * 1e3,
+            "q25": taken.q25 * 1e3,
+            "q75": taken.q75 * 1e3,
+            "times_ann": None if base is None else taken.median / base,
+            "peak_mb": peaks[name],
+        }
+        for name, taken in times.items()
+    ]
+    print(table(rows, FIGURES))
+    if gate.report():
+        print(gate.report(), file=sys.stderr)
+    about = {**asdict(setting), "rounds": rounds}
+    return {"setting": about, "rows": rows, "skipped": gate.skipped, "refused": gate.refused}
+
+
+def admit(
+    contest: Contest, x: Tensor, stopwatch: Any, deadline: float
+) -> tuple[Gate, dict[str, float]]:
+    """Let in who gives the right classes while there is time; and the seconds of one call each."""
+    gate = Gate(skipped=dict(contest.skipped))
+    right = right_classes(contest, x)
+    single: dict[str, float] = {}
+    for name, one in contest.entries.items():
+        if time.monotonic() > deadline:
+            gate.skipped[name] = "out of time"
+            continue
+        contestant = Contestant(name, partial(one.run, x), may_be_missing=one.missing)
+        admitted = len(gate.admitted)
+        gate.pass_all([contestant], lambda c, found: verdict(contest, right, c.name, x, found))
+        if len(gate.admitted) > admitted:
+            single[name] = stopwatch(contestant.run, 1)
+    return gate, single
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--models", nargs="+", choices=[name for name, _ in NETWORKS])
+    parser.add_argument("--minutes", type=float, default=60.0, help="begin nothing after them")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of timing for one table")
+    parser.add_argument("--rounds", type=int, default=7, help="at most")
+    parser.add_argument("--fresh", action="store_true", help="measure again what FILE holds")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
+    options = parser.parse_args(arguments)
+    if options.smoke:
+        options.rounds = 2
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

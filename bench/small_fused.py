@@ -1,0 +1,94 @@
+"""Integer layers of every kind once, on a few images, in Triton: food for a sanitizer.
+
+    compute-sanitizer --tool memcheck python bench/small_fused.py
+
+Sizes are odd, so that every tail is exercised. Spikes, counts and membranes must equal the
+reference's; the exit status is 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from itertools import product
+
+if any("cpu" in argument for argument in sys.argv[1:]):
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read where a kernel is defined
+
+import torch
+
+from gpu_layers import Shape, make_layer, make_train
+from spikeconv.fuse.engine import IntegerProgram, ReferenceEngine, Source
+from spikeconv.fuse.gpu import MULTIPLY, TritonEngine
+from spikeconv.fuse.layer import Convolution, Pool
+
+ALL = {"want_spikes": True, "want_count": True, "want_state": True}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and compare all cases."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    device = torch.device(parser.parse_args(arguments).device)
+    os.environ.setdefault("SPIKECONV_TUNE", "0")  # one tile a layer: under a sanitizer all is slow
+    kinds = ("plain", "int16", "depthwise", "groups", "strided", "pooled")
+    cases = list(product(kinds, (False, True), MULTIPLY))
+    wrong = [case for case in cases if not agrees(device, *case)]
+    for case in wrong:
+        print(f"differs from the reference: {case}", file=sys.stderr)
+    print(f"{len(cases)} cases, {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+def agrees(device: torch.device, kind: str, signed: bool, multiply: str) -> bool:
+    """Whether a layer gives the reference's bits, in one run and in the one after it."""
+    shape = Shape(18, 5, 2, 9, signed, shortcut=kind == "plain")
+    layer, source = make_layer(shape, device)
+    train = make_train(shape, device)
+    weight = layer.convolutions[0].weight
+    convolution = {
+        "plain": layer.convolutions[0],
+        "int16": Convolution("s", weight.to(torch.int16) * 200, padding=(1, 1)),
+        "depthwise": Convolution("s", weight[:, :1], padding=(1, 1), groups=18),
+        "groups": Convolution("s", weight[:, :9], padding=(1, 1), groups=2),
+        "strided": Convolution("s", weight, (2, 1), (1, 1), (1, 2)),
+        "pooled": Convolution("p", weight, padding=(1, 1)),
+    }[kind]
+    layer = replace(layer, convolutions=(convolution,))
+    if kind == "strided":
+        layer = replace(layer, shape=(18, 3, 3))
+    pool = Pool("p", "s", (2, 2), (1, 1), (0, 0), (18, 5, 5))
+    sums = Source("p", pool.shape, 4, signed, source.halo)
+    program = IntegerProgram({"n": layer}, {"p": pool}, {"s": source, "p": sums})
+    ours, reference = TritonEngine(program, multiply), ReferenceEngine(program)
+    spikes = {"s": ours.pack("s", train)}
+    wanted_spikes = {"s": train}
+    if kind == "pooled":
+        spikes["p"] = ours.run_pool(pool, spikes["s"])
+        wanted_spikes["p"] = reference.run_pool(pool, train)
+    state = None
+    for _ in range(2):
+        found = ours.run_layer(layer, spikes, state, **ALL)
+        wanted = reference.run_layer(layer, wanted_spikes, state, **ALL)
+        bits = 2 if signed else 1
+        if not torch.equal(found.count, wanted.count):
+            return False
+        if not torch.equal(found.state.v, wanted.state.v):
+            return False
+        if not torch.equal(found.spikes.data, packed(wanted.spikes, bits)):
+            return False
+        state = wanted.state
+    return True
+
+
+def packed(train: torch.Tensor, bits: int) -> torch.Tensor:
+    """The fields of a train."""
+    from spikeconv.kernels.pack import pack
+
+    return pack(train, bits)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
