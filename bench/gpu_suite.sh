@@ -170,6 +170,9 @@ if [[ $device == cuda ]]; then
     throughput vgg16 224 16 16
 fi
 
+run drop-in 540 "$PYTHON" bench/drop_in.py --device "$device" "${smoke[@]}" \
+    --json "$results/drop_in.json"
+
 printf '\n== summary, results in %s\n' "$results"
 printf '%s\n' "${summary[@]}"
 exit "$failed"

@@ -3,7 +3,7 @@
     python bench/peaks.py [--device cuda] [--json FILE]
 
 A copy of a buffer far larger than any cache gives the memory bandwidth (bytes read plus bytes
-written); square matrix products on random data give the arithmetic rates, of several sizes the best.
+written); square matrix products on random data give the arithmetic rates, the best of several sizes.
 """
 
 from __future__ import annotations

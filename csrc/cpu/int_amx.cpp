@@ -85,7 +85,9 @@ static void end() {
   }
 }
 
-IntKernels int_kernels() { return {dot_tiles<Amx>, scan, encode, begin, end, kTileBytes}; }
+IntKernels int_kernels() {
+  return {dot_tiles<Amx>, scan, encode, begin, end, bare_tiles<Amx>, kTileBytes};
+}
 
 }  // namespace spikeconv::cpu::amx
 

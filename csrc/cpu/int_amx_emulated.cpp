@@ -68,7 +68,7 @@ struct Emulated {
 static void nothing() {}
 
 IntKernels int_kernels() {
-  return {dot_tiles<Emulated>, scan, encode, nothing, nothing, kTileBytes};
+  return {dot_tiles<Emulated>, scan, encode, nothing, nothing, bare_tiles<Emulated>, kTileBytes};
 }
 
 }  // namespace spikeconv::cpu::amx_emulated

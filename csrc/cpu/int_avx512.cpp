@@ -20,7 +20,7 @@ namespace spikeconv::cpu::avx512 {
 
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, 4}; }
+IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, bare, 4}; }
 
 }  // namespace spikeconv::cpu::avx512
 

@@ -197,9 +197,30 @@ static void dot(const IntDot& d) {
   }
 }
 
+static int64_t bare(int64_t rounds) {
+  constexpr int kSums = 16;
+  __m512i sums[kSums];
+  SPIKECONV_UNROLL_ALL
+  for (int i = 0; i < kSums; ++i) {
+    sums[i] = _mm512_setzero_si512();
+  }
+  const __m512i spikes = _mm512_set1_epi32(0x01000100), weights = _mm512_set1_epi32(0x02ff0301);
+  for (int64_t round = 0; round < rounds; ++round) {
+    SPIKECONV_UNROLL_ALL
+    for (int i = 0; i < kSums; ++i) {
+      add_products(sums[i], spikes, weights);
+    }
+  }
+  SPIKECONV_UNROLL_ALL
+  for (int i = 0; i < kSums; ++i) {
+    asm volatile("" : : "v"(sums[i]));
+  }
+  return rounds * kSums * kLanes * 4;
+}
+
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, 4}; }
+IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, bare, 4}; }
 
 }  // namespace spikeconv::cpu::avx512_vnni
 

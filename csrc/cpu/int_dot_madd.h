@@ -72,14 +72,17 @@ SPIKECONV_INLINE Vector up_8_of_32(Vector a) { return _mm_slli_epi32(a, 8); }
 
 #endif
 
-// Vectors of channels that are computed together, so that they and what they are made of fit in
-// 16 registers.
-constexpr int kTogether = kLanes / SPIKECONV_LANES > 1 ? 2 : 1;
+// A vector register's letter in assembly.
+#if SPIKECONV_LANES == 16
+#define SPIKECONV_REGISTER "v"
+#else
+#define SPIKECONV_REGISTER "x"
+#endif
 
-// Where the sums of one step and some channels are: [pixel], `pixel` values apart.
+// Where the sums of one step and some vectors of channels are: [pixel][vector].
 struct Target {
   int32_t* out;
-  int64_t pixel;
+  int64_t pixel;  // values from pixel to pixel
 
   int32_t* at(int p, int v) const { return out + p * pixel + v * SPIKECONV_LANES; }
 };
@@ -91,21 +94,26 @@ SPIKECONV_INLINE Vector broadcast(const uint8_t* from) {
   return broadcast_32(quad);
 }
 
+// From a vector's weights to those of the next: in the same block, or in the next one where one
+// vector has a whole block.
+SPIKECONV_INLINE int64_t weights_apart(const IntTerm& term) {
+  return SPIKECONV_LANES == kLanes ? term.block_bytes : 4 * SPIKECONV_LANES;
+}
+
 #if SPIKECONV_LANES > 4
 
+template <int kCount>
 static void add_narrow(const IntTerm& term, int64_t offset, const int8_t* weights,
                        const Target& to) {
   const uint8_t* base = term.spikes[0] + offset;
   const int64_t second = term.spikes[1] - term.spikes[0];
   const int64_t third = term.spikes[2] - term.spikes[0];
   const int64_t fourth = term.spikes[3] - term.spikes[0];
-  Vector sums[kPixels][kTogether];
+  const int64_t apart = weights_apart(term);
+  Vector sums[kPixels][kCount];
   SPIKECONV_UNROLL
-  for (int p = 0; p < kPixels; ++p) {
-    SPIKECONV_UNROLL
-    for (int v = 0; v < kTogether; ++v) {
-      sums[p][v] = zero_vector();
-    }
+  for (int i = 0; i < kPixels * kCount; ++i) {
+    sums[i / kCount][i % kCount] = zero_vector();
   }
   int64_t room = term.narrow;
   for (int64_t run = 0; run < term.n_runs; ++run) {
@@ -116,8 +124,8 @@ static void add_narrow(const IntTerm& term, int64_t offset, const int8_t* weight
         const Vector spikes[kPixels] = {broadcast(from), broadcast(from + second),
                                         broadcast(from + third), broadcast(from + fourth)};
         SPIKECONV_UNROLL
-        for (int v = 0; v < kTogether; ++v) {
-          const Vector w = load_vector(weights + v * 4 * SPIKECONV_LANES);
+        for (int v = 0; v < kCount; ++v) {
+          const Vector w = load_vector(weights + v * apart);
           SPIKECONV_UNROLL
           for (int p = 0; p < kPixels; ++p) {
             sums[p][v] = add_16(sums[p][v], madd_8(spikes[p], w));
@@ -130,13 +138,11 @@ static void add_narrow(const IntTerm& term, int64_t offset, const int8_t* weight
       if (room == 0 || (left == 0 && run + 1 == term.n_runs)) {
         room = term.narrow;
         SPIKECONV_UNROLL
-        for (int p = 0; p < kPixels; ++p) {
-          SPIKECONV_UNROLL
-          for (int v = 0; v < kTogether; ++v) {
-            int32_t* at = to.at(p, v);
-            store_vector(at, add_32(load_vector(at), madd_16(sums[p][v], broadcast_16(1))));
-            sums[p][v] = zero_vector();
-          }
+        for (int i = 0; i < kPixels * kCount; ++i) {
+          Vector& sum = sums[i / kCount][i % kCount];
+          int32_t* at = to.at(i / kCount, i % kCount);
+          store_vector(at, add_32(load_vector(at), madd_16(sum, broadcast_16(1))));
+          sum = zero_vector();
         }
       }
     }
@@ -146,22 +152,21 @@ static void add_narrow(const IntTerm& term, int64_t offset, const int8_t* weight
 #endif
 
 // Even and odd bytes apart, each in 16 bits.
+template <int kCount>
 static void add_wide(const IntTerm& term, int64_t offset, const int8_t* weights, const Target& to) {
   const Vector low = broadcast_16(255);
-  Vector sums[kPixels][kTogether];
+  const int64_t apart = weights_apart(term);
+  Vector sums[kPixels][kCount];
   SPIKECONV_UNROLL
-  for (int p = 0; p < kPixels; ++p) {
-    SPIKECONV_UNROLL
-    for (int v = 0; v < kTogether; ++v) {
-      sums[p][v] = load_vector(to.at(p, v));
-    }
+  for (int i = 0; i < kPixels * kCount; ++i) {
+    sums[i / kCount][i % kCount] = load_vector(to.at(i / kCount, i % kCount));
   }
   for (int64_t run = 0; run < term.n_runs; ++run) {
     const int64_t from = offset + term.runs[run];
     for (int64_t byte = 0; byte < 4 * term.quads; byte += 4) {
       SPIKECONV_UNROLL
-      for (int v = 0; v < kTogether; ++v) {
-        const Vector w = load_vector(weights + v * 4 * SPIKECONV_LANES);
+      for (int v = 0; v < kCount; ++v) {
+        const Vector w = load_vector(weights + v * apart);
         const Vector even = signed_down_8(up_8(w)), odd = signed_down_8(w);
         SPIKECONV_UNROLL
         for (int p = 0; p < kPixels; ++p) {
@@ -174,47 +179,86 @@ static void add_wide(const IntTerm& term, int64_t offset, const int8_t* weights,
     }
   }
   SPIKECONV_UNROLL
-  for (int p = 0; p < kPixels; ++p) {
-    SPIKECONV_UNROLL
-    for (int v = 0; v < kTogether; ++v) {
-      store_vector(to.at(p, v), sums[p][v]);
+  for (int i = 0; i < kPixels * kCount; ++i) {
+    store_vector(to.at(i / kCount, i % kCount), sums[i / kCount][i % kCount]);
+  }
+}
+
+// One step of kCount neighbouring vectors of channels, from a channel of a block on.
+template <int kCount>
+SPIKECONV_INLINE void dot_vectors(const IntDot& d, int t, int block, int channel,
+                                  const Target& to) {
+  SPIKECONV_UNROLL
+  for (int i = 0; i < kPixels * kCount; ++i) {
+    store_vector(to.at(i / kCount, i % kCount), zero_vector());
+  }
+  for (int i = 0; i < d.n_terms; ++i) {
+    if (i == d.n_high && i > 0) {
+      SPIKECONV_UNROLL
+      for (int j = 0; j < kPixels * kCount; ++j) {
+        int32_t* at = to.at(j / kCount, j % kCount);
+        store_vector(at, up_8_of_32(load_vector(at)));
+      }
     }
-  }
-}
-
-SPIKECONV_INLINE void add_term(const IntTerm& term, int64_t offset, int64_t skipped,
-                               const Target& to) {
+    const IntTerm& term = d.terms[i];
+    const int8_t* weights = term.weights + block * term.block_bytes + channel * 4;
 #if SPIKECONV_LANES > 4
-  if (term.narrow > 0) {
-    return add_narrow(term, offset, term.weights + skipped, to);
-  }
+    if (term.narrow > 0) {
+      add_narrow<kCount>(term, t * term.step, weights, to);
+      continue;
+    }
 #endif
-  add_wide(term, offset, term.weights + skipped, to);
+    add_wide<kCount>(term, t * term.step, weights, to);
+  }
 }
 
+// Two vectors share each broadcast: both halves of a block, or the same place of two blocks where
+// one vector has a whole block.
 static void dot(const IntDot& d) {
   const int64_t pixel = d.blocks * kLanes;
   for (int t = 0; t < d.steps; ++t) {
-    for (int first = 0; first < d.blocks * kLanes; first += kTogether * SPIKECONV_LANES) {
-      const Target to{d.out + t * kPixels * pixel + first, pixel};
-      const int64_t in_block = first % kLanes * 4;
-      SPIKECONV_UNROLL
-      for (int i = 0; i < kPixels * kTogether; ++i) {
-        store_vector(to.at(i / kTogether, i % kTogether), zero_vector());
-      }
-      for (int i = 0; i < d.n_terms; ++i) {
-        if (i == d.n_high && i > 0) {
-          SPIKECONV_UNROLL
-          for (int j = 0; j < kPixels * kTogether; ++j) {
-            int32_t* at = to.at(j / kTogether, j % kTogether);
-            store_vector(at, up_8_of_32(load_vector(at)));
-          }
-        }
-        const IntTerm& term = d.terms[i];
-        add_term(term, t * term.step, first / kLanes * term.block_bytes + in_block, to);
+    int32_t* out = d.out + t * kPixels * pixel;
+#if SPIKECONV_LANES == 16
+    if (d.blocks == 2) {
+      dot_vectors<2>(d, t, 0, 0, {out, pixel});
+    } else {
+      dot_vectors<1>(d, t, 0, 0, {out, pixel});
+    }
+#else
+    for (int block = 0; block < d.blocks; ++block) {
+      for (int at = 0; at < kLanes; at += 2 * SPIKECONV_LANES) {
+        dot_vectors<2>(d, t, block, at, {out + block * kLanes + at, pixel});
       }
     }
+#endif
   }
+}
+
+static int64_t bare(int64_t rounds) {
+  constexpr int kSums = 8;
+  Vector sums[kSums];
+  SPIKECONV_UNROLL
+  for (int i = 0; i < kSums; ++i) {
+    sums[i] = broadcast_32(i);
+  }
+  Vector spikes = broadcast_32(0x01000100);
+  const Vector weights = broadcast_32(0x02ff0301);
+  for (int64_t round = 0; round < rounds; ++round) {
+    SPIKECONV_UNROLL
+    for (int i = 0; i < kSums; ++i) {
+      asm volatile("" : "+" SPIKECONV_REGISTER(spikes));  // else one product would do for all
+#if SPIKECONV_LANES > 4
+      sums[i] = add_16(sums[i], madd_8(spikes, weights));
+#else
+      sums[i] = add_32(sums[i], madd_16(spikes, weights));
+#endif
+    }
+  }
+  SPIKECONV_UNROLL
+  for (int i = 0; i < kSums; ++i) {
+    asm volatile("" : : SPIKECONV_REGISTER(sums[i]));
+  }
+  return rounds * kSums * SPIKECONV_LANES * (SPIKECONV_LANES > 4 ? 4 : 2);
 }
 
 }  // namespace spikeconv::cpu::SPIKECONV_ISA

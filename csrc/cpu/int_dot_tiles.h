@@ -114,4 +114,22 @@ static void dot_tiles(const IntDot& d) {
   }
 }
 
+template <class Tiles>
+static int64_t bare_tiles(int64_t rounds) {
+  alignas(64) static const uint8_t zeros[kTileQuads * kTileBytes] = {};
+  Tiles::set_rows(kTileSteps);
+  TileSums<Tiles, 2>::clear();
+  Tiles::template load<4>(zeros, kTileBytes);
+  Tiles::template load<5>(zeros, kTileBytes);
+  Tiles::template load<6>(zeros, kTileBytes);
+  Tiles::template load<7>(zeros, kTileBytes);
+  for (int64_t round = 0; round < rounds; ++round) {
+    Tiles::template multiply<0, 4, 6>();
+    Tiles::template multiply<1, 4, 7>();
+    Tiles::template multiply<2, 5, 6>();
+    Tiles::template multiply<3, 5, 7>();
+  }
+  return rounds * 4 * kTileSteps * kTileBytes * kLanes;
+}
+
 }  // namespace spikeconv::cpu::SPIKECONV_ISA

@@ -67,6 +67,13 @@ void check_all_used(const char* name, const std::vector<at::Tensor>& list, size_
 IntegerProgram::IntegerProgram(std::string isa)
     : isa_(isa.empty() ? isa_name() : std::move(isa)), parts_{int_kernels(isa_), {}, {}, {}, {}} {}
 
+int64_t IntegerProgram::bare(int64_t rounds) const {
+  parts_.kernels.begin();
+  const int64_t products = parts_.kernels.bare(rounds);
+  parts_.kernels.end();
+  return products;
+}
+
 const IntSource& IntegerProgram::source(const char* method, int64_t index) const {
   return at(method, "source", parts_.sources, index);
 }
@@ -270,6 +277,7 @@ TORCH_LIBRARY_FRAGMENT(spikeconv, library) {
   library.class_<IntegerProgram>(kClass)
       .def(torch::init<std::string>())
       .def("isa", &IntegerProgram::isa)
+      .def("bare", &IntegerProgram::bare)
       .def("add_source", &IntegerProgram::add_source)
       .def("add_layer", &IntegerProgram::add_layer)
       .def("add_pool", &IntegerProgram::add_pool)

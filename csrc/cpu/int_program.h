@@ -24,6 +24,8 @@ class IntegerProgram : public torch::CustomClassHolder {
   explicit IntegerProgram(std::string isa);
 
   std::string isa() const { return isa_; }
+  // A bare loop of this instruction set's multiplications; returns how many products it made.
+  int64_t bare(int64_t rounds) const;
 
   int64_t add_source(std::vector<int64_t> shape, int64_t largest, bool is_signed,
                      std::vector<int64_t> halo);

@@ -110,6 +110,9 @@ struct IntKernels {
   // units runs in between.
   void (*begin)();
   void (*end)();
+  // As many products as `rounds` passes of a loop over registers make, with nothing else around the
+  // multiplications of dot: what they could do at best. Returns how many products that are.
+  int64_t (*bare)(int64_t rounds);
   int run_bytes;  // runs are padded with zero weights to a multiple of so many bytes
 };
 

@@ -148,7 +148,7 @@ def _route(
     of_input = grad_sum if static else grad_x
     steps_of_m = grad_x if shared else grad_m
     return (
-        of_input.to(x.dtype, copy=static) if of_x and of_input is not None else x.new_empty(0),
+        of_input.to(x.dtype) if of_x and of_input is not None else x.new_empty(0),
         _of_parameter(v_threshold, grad_threshold, x),
         _of_parameter(v_init, grad_v_init, x),
         _of_parameter(bias if of_bias else None, steps_of_m if timed else grad_sum, x),

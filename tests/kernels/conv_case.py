@@ -10,7 +10,7 @@ from spikeconv.kernels.conv_launch import Tile, conv_if
 from spikeconv.kernels.fields import bits_for, padded, planes_for
 from spikeconv.kernels.pack import pack
 from tests.fuse.gpu_layers import Case, describe
-from tests.kernels.if_case import DEVICE, MARGIN, POISON, _loads_stay_inside
+from tests.kernels.if_case import DEVICE, MARGIN, POISON, loads_stay_inside
 
 INT = torch.int32
 
@@ -49,7 +49,7 @@ def check_tile(case: Case, tile: Tile, multiply: str = "int8") -> None:
     operands = [layer.theta, layer.v_init, layer.bias, *data.values(), outputs["spikes"]]
     operands += [tensor for one in dense for tensor in (one.weight, one.sums)]
     operands += [one.coefficient for one in each]
-    with _loads_stay_inside(operands):
+    with loads_stay_inside(operands):
         conv_if(
             *(dense, each),
             theta=layer.theta,
