@@ -28,7 +28,7 @@ bench: $(VENV)/bench.stamp $(VENV)/spikeconv.stamp ## Time the neuron and whole 
 	$(BIN)/python bench/throughput.py --T 16
 
 docs: $(VENV)/docs.stamp ## Build the documentation, site/index.html
-	$(BIN)/mkdocs --quiet build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(VENV)/dev.stamp $(VENV)/spikeconv.stamp ## Check style and types
 	$(BIN)/ruff check

@@ -124,3 +124,9 @@ def test_no_page_asks_another_host_for_anything() -> None:
         assert not re.search(r"!\[[^]]*\]\(http|<(img|script|link|iframe)|@import|url\(", text), (
             path
         )
+
+
+def test_warnings_end_the_build() -> None:
+    # With --quiet mkdocs hides them from --strict.
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "/mkdocs build --strict\n" in makefile
