@@ -29,9 +29,10 @@ from gate import Contestant, Gate
 from machine import machine_facts, machine_line
 from peaks import matrix_peaks
 from report import table, write_json
-from spikeconv.fuse.engine import IntegerProgram, ReferenceEngine, Source
+from spikeconv.fuse.engine import IntegerProgram, Source
 from spikeconv.fuse.gpu import TritonEngine
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Shortcut
+from spikeconv.fuse.stepwise import ReferenceEngine
 from timing import interleaved, stopwatch_for
 
 COLUMNS = ("layer", "name", "ms", "q25", "q75", "top_per_s", "peak_share", "times_cudnn_tf32")
@@ -126,7 +127,7 @@ def contestants(
     wanted = reference.run_layer(layer, {"s": few_train}, None, **asked).spikes
     runs, few = [], {}
     for multiply in ("int8", "bf16"):
-        engine = TritonEngine(program, multiply)
+        engine = TritonEngine(program, multiply=multiply)
         packed, few_packed = engine.pack("s", train), engine.pack("s", few_train)
 
         def run(engine: TritonEngine = engine, spikes: object = packed) -> Tensor:

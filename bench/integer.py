@@ -31,7 +31,7 @@ from machine import machine_facts, machine_line
 from memory import keep_freed_memory
 from report import table, write_json
 from spikeconv.fuse.cpu import CpuEngine
-from spikeconv.fuse.engine import ReferenceEngine
+from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.integer import isas, new_program
 from timing import cpu_stopwatch, interleaved, thread_stopwatch
 

@@ -20,9 +20,10 @@ if any("cpu" in argument for argument in sys.argv[1:]):
 import torch
 
 from gpu_layers import Shape, make_layer, make_train
-from spikeconv.fuse.engine import IntegerProgram, ReferenceEngine, Source
+from spikeconv.fuse.engine import IntegerProgram, Source
 from spikeconv.fuse.gpu import MULTIPLY, TritonEngine
 from spikeconv.fuse.layer import Convolution, Pool
+from spikeconv.fuse.stepwise import ReferenceEngine
 
 ALL = {"want_spikes": True, "want_count": True, "want_state": True}
 
@@ -62,7 +63,7 @@ def agrees(device: torch.device, kind: str, signed: bool, multiply: str) -> bool
     pool = Pool("p", "s", (2, 2), (1, 1), (0, 0), (18, 5, 5))
     sums = Source("p", pool.shape, 4, signed, source.halo)
     program = IntegerProgram({"n": layer}, {"p": pool}, {"s": source, "p": sums})
-    ours, reference = TritonEngine(program, multiply), ReferenceEngine(program)
+    ours, reference = TritonEngine(program, multiply=multiply), ReferenceEngine(program)
     spikes = {"s": ours.pack("s", train)}
     wanted_spikes = {"s": train}
     if kind == "pooled":

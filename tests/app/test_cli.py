@@ -72,6 +72,7 @@ def test_evaluate_prints_a_table_and_writes_json_and_plot(
         "method": "best",
         "corrections": None,
         "signed": True,
+        "fuse": None,
         "srp": 0,
         "cos": 0,
         "delay": 0,

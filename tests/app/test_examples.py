@@ -49,7 +49,7 @@ def test_a_converted_network_is_fine_tuned(
 ) -> None:
     # Noise and labels at random, of which as much is to be learned as memorised: the way is shown.
     arguments = ["--data", str(tmp_path), "--steps", "3", "--batch", "4", "--test-images", "20"]
-    status = example("fine_tune").main([*arguments, "--calibration", "8", "--T", "2"])
+    status = example("fine_tune").main([*arguments, "--T", "2"])
     said = capsys.readouterr().out
     before, after = re.findall(r"(\d+\.\d\d)%", said)
     assert re.search(r"^converted, T = 2: ", said, re.MULTILINE)
