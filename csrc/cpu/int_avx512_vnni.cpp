@@ -129,38 +129,63 @@ SPIKECONV_INLINE bool are_neighbours(const IntTerm& term) {
          term.spikes[2] - term.spikes[1] == term.tap && term.spikes[3] - term.spikes[2] == term.tap;
 }
 
-template <int kSteps, int kCount>
-SPIKECONV_INLINE void add_terms(const IntTerm* terms, int n_terms, int64_t first,
-                                Sums<kSteps, kCount>& sums) {
-  for (int i = 0; i < n_terms; ++i) {
-    if constexpr (kCount == 1) {
-      if (are_neighbours(terms[i])) {
-        add_neighbours<kSteps>(terms[i], first, sums);
-        continue;
-      }
-    }
-    add_term<kSteps, kCount>(terms[i], first, sums);
-  }
-}
+// What is added up, for kSteps steps from `first` on: one term whose pixels are neighbours, one
+// term, or several. With one, everything about it stays in registers.
 
-template <int kSteps, int kCount>
-SPIKECONV_INLINE void dot_steps(const IntDot& d, int64_t first) {
+struct SingleOfNeighbours {
+  IntTerm term;
+
+  template <int kSteps>
+  SPIKECONV_MEMBER void add(int64_t first, Sums<kSteps, 1>& sums) const {
+    add_neighbours<kSteps>(term, first, sums);
+  }
+};
+
+template <int kCount>
+struct Single {
+  IntTerm term;
+
+  template <int kSteps>
+  SPIKECONV_MEMBER void add(int64_t first, Sums<kSteps, kCount>& sums) const {
+    add_term<kSteps, kCount>(term, first, sums);
+  }
+};
+
+template <int kCount>
+struct Several {
+  const IntDot& dot;
+
+  template <int kSteps>
+  SPIKECONV_MEMBER void add(int64_t first, Sums<kSteps, kCount>& sums) const {
+    for (int i = 0; i < dot.n_terms; ++i) {
+      if (i == dot.n_high && i > 0) {
+        SPIKECONV_UNROLL_ALL
+        for (int j = 0; j < kSteps * kPixels * kCount; ++j) {
+          __m512i& sum = sums[j / kCount / kPixels][j / kCount % kPixels][j % kCount];
+          sum = _mm512_maskz_slli_epi32(0xffff, sum, 8);
+        }
+      }
+      if constexpr (kCount == 1) {
+        if (are_neighbours(dot.terms[i])) {
+          add_neighbours<kSteps>(dot.terms[i], first, sums);
+          continue;
+        }
+      }
+      add_term<kSteps, kCount>(dot.terms[i], first, sums);
+    }
+  }
+};
+
+template <int kSteps, int kCount, class Terms>
+SPIKECONV_INLINE void dot_steps(const Terms& terms, int64_t first, int32_t* out) {
   constexpr int kSums = kSteps * kPixels * kCount;
   Sums<kSteps, kCount> sums;
   SPIKECONV_UNROLL_ALL
   for (int i = 0; i < kSums; ++i) {
     sums[i / kCount / kPixels][i / kCount % kPixels][i % kCount] = _mm512_setzero_si512();
   }
-  if (d.n_high > 0) {
-    add_terms<kSteps, kCount>(d.terms, d.n_high, first, sums);
-    SPIKECONV_UNROLL_ALL
-    for (int i = 0; i < kSums; ++i) {
-      __m512i& sum = sums[i / kCount / kPixels][i / kCount % kPixels][i % kCount];
-      sum = _mm512_maskz_slli_epi32(0xffff, sum, 8);
-    }
-  }
-  add_terms<kSteps, kCount>(d.terms + d.n_high, d.n_terms - d.n_high, first, sums);
-  int32_t* out = d.out + first * kPixels * kCount * kLanes;
+  terms.template add<kSteps>(first, sums);
+  out += first * kPixels * kCount * kLanes;
   SPIKECONV_UNROLL_ALL
   for (int i = 0; i < kSums; ++i) {
     _mm512_storeu_si512(out + i * kLanes,
@@ -168,32 +193,49 @@ SPIKECONV_INLINE void dot_steps(const IntDot& d, int64_t first) {
   }
 }
 
-// Two blocks share each broadcast, so that eight rows of them fill the registers; one block takes
-// 16 rows.
-static void dot(const IntDot& d) {
+// One block: 16 rows of four pixels and four steps fill the registers.
+template <class Terms>
+SPIKECONV_INLINE void dot_block(const Terms& terms, int steps, int32_t* out) {
   int t = 0;
-  if (d.blocks == 2) {
-    for (; t + 2 <= d.steps && d.steps - t != 3; t += 2) {
-      dot_steps<2, 2>(d, t);
-    }
-    switch (d.steps - t) {
-      case 3:
-        return dot_steps<3, 2>(d, t);
-      case 1:
-        return dot_steps<1, 2>(d, t);
-    }
-    return;
+  for (; t + 4 <= steps; t += 4) {
+    dot_steps<4, 1>(terms, t, out);
   }
-  for (; t + 4 <= d.steps; t += 4) {
-    dot_steps<4, 1>(d, t);
-  }
-  switch (d.steps - t) {
+  switch (steps - t) {
     case 3:
-      return dot_steps<3, 1>(d, t);
+      return dot_steps<3, 1>(terms, t, out);
     case 2:
-      return dot_steps<2, 1>(d, t);
+      return dot_steps<2, 1>(terms, t, out);
     case 1:
-      return dot_steps<1, 1>(d, t);
+      return dot_steps<1, 1>(terms, t, out);
+  }
+}
+
+// Two blocks share each broadcast, so that eight rows of them do.
+template <class Terms>
+SPIKECONV_INLINE void dot_blocks(const Terms& terms, int steps, int32_t* out) {
+  int t = 0;
+  for (; t + 2 <= steps && steps - t != 3; t += 2) {
+    dot_steps<2, 2>(terms, t, out);
+  }
+  switch (steps - t) {
+    case 3:
+      return dot_steps<3, 2>(terms, t, out);
+    case 1:
+      return dot_steps<1, 2>(terms, t, out);
+  }
+}
+
+static void dot(const IntDot& d) {
+  if (d.blocks == 2) {
+    if (d.n_terms == 1) {
+      dot_blocks(Single<2>{d.terms[0]}, d.steps, d.out);
+    } else {
+      dot_blocks(Several<2>{d}, d.steps, d.out);
+    }
+  } else if (d.n_terms == 1 && are_neighbours(d.terms[0])) {
+    dot_block(SingleOfNeighbours{d.terms[0]}, d.steps, d.out);
+  } else {
+    dot_block(Several<1>{d}, d.steps, d.out);
   }
 }
 

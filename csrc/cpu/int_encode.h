@@ -7,59 +7,65 @@
 
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
-// kParts vectors of a pixel's channels, of kPixels neighbours: chains that do not wait for another.
+// All steps of four pixels, whose membranes do not wait for each other, from pixel `first` on.
 template <bool kSigned>
-SPIKECONV_INLINE void encode_quad(const IntEncode& e, int first) {
+SPIKECONV_INLINE void encode_quad(const IntEncode& given, int first) {
   using L = Many;
   using Real = L::Real;
-  using Mask = L::Mask;
-  using IntL = L::Int;
+  using Net = L::Int;
+  const IntEncode e = given;  // a copy that no store can alias stays in registers
   for (int lane = 0; lane < kLanes; lane += L::kCount) {
-    IfParameters<Real, Mask> parameters[kPixels];
-    IfState<Real, IntL> state[kPixels];
+    const int left = e.channels - lane;
+    IfParameters<Real, L::Mask> parameters[kPixels];
+    IfState<Real, Net> state[kPixels];
     Real x[kPixels];
-    IntL count[kPixels] = {};
+    Net count[kPixels] = {};
     const float* bias[kPixels];
+    uint8_t* out[kPixels];
     SPIKECONV_UNROLL
     for (int p = 0; p < kPixels; ++p) {
       const int at = first + p;
-      const int entry = at < e.pixels ? at : e.pixels - 1;  // tables end with the last pixel
-      x[p] = load<Real>(e.x + at * kLanes + lane);
-      parameters[p].theta = load<Real>(e.theta + entry * e.theta_pixel + lane);
+      const int there = at < e.pixels ? at : e.pixels - 1;  // what is missing repeats the last one
+      x[p] = load<Real>(e.x + there * kLanes + lane);
+      parameters[p].theta = load<Real>(e.theta + there * e.theta_pixel + lane);
       parameters[p].limit = parameters[p].theta;  // a tie fires
-      bias[p] = e.bias + entry * e.bias_pixel + lane;
+      bias[p] = e.bias + there * e.bias_pixel + lane;
       parameters[p].bias = load<Real>(bias[p]);
       parameters[p].v_reset = Real{};
-      parameters[p].hard = Mask{};
-      state[p].v = load<Real>(e.v + at * kLanes + lane);
-      state[p].net = kSigned ? load<IntL>(e.net + at * kLanes + lane) : IntL{};
+      parameters[p].hard = L::Mask{};
+      state[p].v = load<Real>(e.v + there * kLanes + lane);
+      state[p].net = kSigned ? load<Net>(e.net + there * kLanes + lane) : Net{};
+      out[p] = e.out == nullptr ? nullptr : e.out + there * e.out_pixel + lane;
     }
     for (int t = 0; t < e.steps; ++t) {
-      SPIKECONV_UNROLL
-      for (int p = 0; p < kPixels; ++p) {
-        if (t > 0 && t <= e.last_bias) {
+      if (t > 0 && t <= e.last_bias) {
+        SPIKECONV_UNROLL
+        for (int p = 0; p < kPixels; ++p) {
           parameters[p].bias = load<Real>(bias[p] + t * e.bias_step);
         }
-        const IfSpike<Mask> s = if_step<kSigned>(parameters[p], x[p], state[p]);
-        // A mask is -1 where it is true.
-        const IntL spike = s.minus - s.plus;
+      }
+      SPIKECONV_UNROLL
+      for (int p = 0; p < kPixels; ++p) {
+        const IfSpike<L::Mask> s = if_step<kSigned>(parameters[p], x[p], state[p]);
+        const Net spike = s.minus - s.plus;  // masks are -1 where they are true
         count[p] += spike;
-        if (e.out != nullptr && first + p < e.pixels) {
+        if (out[p] != nullptr) {
           const auto bytes = narrow_to_byte<L>(L::Word(spike + (kSigned ? 1 : 0)));
-          uint8_t* to = e.out + (first + p) * e.out_pixel + t * e.out_step + lane;
-          const int left = e.channels - lane;
           if (left >= L::kCount) {
-            store(to, bytes);
+            store(out[p], bytes);
           } else {
             for (int i = 0; i < left; ++i) {
-              to[i] = bytes[i];
+              out[p][i] = bytes[i];
             }
           }
+          out[p] += e.out_step;
         }
       }
     }
-    SPIKECONV_UNROLL
     for (int p = 0; p < kPixels; ++p) {
+      if (first + p >= e.pixels) {
+        break;
+      }
       const int at = (first + p) * kLanes + lane;
       store(e.v + at, state[p].v);
       store(e.count + at, count[p]);
@@ -71,11 +77,11 @@ SPIKECONV_INLINE void encode_quad(const IntEncode& e, int first) {
 }
 
 static void encode(const IntEncode& e) {
-  for (int p = 0; p < e.pixels; p += kPixels) {
+  for (int first = 0; first < e.pixels; first += kPixels) {
     if (e.is_signed) {
-      encode_quad<true>(e, p);
+      encode_quad<true>(e, first);
     } else {
-      encode_quad<false>(e, p);
+      encode_quad<false>(e, first);
     }
   }
 }

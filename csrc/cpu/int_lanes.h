@@ -8,6 +8,9 @@
 #include "cpu/int_tile.h"
 #include "if_neuron.h"
 
+// Like SPIKECONV_INLINE, for a member function.
+#define SPIKECONV_MEMBER inline __attribute__((always_inline))
+
 // Before a loop of up to 24 rounds over registers.
 #if defined(__clang__)
 #define SPIKECONV_UNROLL_ALL _Pragma("unroll")

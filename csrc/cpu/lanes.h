@@ -141,7 +141,11 @@ SPIKECONV_INLINE typename L::Half narrow_float16(typename L::Real value) {
 template <class L>
 SPIKECONV_INLINE typename L::Byte narrow_to_byte(typename L::Word word) {
   using Byte = typename L::Byte;
-#if SPIKECONV_LANES == 8
+#if SPIKECONV_LANES == 16
+  if constexpr (L::kCount == 16) {
+    return same_bits<Byte>(_mm512_maskz_cvtepi32_epi8(0xffff, same_bits<__m512i>(word)));
+  }
+#elif SPIKECONV_LANES == 8
   if constexpr (L::kCount == 8) {
     const __m256i wide = same_bits<__m256i>(word);
     const __m128i half =
