@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeconv.convert import SpikingNetwork, network
+from spikeconv.convert import SpikingNetwork, limits
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import map_tensors
@@ -35,7 +35,7 @@ both_signs = pytest.mark.parametrize("signed", (False, True), ids=("unsigned", "
 def limit(monkeypatch: pytest.MonkeyPatch, snn: SpikingNetwork, x: Tensor, at_once: int) -> None:
     """Let so many steps run together on x."""
     widest = snn.program.widest * math.prod(x.shape[1:]) // math.prod(snn.program.input_shape)
-    monkeypatch.setattr(network, "_VALUES_AT_ONCE", widest * len(x) * at_once)
+    monkeypatch.setattr(limits, "_VALUES_AT_ONCE", widest * len(x) * at_once)
     assert snn.steps_at_once(x) == at_once
 
 
@@ -114,7 +114,7 @@ def test_images_in_parts(signed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         mean, running = snn(x, T=T), snn(x, T=T, readout="all")
         assert snn.images_at_once(x, T) >= 5
         with monkeypatch.context() as patch:
-            patch.setattr(network, "_VALUES_IN_CACHE", snn.program.widest * T * 2)
+            patch.setattr(limits, "_VALUES_IN_CACHE", snn.program.widest * T * 2)
             patch.setattr(torch, "get_num_threads", lambda: 1)
             assert snn.images_at_once(x, T) == 2
             assert_same_output(snn(x, T=T), mean)

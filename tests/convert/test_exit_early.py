@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeconv.convert import SpikingNetwork, network
+from spikeconv.convert import SpikingNetwork, limits
 from spikeconv.convert.timing import Timing
 from spikeconv.early_exit import certainty, early_exit
 from tests.convert.bodies import NETWORKS
@@ -107,7 +107,7 @@ def test_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     snn, x = network_and_images("residual")
     confidence = middle(snn(x, readout="all"))
     whole = snn.exit_early(x, confidence)
-    monkeypatch.setattr(network, "_VALUES_IN_CACHE", snn.program.widest * 3)
+    monkeypatch.setattr(limits, "_VALUES_IN_CACHE", snn.program.widest * 3)
     assert snn.images_at_once(x, 1) == 3
     logits, steps = snn.exit_early(x, confidence)
     assert torch.equal(steps, whole.steps)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeconv.convert import NaiveSimulation, SpikingNetwork, network
+from spikeconv.convert import NaiveSimulation, SpikingNetwork, limits
 from spikeconv.convert.layers import PoolState
 from spikeconv.convert.program import map_tensors, tensors
 from spikeconv.convert.timing import Timing
@@ -45,7 +45,7 @@ def streamed(snn: SpikingNetwork, *inputs: Tensor, steps: int = T) -> Any:
 @pytest.fixture
 def a_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls run in chunks of one step, so layers are given batches of the same size."""
-    monkeypatch.setattr(network, "_VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(limits, "_VALUES_AT_ONCE", 1)
 
 
 @each_network

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeconv.convert import SpikingNetwork, network
+from spikeconv.convert import SpikingNetwork, limits
 from spikeconv.convert.examine import tensors
 from spikeconv.convert.program import map_tensors
 from spikeconv.convert.timing import Timing
@@ -81,8 +81,8 @@ def test_in_chunks_and_in_parts(
     mean, running = snn(x, T=T), snn(x, T=T, readout="all")
     widest = snn.program.widest * math.prod(x.shape[1:]) // math.prod(snn.program.input_shape)
     for steps, parts in ((1, 2), (3, 2), (3, 1)):
-        monkeypatch.setattr(network, "_VALUES_AT_ONCE", widest * len(x) * steps)
-        monkeypatch.setattr(network, "_VALUES_IN_CACHE", widest * T * parts)
+        monkeypatch.setattr(limits, "_VALUES_AT_ONCE", widest * len(x) * steps)
+        monkeypatch.setattr(limits, "_VALUES_IN_CACHE", widest * T * parts)
         assert snn.images_at_once(x, T) == parts
         assert_same_output(snn(x, T=T), mean)
         assert_close(snn(x, T=T, readout="all"), running)
