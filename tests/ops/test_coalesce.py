@@ -85,6 +85,7 @@ def _call(
         T=3,
         static=static,
         hard=False,
+        tie_fires=True,
         v_reset=0.0,
         signed=True,
         emit="spikes",
