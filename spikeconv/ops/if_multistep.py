@@ -89,9 +89,14 @@ def if_multistep(
     Soft reset conserves: sum_t (x_t + bias_t) = v_threshold * sum_t s_t + v_T - v_init, and
     v_init = v_threshold / 2 makes the expected error of the rate zero (OPI; Bu et al., AAAI 2022).
 
-    Every backend gives the same bits. A comparison with NaN is false: a neuron whose membrane is
-    NaN never fires again and stays NaN. +inf fires at every step and, with soft reset, stays; -inf
-    never fires.
+    With a surrogate h these equations have gradients of x, v_threshold, v_init and bias: those of
+    the chain rule with ds_t/dm = h(m - v_threshold) and ds_t/dv_threshold = -h(m - v_threshold). The
+    backward pass runs the neurons once more, so nothing is kept for it but the operands themselves
+    (and h at every step where no kernel knows it).
+
+    Every backend gives the same bits, gradients too, on any number of threads. A comparison with
+    NaN is false: a neuron whose membrane is NaN never fires again and stays NaN. +inf fires at
+    every step and, with soft reset, stays; -inf never fires.
 
     Args:
         x: input current ``[T, *]``, or ``[*]`` with ``T=`` given, the same at every step (never
@@ -114,9 +119,11 @@ def if_multistep(
             ``"uint8"`` (``int8`` if signed), ``"words"``
             (int32 ``[*]``, bit t is step t, T <= 32, not with signed) or ``"count"`` (int32
             ``[*]``, net where signed).
-        surrogate: what stands in for the derivative of a spike in the backward pass: one of
-            `spikeconv.surrogate`, or any function from m - v_threshold to the derivative there.
-        detach_reset: take no gradient through the spikes that reset the potential.
+        surrogate: h, what stands in for the derivative of a spike in the backward pass: one of
+            `spikeconv.surrogate`, or any function from m - v_threshold ``[T, *]`` to the derivative
+            there. Not with ``signed=True``, whose spikes have no gradient.
+        detach_reset: take no gradient through the spikes that reset the potential: s_t counts as a
+            constant in the equations of v.
         return_v: ``"last"`` (float32 ``[*]``), ``"all"`` (``[T, *]``, after each step's reset) or
             None. What is not asked for is not written.
         backend: ``"reference"``, ``"cpp"``, ``"triton"``, ``"cuda"``, or None for the best that can
@@ -143,6 +150,12 @@ def if_multistep(
         >>> spikes, v = if_multistep(x, v_threshold=1.0, v_init=0.5)
         >>> spikes.flatten().tolist(), round(v.item(), 4)
         ([1.0, 0.0, 1.0, 0.0], 0.9)
+        >>> from spikeconv.surrogate import PiecewiseLinear
+        >>> x = torch.full((4, 1), 0.6, requires_grad=True)
+        >>> spikes, _ = if_multistep(x, 1.0, 0.5, surrogate=PiecewiseLinear())
+        >>> spikes.sum().backward()
+        >>> round(x.grad[-1].item(), 4)  # m = 0.9 at the last step, a tenth below the threshold
+        0.9
     """
     if not isinstance(x, Tensor):
         raise TypeError(f"if_multistep: x must be a tensor, got {type(x).__name__}")
