@@ -16,6 +16,7 @@
 
 #define SPIKECONV_ISA amx
 #define SPIKECONV_LANES 16
+#define SPIKECONV_VNNI
 #include "cpu/int_channelwise.h"
 #include "cpu/int_dot_tiles.h"
 #include "cpu/int_encode.h"

@@ -13,6 +13,7 @@
 
 #define SPIKECONV_ISA avx512_vnni
 #define SPIKECONV_LANES 16
+#define SPIKECONV_VNNI
 #include "cpu/int_channelwise.h"
 #include "cpu/int_encode.h"
 #include "cpu/int_scan.h"

@@ -6,38 +6,44 @@
 
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
-// Adds IntDot's channelwise terms for all four pixels of one step and one block.
-SPIKECONV_INLINE void add_channelwise(const IntDot& d, int t, int block, Int (&sums)[kPixels]) {
+// Some steps of all four pixels and one block: weights are loaded once for all of them.
+template <int kSteps>
+SPIKECONV_INLINE void dot_channelwise_steps(const IntDot& d, int first, int block) {
+  const int width = d.blocks * kLanes;
+  int32_t* out = d.out + first * kPixels * width + block * kLanes;
+  Int sums[kSteps][kPixels];
+  SPIKECONV_UNROLL_ALL
+  for (int i = 0; i < kSteps * kPixels; ++i) {
+    sums[i / kPixels][i % kPixels] = d.n_terms > 0 ? load(out + i * width) : zeros();
+  }
   for (int i = 0; i < d.n_channelwise; ++i) {
-    const IntTerm& term = d.channelwise[i];
-    const int64_t at = t * term.step + block * kLanes;
-    const int8_t* weights = term.weights + block * term.block_bytes;
+    const IntTerm term = d.channelwise[i];
+    const auto* weights = reinterpret_cast<const int32_t*>(term.weights + block * term.block_bytes);
     for (int64_t run = 0; run < term.n_runs; ++run) {
-      const Int w = load(reinterpret_cast<const int32_t*>(weights + run * kLanes * 4));
-      SPIKECONV_UNROLL
-      for (int p = 0; p < kPixels; ++p) {
-        const Int spikes = widen(term.spikes[p] + at + term.runs[run]);
-        sums[p] = add_products_16(sums[p], spikes, w);
+      const Int w = load(weights + run * kLanes);
+      SPIKECONV_UNROLL_ALL
+      for (int j = 0; j < kSteps * kPixels; ++j) {
+        const int64_t at = term.runs[run] + (first + j / kPixels) * term.step + block * kLanes;
+        Int& sum = sums[j / kPixels][j % kPixels];
+        sum = add_products_16(sum, widen(term.spikes[j % kPixels] + at), w);
       }
     }
+  }
+  SPIKECONV_UNROLL_ALL
+  for (int i = 0; i < kSteps * kPixels; ++i) {
+    store(out + i * width, sums[i / kPixels][i % kPixels]);
   }
 }
 
 static void dot_channelwise(const IntDot& d) {
-  const int width = d.blocks * kLanes;
-  for (int t = 0; t < d.steps; ++t) {
-    for (int block = 0; block < d.blocks; ++block) {
-      int32_t* out = d.out + t * kPixels * width + block * kLanes;
-      Int sums[kPixels];
-      SPIKECONV_UNROLL
-      for (int p = 0; p < kPixels; ++p) {
-        sums[p] = d.n_terms > 0 ? load(out + p * width) : zeros();
-      }
-      add_channelwise(d, t, block, sums);
-      SPIKECONV_UNROLL
-      for (int p = 0; p < kPixels; ++p) {
-        store(out + p * width, sums[p]);
-      }
+  constexpr int kSteps = SPIKECONV_LANES == kLanes ? 4 : 1;  // as many as registers hold
+  for (int block = 0; block < d.blocks; ++block) {
+    int t = 0;
+    for (; t + kSteps <= d.steps; t += kSteps) {
+      dot_channelwise_steps<kSteps>(d, t, block);
+    }
+    for (; t < d.steps; ++t) {
+      dot_channelwise_steps<1>(d, t, block);
     }
   }
 }

@@ -34,7 +34,13 @@ SPIKECONV_INLINE Int add(Int a, Int b) { return {_mm512_add_epi32(a.value, b.val
 SPIKECONV_INLINE Int multiply(Int a, Int b) { return {_mm512_mullo_epi32(a.value, b.value)}; }
 // sum + a * b, where a is from 0 to 32767 and b has 16 bits.
 SPIKECONV_INLINE Int add_products_16(Int sum, Int a, Int b) {
+#if defined(SPIKECONV_VNNI)
+  // Around the intrinsic GCC 12 would copy the sum to another register and back.
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum.value) : "v"(a.value), "v"(b.value));
+  return sum;
+#else
   return {_mm512_add_epi32(sum.value, _mm512_madd_epi16(a.value, b.value))};
+#endif
 }
 SPIKECONV_INLINE Int shift_left(Int a, int bits) {
   return {_mm512_maskz_sllv_epi32(0xffff, a.value, _mm512_set1_epi32(bits))};
