@@ -16,6 +16,8 @@
 
 #define SPIKECONV_ISA amx
 #define SPIKECONV_LANES 16
+#define SPIKECONV_VNNI
+#include "cpu/int_channelwise.h"
 #include "cpu/int_dot_tiles.h"
 #include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
@@ -86,7 +88,7 @@ static void end() {
 }
 
 IntKernels int_kernels() {
-  return {dot_tiles<Amx>, scan, encode, begin, end, bare_tiles<Amx>, kTileBytes};
+  return {dot_tiles<Amx>, dot_channelwise, scan, encode, begin, end, bare_tiles<Amx>, kTileBytes};
 }
 
 }  // namespace spikeconv::cpu::amx

@@ -6,6 +6,7 @@
 
 #define SPIKECONV_ISA amx_emulated
 #define SPIKECONV_LANES 4
+#include "cpu/int_channelwise.h"
 #include "cpu/int_dot_tiles.h"
 #include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
@@ -68,7 +69,8 @@ struct Emulated {
 static void nothing() {}
 
 IntKernels int_kernels() {
-  return {dot_tiles<Emulated>, scan, encode, nothing, nothing, bare_tiles<Emulated>, kTileBytes};
+  return {dot_tiles<Emulated>,  dot_channelwise, scan, encode, nothing, nothing,
+          bare_tiles<Emulated>, kTileBytes};
 }
 
 }  // namespace spikeconv::cpu::amx_emulated

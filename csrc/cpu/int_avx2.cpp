@@ -11,6 +11,7 @@
 
 #define SPIKECONV_ISA avx2
 #define SPIKECONV_LANES 8
+#include "cpu/int_channelwise.h"
 #include "cpu/int_dot_madd.h"
 #include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
@@ -19,7 +20,7 @@ namespace spikeconv::cpu::avx2 {
 
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, bare, 4}; }
+IntKernels int_kernels() { return {dot, dot_channelwise, scan, encode, nothing, nothing, bare, 4}; }
 
 }  // namespace spikeconv::cpu::avx2
 

@@ -12,6 +12,7 @@
 
 #define SPIKECONV_ISA avx512
 #define SPIKECONV_LANES 16
+#include "cpu/int_channelwise.h"
 #include "cpu/int_dot_madd.h"
 #include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
@@ -20,7 +21,7 @@ namespace spikeconv::cpu::avx512 {
 
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, bare, 4}; }
+IntKernels int_kernels() { return {dot, dot_channelwise, scan, encode, nothing, nothing, bare, 4}; }
 
 }  // namespace spikeconv::cpu::avx512
 

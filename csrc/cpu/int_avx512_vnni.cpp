@@ -13,6 +13,8 @@
 
 #define SPIKECONV_ISA avx512_vnni
 #define SPIKECONV_LANES 16
+#define SPIKECONV_VNNI
+#include "cpu/int_channelwise.h"
 #include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
 
@@ -262,7 +264,7 @@ static int64_t bare(int64_t rounds) {
 
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, bare, 4}; }
+IntKernels int_kernels() { return {dot, dot_channelwise, scan, encode, nothing, nothing, bare, 4}; }
 
 }  // namespace spikeconv::cpu::avx512_vnni
 

@@ -10,6 +10,7 @@
 #if defined(__x86_64__)
 #include "cpu/int_dot_madd.h"
 #endif
+#include "cpu/int_channelwise.h"
 #include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
 
@@ -76,6 +77,6 @@ static int64_t bare(int64_t rounds) {
 
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, scan, encode, nothing, nothing, bare, 4}; }
+IntKernels int_kernels() { return {dot, dot_channelwise, scan, encode, nothing, nothing, bare, 4}; }
 
 }  // namespace spikeconv::cpu::baseline

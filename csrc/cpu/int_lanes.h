@@ -32,6 +32,16 @@ SPIKECONV_INLINE void store(int32_t* to, Int a) { _mm512_storeu_si512(to, a.valu
 SPIKECONV_INLINE Int zeros() { return {_mm512_setzero_si512()}; }
 SPIKECONV_INLINE Int add(Int a, Int b) { return {_mm512_add_epi32(a.value, b.value)}; }
 SPIKECONV_INLINE Int multiply(Int a, Int b) { return {_mm512_mullo_epi32(a.value, b.value)}; }
+// sum + a * b, where a is from 0 to 32767 and b has 16 bits.
+SPIKECONV_INLINE Int add_products_16(Int sum, Int a, Int b) {
+#if defined(SPIKECONV_VNNI)
+  // Around the intrinsic GCC 12 would copy the sum to another register and back.
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum.value) : "v"(a.value), "v"(b.value));
+  return sum;
+#else
+  return {_mm512_add_epi32(sum.value, _mm512_madd_epi16(a.value, b.value))};
+#endif
+}
 SPIKECONV_INLINE Int shift_left(Int a, int bits) {
   return {_mm512_maskz_sllv_epi32(0xffff, a.value, _mm512_set1_epi32(bits))};
 }
@@ -115,6 +125,19 @@ SPIKECONV_INLINE Int add(const Int& a, const Int& b) {
 }
 SPIKECONV_INLINE Int multiply(const Int& a, const Int& b) {
   return each([&](int i) { return a.parts[i] * b.parts[i]; });
+}
+SPIKECONV_INLINE Int add_products_16(const Int& sum, const Int& a, const Int& b) {
+#if SPIKECONV_LANES == 8
+  return each([&](int i) {
+    return sum.parts[i] + Part(_mm256_madd_epi16(__m256i(a.parts[i]), __m256i(b.parts[i])));
+  });
+#elif defined(__x86_64__)
+  return each([&](int i) {
+    return sum.parts[i] + Part(_mm_madd_epi16(__m128i(a.parts[i]), __m128i(b.parts[i])));
+  });
+#else
+  return add(sum, multiply(a, b));
+#endif
 }
 SPIKECONV_INLINE Int shift_left(const Int& a, int bits) {
   return each([&](int i) { return a.parts[i] << bits; });

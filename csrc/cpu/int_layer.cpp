@@ -100,6 +100,14 @@ at::Tensor pack(const at::Tensor& weight, const IntConvolution& to, const Channe
   return packed;
 }
 
+// Copies weight [K, 1, kh, kw] to int32 [blocks][kh * kw][16].
+at::Tensor pack_channelwise(const at::Tensor& weight) {
+  const int64_t outputs = weight.size(0), blocks = ceil_div(outputs, kLanes);
+  at::Tensor padded = at::zeros({blocks * kLanes, weight.size(2) * weight.size(3)}, at::kInt);
+  padded.slice(0, 0, outputs).copy_(weight.flatten(1));
+  return padded.view({blocks, kLanes, -1}).transpose(1, 2).contiguous();
+}
+
 // What is read for one direction of an output lies within the image and its borders.
 void check_reach(const char* direction, int64_t outputs, int64_t stride, int64_t padding,
                  int64_t extent, int64_t size, int64_t before, int64_t after) {
@@ -136,6 +144,16 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
               source.height, source.above, source.below);
   check_reach("columns", shape[2], w.stride_x, w.left, (w.kernel_x - 1) * w.dilation_x + 1,
               source.width, source.left, source.right);
+  if (w.groups == source.channels && w.groups == shape[0]) {
+    to.channelwise = true;
+    to.n_runs = w.kernel_y * w.kernel_x;
+    to.quads = 1;  // a value of 32 bits for each channel
+    for (int64_t c = 0; c < source.channels; c += kLanes) {
+      to.first_channel.push_back(c);
+    }
+    to.low = pack_channelwise(weight);
+    return to;
+  }
   const Channels channels = channels_of(shape[0], w.groups, weight.size(1));
   to.channels = channels.count;
   to.rows_are_runs = channels.count == source.channels && w.dilation_x == 1;

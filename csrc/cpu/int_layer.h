@@ -25,10 +25,12 @@ struct IntWindow {
 struct IntConvolution {
   IntWindow window;
   int64_t channels;    // of the source that a block reads
+  bool channelwise;    // each channel reads itself
   bool rows_are_runs;  // a row of taps is one run of bytes; else each tap is one
   int64_t n_runs;
   int64_t quads;                       // of a run
-  at::Tensor low;                      // int8 [blocks][n_runs][quads][16][4]
+  at::Tensor low;                      // int8 [blocks][n_runs][quads][16][4], or channelwise
+                                       // int32 [blocks][n_runs][16]
   at::Tensor high;                     // likewise; undefined where weights are int8
   std::vector<int64_t> first_channel;  // of each block's runs
   int64_t narrow;                      // so many quads' products add up in 16 bits

@@ -37,7 +37,7 @@ class Tile {
       : run_(run), layer_(run.layer), image_(image), block_(block) {
     add_terms();
     dot_.terms = terms_.data();
-    dot_.n_terms = static_cast<int>(terms_.size());
+    dot_.channelwise = terms_.data() + dot_.n_terms;
     dot_.blocks = scan_.blocks = blocks;
     dot_.out = acc_;
     scan_.acc = acc_;
@@ -96,26 +96,43 @@ class Tile {
     term.tap = convolution.tap();
     term.narrow = convolution.narrow;
     term.block_bytes = convolution.block_bytes();
-    term.weights = weights.const_data_ptr<int8_t>() + block_ * term.block_bytes;
+    term.weights = static_cast<const int8_t*>(weights.const_data_ptr()) + block_ * term.block_bytes;
     Places<const uint8_t>& at =
         windows_.emplace_back(places(plane, run_.sources[window.source], image_, window.stride_y,
                                      window.stride_x, window.above, window.left));
     at.origin += convolution.first_channel[block_];
   }
 
-  void add_terms() {
-    for (const bool high : {true, false}) {
-      const int64_t* runs = run_.runs.data();
-      for (const IntConvolution& convolution : layer_.convolutions) {
-        if (!high || convolution.high.defined()) {
-          add_term(convolution, high ? convolution.high : convolution.low, runs);
-        }
-        runs += convolution.n_runs;
-      }
-      if (high) {
-        dot_.n_high = static_cast<int>(terms_.size());
-      }
+  // Calls term(convolution, its runs) for all.
+  template <class Term>
+  void each_convolution(const Term& term) {
+    const int64_t* runs = run_.runs.data();
+    for (const IntConvolution& convolution : layer_.convolutions) {
+      term(convolution, runs);
+      runs += convolution.n_runs;
     }
+  }
+
+  // High bytes, then low ones, then channelwise convolutions.
+  void add_terms() {
+    each_convolution([this](const IntConvolution& convolution, const int64_t* runs) {
+      if (convolution.high.defined()) {
+        add_term(convolution, convolution.high, runs);
+      }
+    });
+    dot_.n_high = static_cast<int>(terms_.size());
+    each_convolution([this](const IntConvolution& convolution, const int64_t* runs) {
+      if (!convolution.channelwise) {
+        add_term(convolution, convolution.low, runs);
+      }
+    });
+    dot_.n_terms = static_cast<int>(terms_.size());
+    each_convolution([this](const IntConvolution& convolution, const int64_t* runs) {
+      if (convolution.channelwise) {
+        add_term(convolution, convolution.low, runs);
+      }
+    });
+    dot_.n_channelwise = static_cast<int>(terms_.size()) - dot_.n_terms;
   }
 
   void add_shortcuts() {
@@ -157,7 +174,12 @@ class Tile {
     for (size_t i = 0; i < terms_.size(); ++i) {
       point(windows_[i], first * terms_[i].step, terms_[i].spikes);
     }
-    run_.kernels.dot(dot_);
+    if (dot_.n_terms > 0 || dot_.n_channelwise == 0) {
+      run_.kernels.dot(dot_);
+    }
+    if (dot_.n_channelwise > 0) {
+      run_.kernels.dot_channelwise(dot_);
+    }
     for (size_t i = 0; i < shortcuts_.size(); ++i) {
       point(jumps_[i], first * shortcuts_[i].step, shortcuts_[i].spikes);
     }
@@ -269,8 +291,9 @@ void IntRun::prepare() {
 void run_layer(const IntRun& run, int64_t image, int64_t first_quad, int64_t last_quad,
                int64_t first_block, int64_t last_block) {
   const auto& convolutions = run.layer.convolutions;
-  const bool in_pairs = std::all_of(convolutions.begin(), convolutions.end(),
-                                    [](const auto& each) { return each.same_channels; });
+  const bool in_pairs = std::all_of(convolutions.begin(), convolutions.end(), [](const auto& each) {
+    return each.same_channels || each.channelwise;
+  });
   run.kernels.begin();
   for (int64_t block = first_block; block < last_block;) {
     const int blocks = in_pairs && block + kBlocks <= last_block ? kBlocks : 1;

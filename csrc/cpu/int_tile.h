@@ -32,11 +32,17 @@ struct IntTerm {
 };
 
 // out[step][pixel][block][channel] = ((sum of the first n_high terms) << 8) + sum of the others,
-// modulo 2^32.
+// modulo 2^32; after dot. Then dot_channelwise adds its terms, or is alone where there are no
+// others.
+//
+// In a channelwise term each channel reads itself: its runs are taps, of which a block reads 16
+// bytes, and its weights int32 values of 16 bits, [n_runs][16 channels] for each block.
 struct IntDot {
   const IntTerm* terms;
   int n_high;
   int n_terms;
+  const IntTerm* channelwise;
+  int n_channelwise;
   int steps;   // 1 to kTileSteps
   int blocks;  // 1 to kBlocks
   int32_t* out;
@@ -104,6 +110,7 @@ struct IntEncode {
 
 struct IntKernels {
   void (*dot)(const IntDot& dot);
+  void (*dot_channelwise)(const IntDot& dot);
   void (*scan)(const IntScan& scan);
   void (*encode)(const IntEncode& encode);
   // Before the first call of dot by a thread, and after the last: nothing else that may use matrix
