@@ -63,18 +63,21 @@ def conv_if_kernel(
     OUT_BITS: tl.constexpr = 2 if SIGNED else 1
     BYTE: tl.constexpr = 8 // OUT_BITS  # its steps
     COUNTED: tl.constexpr = SIGNED or count_ptr is not None
-    n = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
-    n = n.to(tl.int64) if WIDE else n
+    turn = tl.full((), 0, tl.int64 if WIDE else tl.int32)
+    n = (turn + tl.program_id(0)) * PIXELS + tl.arange(0, PIXELS)
     k_first = tl.program_id(1) * CHANNELS
-    k = k_first + tl.arange(0, CHANNELS)
-    k = k.to(tl.int64) if WIDE else k
-    inside = n < images * height * width
-    image = n // (height * width)
-    place = n - image * (height * width)
+    k = turn + k_first + tl.arange(0, CHANNELS)
+    places = height * width
+    inside = n < tl.cast(images, turn.dtype) * places
+    image = n // places
+    place = n - image * places
     oy = place // width
     ox = place - oy * width
     own = n[:, None] * channels + k[None, :]
     owned = inside[:, None] & (k < channels)[None, :]
+    fired = n[:, None] * pixel + k[None, :]
+    kept = inside[:, None] & (k < pixel)[None, :]
+    plane = tl.cast(images, turn.dtype) * places * pixel
 
     if V_PER_NEURON:
         here = (image * v_image + place * channels)[:, None] + k[None, :]
@@ -85,8 +88,6 @@ def conv_if_kernel(
     if net_ptr is not None:
         net = tl.load(net_ptr + own, mask=owned, other=0)
 
-    spikes = tl.zeros([PIXELS, CHANNELS], tl.int32)
-    turn = 0
     while turn * TURN < T:  # not range(): Triton's interpreter cannot make one of T
         for part in tl.static_range(TURN // STEPS):
             first = turn * TURN + part * STEPS
@@ -117,18 +118,17 @@ def conv_if_kernel(
                         image, oy, ox, inside, k, EACH, e, part * STEPS, STEPS, TURN,
                     )  # fmt: skip
                 theta = tl.load(theta_ptr + k)[None, :]
-                at = n[:, None] * pixel + k[None, :]
-                size = images * height * width * pixel
-                at += (turn * TURN + part * STEPS) // BYTE * (size.to(tl.int64) if WIDE else size)
-                there = inside[:, None] & (k < pixel)[None, :]
-                if part * STEPS % BYTE == 0:
-                    spikes = tl.zeros([PIXELS, CHANNELS], tl.int32)
-                else:
-                    spikes = tl.load(spikes_ptr + at, mask=there, other=0).to(tl.int32)
+                byte = (turn * TURN + part * STEPS) // BYTE
+                spikes = tl.zeros([PIXELS, CHANNELS], tl.int32)
+                if spikes_ptr is not None and part * STEPS % BYTE > 0:
+                    # The part before has written the byte with what it had. To keep it in registers
+                    # meanwhile would cost as many as the membranes.
+                    tl.debug_barrier()
+                    spikes += tl.load(spikes_ptr + byte * plane + fired, mask=kept, other=0)
                 for i in tl.static_range(STEPS):
                     row = tl.minimum(done + first + i, bias_rows - 1)
                     if BIAS_PER_NEURON:
-                        row = row.to(tl.int64) * (height * width) if WIDE else row * height * width
+                        row = tl.cast(row, turn.dtype) * places
                         at = ((row + place) * channels)[:, None] + k[None, :]
                         bias = tl.load(bias_ptr + at, mask=owned, other=0)
                     else:
@@ -146,13 +146,9 @@ def conv_if_kernel(
                         net += s
                     spikes |= put(s, OUT_BITS, i if STEPS > BYTE else (part * STEPS + i) % BYTE)
                 if spikes_ptr is not None:
-                    # A byte of which this part is not the end is written with what it has so far.
-                    size = images * height * width * pixel
                     for p in tl.static_range(STEPS // BYTE if STEPS > BYTE else 1):
-                        q = (turn * TURN + part * STEPS) // BYTE + p
-                        at = n[:, None] * pixel + k[None, :]
-                        at += q * (size.to(tl.int64) if WIDE else size)
-                        there = inside[:, None] & (k < pixel)[None, :] & (q * BYTE < T)
+                        there = kept & ((byte + p) * BYTE < T)
+                        at = (byte + p) * plane + fired
                         tl.store(spikes_ptr + at, (spikes >> (8 * p)).to(tl.int8), mask=there)
         turn += 1
 

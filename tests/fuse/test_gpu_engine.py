@@ -72,6 +72,13 @@ def test_channels_that_are_multiples_of_nothing(K: int, C: int, multiply: str) -
     assert 0.02 < expected.spikes.float().mean() < 0.9
 
 
+def test_hundreds_of_channels() -> None:
+    train = spikes_of((5, 3, 509, 1, 1), 1, True, seed=0)
+    weight = integers(-127, 127, 511, 509, 1, 1, seed=1, dtype=torch.int8)
+    layer = plain_layer(weight, (1, 1), padding=(0, 0), theta=2000, signed=True)
+    compare(case_of(layer, train, signed=True))
+
+
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("T", [1, 2, 7, 8, 9, 16, 33, 40])
 def test_numbers_of_steps(T: int, signed: bool) -> None:

@@ -58,6 +58,12 @@ def test_steps_held_at_once(bits: int, steps: int) -> None:
 
 
 @pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_without_spikes(steps: int, signed: bool) -> None:
+    check_tile(layer_of(1, 11, signed), Tile(64, 32, steps, 64, 4, 2), spikes=False)
+
+
+@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("T", [1, 5, 8, 12, 16, 20])
 @pytest.mark.parametrize("steps", [2, 8, 16])
 def test_steps_left_over(steps: int, T: int, signed: bool) -> None:
