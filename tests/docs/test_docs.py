@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import spikeconv
 from spikeconv import models
@@ -21,10 +22,14 @@ from tests.docs.pages import LANGUAGES, PAGES, Block, blocks
 
 # What README.md takes as the reader's own. The pages in docs/ say so themselves, in comments.
 GIVEN: dict[str, Callable[[], dict[str, Any]]] = {
-    "README.md": lambda: {"spikeconv": spikeconv, "loader": torch.rand(8, 3, 32, 32)},
+    "README.md": lambda: {
+        "spikeconv": spikeconv,
+        "loader": torch.rand(8, 3, 32, 32),
+        "net": nn.Sequential(nn.Linear(2, 3), spikeconv.IFNode()),
+    },
 }
 
-# Whose mark a page gets that imports it.
+# Whose mark a page gets that imports it, or calls what does.
 LIBRARIES = ("spikingjelly", "snntorch", "sinabs", "norse", "nir")
 
 # A figure, in the shape that reports give it: sign, thousands, decimals, exponent, unit's prefix.
@@ -35,7 +40,9 @@ _UNITS = {"": 1.0, "p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 
 def with_marks(page: Path) -> Any:
     """A page as a parameter, marked by the libraries that its code imports."""
     code = "\n".join(block.text for block in blocks(page))
-    needed = [name for name in LIBRARIES if re.search(rf"\b(import|from) {name}\b", code)]
+    needed = [
+        name for name in LIBRARIES if re.search(rf"\b(import |from |to_|from_){name}\b", code)
+    ]
     return pytest.param(page, id=page.name, marks=[getattr(pytest.mark, n) for n in needed])
 
 
