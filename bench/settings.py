@@ -47,5 +47,5 @@ def usual_settings(T: int, cores: int | None = None) -> list[Setting]:
     cores = cores or os.cpu_count() or 1
     threads = [1, 2] if cores > 1 else [1]
     small = [("resnet20", batch, n) for batch in (64, 1) for n in threads]
-    large = [(model, 16, threads[-1]) for model in ("resnet18", "vgg16")]
+    large = [(model, 16, n) for model in ("resnet18", "vgg16") for n in threads]
     return [Setting(model, 32, batch, T, n) for model, batch, n in small + large]

@@ -22,7 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torc
 
 import torch
 
+import integer
 from contestants import CONVOLUTIONS, SAME_CLASS, SAME_CLASS_TF32, Contest, admit, build_contest
 from curves import BATCHES, STEPS, growth, measure_curves, plot_curves
 from machine import machine_facts, machine_line
@@ -69,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n" + table(result["goals"], ("goal", "least", "ratio", "reached")))
         result["curves"] = curves(options, device)
         _keep(options, result)
+        print("\nlayers of integer networks beside the machine's peak:", flush=True)
+        integer.main(["--rounds", str(options.rounds), *(["--smoke"] if options.smoke else [])])
     return 1 if any(found["refused"] for found in result["tables"]) else 0
 
 
@@ -96,13 +99,21 @@ def measure(
             warmup=1,
             min_seconds=0.05 if device.type == "cuda" or setting.batch == 1 else 0.0,
         )
-        peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
+        peaks = {name: _peak(contest.networks[name], task, device) for name, task in tasks.items()}
     rows = rows_of(times, peaks, setting.batch)
     print(table(rows, ("name", *FIGURES)))
     if gate.report():
         print(gate.report(), file=sys.stderr)
     unfit = {"skipped": gate.skipped, "refused": gate.refused}
     return {"setting": setting.to_dict(), "rows": rows, **unfit}
+
+
+def _peak(network: object, task: Callable[[], object], device: torch.device) -> float | None:
+    """Memory of a call; of a network in integers with what it would keep for the next one."""
+    integers = getattr(network, "integers", None)
+    if integers is not None:
+        integers.forget_engines()
+    return peak_memory_mb(task, device)
 
 
 def rows_of(

@@ -16,6 +16,7 @@ from spikeconv.files.modules import rebuild_module
 from spikeconv.files.neurons import rebuild_neurons
 from spikeconv.files.programs import rebuild_program
 from spikeconv.files.records import decode_record
+from spikeconv.files.shapes import check_shapes
 from spikeconv.files.steps import check_key
 from spikeconv.files.tensors import Loaded
 from spikeconv.files.values import short
@@ -24,8 +25,8 @@ from spikeconv.neuron import IFNode
 
 _FIELDS = {"kind", "T", "timing", "program", "steps", "layers", "originals", "neurons"}
 _FIELDS |= {"constants", "report", "precision"}
-# More steps than any run takes, few enough to be counted in an integer of 32 bits.
-_MOST_STEPS = 2**31 - 1
+# More steps than any run takes, few enough to end.
+_MOST_STEPS = 2**16
 
 
 def rebuild(description: Any, tensors: Mapping[str, Tensor]) -> Parts:
@@ -55,6 +56,7 @@ def rebuild(description: Any, tensors: Mapping[str, Tensor]) -> Parts:
     program = rebuild_program(
         description["program"], description["steps"], layers, described, constants
     )
+    check_shapes(program, layers)
     neurons = _neurons(described, program, loaded)
     loaded.check_all_asked()
     kind, T = description["kind"], description["T"]

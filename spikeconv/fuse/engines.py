@@ -35,7 +35,7 @@ _ENGINES = {
 
 def check_backend(backend: str | None) -> None:
     """Raise ValueError for a name that no engine has."""
-    if backend is not None and backend not in _ENGINES:
+    if backend is not None and backend not in tuple(_ENGINES):  # whatever it is
         known = ", ".join(map(repr, _ENGINES))
         raise ValueError(f"fuse: backend must be one of {known} or None, got {backend!r}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,32 +67,49 @@ class IntegerForm:
         self._plans: dict[Shape, Plan] = {}
         self._engines: dict[tuple[Shape, torch.device], Engine] = {}
 
+        self._lock = threading.Lock()
+
     def __getstate__(self) -> dict[str, Any]:
         """Without plans and engines, which hold memory and pointers, and can be made again."""
-        return {**self.__dict__, "_plans": {}, "_engines": {}}
+        return {**self.__dict__, "_plans": {}, "_engines": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def forget_engines(self) -> None:
+        """Give back the memory of packed weights and of spikes between layers."""
+        with self._lock:
+            self._engines.clear()
 
     def for_run(self, T: int, batch: Batch) -> tuple[Plan, Engine]:
         """The plan of a run of T steps on such a batch, and what computes it on its device."""
-        wide = any(tensor.dtype == torch.float64 for tensor in tensors_of(batch))
-        key = _steps_of_plan(T), image_shapes(batch), wide
-        device = tensors_of(batch)[0].device
-        if key not in self._plans:
-            _make_room(self._plans)
-            program = program_for(self._program, self._layers, self._neurons, self._weights, batch)
-            self._plans[key] = self._plan(program, key)
-        if (key, device) not in self._engines:
-            _make_room(self._engines)
-            self._engines[key, device] = make_engine(
-                self._plans[key].program, self._plans[key].encoders.values(), device, self.backend
-            )
-        return self._plans[key], self._engines[key, device]
+        with self._lock:
+            wide = any(tensor.dtype == torch.float64 for tensor in tensors_of(batch))
+            key = _steps_of_plan(T), image_shapes(batch), wide
+            device = tensors_of(batch)[0].device
+            if key not in self._plans:
+                _make_room(self._plans)
+                program = program_for(
+                    self._program, self._layers, self._neurons, self._weights, batch
+                )
+                self._plans[key] = self._plan(program, key)
+            if (key, device) not in self._engines:
+                _make_room(self._engines)
+                self._engines[key, device] = make_engine(
+                    self._plans[key].program,
+                    self._plans[key].encoders.values(),
+                    device,
+                    self.backend,
+                )
+            return self._plans[key], self._engines[key, device]
 
     def plan(self, T: int) -> Plan:
         """The plan of a run of T steps on images of the size that it was converted with."""
         key = _steps_of_plan(T), tuple(item.shape for item in self._program.inputs), False
-        if key not in self._plans:
-            self._plans[key] = self._plan(self._program, key)
-        return self._plans[key]
+        with self._lock:
+            if key not in self._plans:
+                self._plans[key] = self._plan(self._program, key)
+            return self._plans[key]
 
     def _plan(self, program: Program, shape: Shape) -> Plan:
         steps, _, wide = shape

@@ -165,6 +165,8 @@ class Reader:
         pooled = self._pool(step, layer)
         if pooled is not None:
             return pooled
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
+            raise Unsupported(f"{step.label} has no neurons behind it, so that it gives no spikes")
         source = self._view(step.args[0])
         if isinstance(layer, nn.Flatten) or step.target in _FLATTENS:
             if len(step.shape) != 1 or not source.plain or any(source.padding):

@@ -1,0 +1,66 @@
+"""Fused networks among threads, under a compiler, and given back."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import nn
+
+from spikeconv import convert
+from tests.fuse.nets import exact, images, shape_of
+
+
+def test_threads_with_images_of_many_sizes() -> None:
+    snn = exact("residual")
+    fused = snn.fuse()
+    xs = [images((3, size, size + 1), 1) for size in range(8, 16)]  # more than plans are kept
+    with torch.no_grad():
+        wanted = [snn(x) for x in xs]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def run(start: int) -> bool:
+        with torch.no_grad():
+            order = [(start * 3 + i) % len(xs) for i in range(2 * len(xs))]
+            return all(torch.equal(fused(xs[i]), wanted[i]) for i in order)
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(run, range(4)))
+    finally:
+        sys.setswitchinterval(before)
+
+
+@torch.no_grad()
+def test_a_compiler_takes_what_is_around_it() -> None:
+    fused = exact("strided").fuse()
+    both = nn.Sequential(fused, nn.Softmax(1))
+    x = images(shape_of("strided"), 2)
+    assert torch.equal(torch.compile(both, backend="eager")(x), both(x))
+
+
+@torch.no_grad()
+def test_memory_that_was_given_back_is_taken_again() -> None:
+    fused, x = exact("strided").fuse(), images(shape_of("strided"), 2)
+    wanted = fused(x)
+    assert fused.integers is not None
+    fused.integers.forget_engines()
+    assert torch.equal(fused(x), wanted)
+
+
+def test_layers_without_neurons_between_them_say_so() -> None:
+    body = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 1), nn.Conv2d(2, 3, 3), nn.ReLU()
+    )
+    snn = convert(body.eval(), torch.rand(4, 1, 8, 8), T=4, progress=False)
+    found = list(snn.fuse().report().paths.values())[1]
+    assert "2 has no neurons behind it" in found
+
+
+@pytest.mark.parametrize("backend", [["cpp"], 3])
+def test_a_backend_is_a_name(backend: object) -> None:
+    with pytest.raises(ValueError, match="fuse: backend must be one of"):
+        exact("strided").fuse(backend=backend)  # type: ignore[arg-type]
