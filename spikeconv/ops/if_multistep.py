@@ -90,9 +90,9 @@ def if_multistep(
     v_init = v_threshold / 2 makes the expected error of the rate zero (OPI; Bu et al., AAAI 2022).
 
     With a surrogate h these equations have gradients of x, v_threshold, v_init and bias: those of
-    the chain rule with ds_t/dm = h(m - v_threshold) and ds_t/dv_threshold = -h(m - v_threshold). The
-    backward pass runs the neurons once more, so nothing is kept for it but the operands themselves
-    (and h at every step where no kernel knows it).
+    the chain rule with ds_t/dm = h(m - v_threshold) and ds_t/dv_threshold = -h(m - v_threshold).
+    The backward pass runs the neurons once more, so nothing is kept for it but the operands
+    themselves (and h at every step where no kernel knows it).
 
     Every backend gives the same bits, gradients too, on any number of threads. A comparison with
     NaN is false: a neuron whose membrane is NaN never fires again and stays NaN. +inf fires at
