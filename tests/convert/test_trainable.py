@@ -222,3 +222,19 @@ def test_a_threshold_that_training_drove_below_0_is_an_error() -> None:
         next(iter(snn.populations().values())).v_threshold.sub_(1e3)
     with pytest.raises(ValueError, match="v_threshold must be positive and finite"):
         snn(images)
+
+
+def test_a_network_that_learned_is_a_network_like_others() -> None:
+    snn, images = converted(Residual(), 2, 7, 7)
+    snn.trainable(thresholds=True)
+    optimizer = torch.optim.SGD(snn.parameters(), lr=0.05)
+    snn(images).square().sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        answers = snn(images)
+        assert_same(copy.deepcopy(snn)(images), answers)
+        other, _ = converted(Residual(), 2, 7, 7)
+        other.trainable(thresholds=True).load_state_dict(snn.state_dict())
+        assert_same(other(images), answers)
+    assert len(snn.report(images).rows) == 2
+    assert_same(snn.exit_early(images, 1.0).logits, answers)
