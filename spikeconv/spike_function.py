@@ -40,8 +40,8 @@ def as_surrogate(function: object, who: str = "IFNode") -> Surrogate | None:
         raise TypeError(
             f"{who}: surrogate_function must be one of spikeconv.surrogate, a module that returns "
             f"spikes, or None, got {type(function).__name__}; a function that returns spikes goes "
-            "into spikeconv.surrogate.FromSpikeFunction(...), and one that returns their derivative "
-            "into a subclass of spikeconv.surrogate.Surrogate"
+            "into spikeconv.surrogate.FromSpikeFunction(...), one that returns a derivative into a "
+            "subclass of spikeconv.surrogate.Surrogate"
         )
     if type(function).__module__ != _SPIKINGJELLY:
         return FromSpikeFunction(function)
