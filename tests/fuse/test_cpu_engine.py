@@ -77,7 +77,7 @@ def compare(case: Case, isas: list[str]) -> Fired:
     return wanted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(recipes())
 def test_random_layers(recipe: Recipe) -> None:
     compare(make(recipe), ISAS)

@@ -1,0 +1,275 @@
+// Random tiles through the integer kernels, beside the same in plain loops, with every buffer no
+// larger than the kernels may touch: compiled with sanitizers by test_integer_tiles.py.
+//
+//     integer_tiles ISA TILES
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cpu/int_plane.h"
+#include "cpu/int_tile.h"
+
+using namespace spikeconv::cpu;
+
+namespace {
+
+uint64_t state = 1;
+
+int draw(int low, int high) {  // both included
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return low + static_cast<int>((state >> 33) % static_cast<uint64_t>(high - low + 1));
+}
+
+template <class Value>
+std::vector<Value> draws(size_t count, int low, int high) {
+  std::vector<Value> values(count);
+  for (Value& value : values) {
+    value = static_cast<Value>(draw(low, high));
+  }
+  return values;
+}
+
+// Like an allocation of torch: kernels may expect tables at a multiple of 64.
+template <class Value>
+struct Table {
+  explicit Table(const std::vector<Value>& from) {
+    const size_t bytes = from.size() * sizeof(Value);
+    data = static_cast<Value*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
+    std::memcpy(data, from.data(), bytes);
+  }
+  ~Table() { std::free(data); }
+  Table(const Table&) = delete;
+  Table& operator=(const Table&) = delete;
+  Value* data;
+};
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "%s differs from the plain loops\n", what);
+  std::exit(1);
+}
+
+void check(bool equal, const char* what) {
+  if (!equal) {
+    fail(what);
+  }
+}
+
+// A term with memory of its own: spikes of four pixels, each with all that its runs may reach.
+struct Term {
+  IntTerm term{};
+  std::unique_ptr<Table<uint8_t>> spikes;
+  std::unique_ptr<Table<int8_t>> weights;
+  std::vector<int64_t> runs;
+
+  Term(const IntKernels& kernels, int steps, int blocks, bool channelwise) {
+    const bool neighbours = !channelwise && draw(0, 1) == 1;
+    const int tap = 4 * draw(1, 8);
+    const int bytes = channelwise ? 1 : neighbours ? 3 * tap : draw(1, 90);
+    const int n_runs = draw(1, 4), largest = draw(0, 1) == 0 ? 1 : 254;
+    const int rounded = (bytes + kernels.run_bytes - 1) / kernels.run_bytes * kernels.run_bytes;
+    term.n_runs = n_runs;
+    term.quads = channelwise ? 1 : rounded / 4;
+    term.tap = neighbours ? tap : 0;
+    term.narrow = 32767 / (2 * 128 * largest);
+    term.block_bytes = term.n_runs * term.quads * 64;
+    const int pixel = neighbours ? tap : draw(1, 40);
+    term.step = 4 * pixel + bytes + draw(0, 9);
+    const int64_t row = term.step * steps;
+    for (int run = 0; run < n_runs; ++run) {
+      runs.push_back(run * row);
+    }
+    const size_t size = kSlack + row * n_runs + kSlack;
+    spikes = std::make_unique<Table<uint8_t>>(draws<uint8_t>(size, 0, largest));
+    std::vector<int8_t> values(term.block_bytes * blocks);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const size_t byte = i / 64 % term.quads * 4 + i % 4;  // of the run
+      values[i] = static_cast<int8_t>(byte < static_cast<size_t>(bytes) ? draw(-128, 127) : 0);
+    }
+    if (channelwise) {  // int32 values of 16 bits
+      const auto wide = draws<int32_t>(values.size() / 4, -32768, 32767);
+      std::memcpy(values.data(), wide.data(), values.size());
+    }
+    weights = std::make_unique<Table<int8_t>>(values);
+    term.weights = weights->data;
+    for (int p = 0; p < kPixels; ++p) {
+      term.spikes[p] = spikes->data + kSlack + p * pixel;
+    }
+  }
+};
+
+uint32_t plain_term(const IntTerm& term, int t, int p, int block, int lane) {
+  uint32_t sum = 0;
+  const int8_t* weights = term.weights + block * term.block_bytes;
+  for (int64_t run = 0; run < term.n_runs; ++run) {
+    for (int64_t byte = 0; byte < 4 * term.quads; ++byte) {
+      const int spike = term.spikes[p][t * term.step + term.runs[run] + byte];
+      const int64_t quad = run * term.quads + byte / 4;
+      sum += static_cast<uint32_t>(spike * weights[quad * 64 + lane * 4 + byte % 4]);
+    }
+  }
+  return sum;
+}
+
+uint32_t plain_channelwise(const IntTerm& term, int t, int p, int block, int lane) {
+  uint32_t sum = 0;
+  for (int64_t run = 0; run < term.n_runs; ++run) {
+    int32_t weight = 0;
+    std::memcpy(&weight, term.weights + block * term.block_bytes + (run * kLanes + lane) * 4, 4);
+    const int64_t at = t * term.step + term.runs[run] + block * kLanes + lane;
+    sum += static_cast<uint32_t>(term.spikes[p][at] * weight);
+  }
+  return sum;
+}
+
+std::vector<int32_t> run_dot(const IntKernels& kernels, int steps, int blocks) {
+  std::vector<Term> terms;
+  const int n_high = draw(0, 1), n_terms = n_high + draw(n_high, 2);
+  const int n_channelwise = n_terms == 0 ? 1 : draw(0, 1);
+  for (int i = 0; i < n_terms + n_channelwise; ++i) {
+    terms.emplace_back(kernels, steps, blocks, i >= n_terms);
+  }
+  std::vector<IntTerm> plain;
+  for (Term& each : terms) {
+    each.term.runs = each.runs.data();
+    plain.push_back(each.term);
+  }
+  Table<int32_t> out(std::vector<int32_t>(static_cast<size_t>(steps) * kPixels * blocks * kLanes));
+  const IntDot dot{plain.data(),  n_high, n_terms, plain.data() + n_terms,
+                   n_channelwise, steps,  blocks,  out.data};
+  kernels.begin();
+  if (n_terms > 0) {
+    kernels.dot(dot);
+  }
+  kernels.end();
+  if (n_channelwise > 0) {
+    kernels.dot_channelwise(dot);
+  }
+  std::vector<int32_t> sums;
+  for (int t = 0; t < steps; ++t) {
+    for (int p = 0; p < kPixels; ++p) {
+      for (int block = 0; block < blocks; ++block) {
+        for (int lane = 0; lane < kLanes; ++lane) {
+          uint32_t sum = 0;
+          for (int i = 0; i < n_terms; ++i) {
+            sum = i == n_high ? sum << 8 : sum;
+            sum += plain_term(plain[i], t, p, block, lane);
+          }
+          for (int i = n_terms; i < n_terms + n_channelwise; ++i) {
+            sum += plain_channelwise(plain[i], t, p, block, lane);
+          }
+          check(static_cast<uint32_t>(out.data[sums.size()]) == sum, "dot");
+          sums.push_back(static_cast<int32_t>(sum));
+        }
+      }
+    }
+  }
+  return sums;
+}
+
+void run_scan(const IntKernels& kernels, int steps, int blocks, const std::vector<int32_t>& sums) {
+  const int width = blocks * kLanes, channels = draw(width - kLanes + 1, width);
+  const int n_shortcuts = draw(0, 3), rows = draw(1, steps + 1);
+  Table<int32_t> acc(sums), theta(draws<int32_t>(width, 1, 1 << 20));
+  Table<int32_t> bias(draws<int32_t>(static_cast<size_t>(rows) * width, -1000, 1 << 18));
+  Table<int32_t> v(draws<int32_t>(kPixels * width, -1000, 1 << 20));
+  Table<int32_t> net(draws<int32_t>(kPixels * width, 0, 3));
+  std::vector<int32_t> v_plain(v.data, v.data + kPixels * width);
+  std::vector<int32_t> net_plain(net.data, net.data + kPixels * width);
+  std::vector<std::unique_ptr<Table<uint8_t>>> jumped;
+  std::vector<std::unique_ptr<Table<int32_t>>> coefficients;
+  std::vector<IntShortcut> shortcuts(n_shortcuts);
+  for (IntShortcut& shortcut : shortcuts) {
+    shortcut.step = kPixels * width;
+    jumped.push_back(
+        std::make_unique<Table<uint8_t>>(draws<uint8_t>(steps * shortcut.step + kSlack, 0, 254)));
+    coefficients.push_back(std::make_unique<Table<int32_t>>(draws<int32_t>(width, -9999, 9999)));
+    shortcut.coefficient = coefficients.back()->data;
+    for (int p = 0; p < kPixels; ++p) {
+      shortcut.spikes[p] = jumped.back()->data + p * width;
+    }
+  }
+  Table<uint8_t> out(std::vector<uint8_t>(static_cast<size_t>(steps) * kPixels * channels, 99));
+  IntScan scan{};
+  scan.acc = acc.data;
+  scan.steps = steps;
+  scan.blocks = blocks;
+  scan.shift = draw(0, 3);
+  scan.theta = theta.data;
+  scan.bias_step = width;
+  scan.last_bias = rows - 1;
+  scan.shortcuts = shortcuts.data();
+  scan.n_shortcuts = n_shortcuts;
+  scan.net_before = scan.net = net.data;
+  scan.v = v.data;
+  scan.is_signed = draw(0, 1) == 1;
+  scan.out_step = kPixels * channels;
+  scan.channels = channels;
+  for (int p = 0; p < kPixels; ++p) {
+    scan.bias[p] = bias.data;
+    scan.v_before[p] = v.data + p * width;
+    scan.out[p] = out.data + p * channels;
+  }
+  kernels.scan(scan);
+  for (int t = 0; t < steps; ++t) {
+    for (int p = 0; p < kPixels; ++p) {
+      for (int c = 0; c < width; ++c) {
+        int32_t& v_now = v_plain[p * width + c];
+        int32_t& net_now = net_plain[p * width + c];
+        uint32_t m = static_cast<uint32_t>(sums[(t * kPixels + p) * width + c]) << scan.shift;
+        m += static_cast<uint32_t>(bias.data[std::min(t, rows - 1) * width + c]);
+        for (const IntShortcut& shortcut : shortcuts) {
+          m += static_cast<uint32_t>(shortcut.coefficient[c]) *
+               shortcut.spikes[p][t * shortcut.step + c];
+        }
+        const auto now = static_cast<int32_t>(m + static_cast<uint32_t>(v_now));
+        int s = now >= theta.data[c] ? 1 : 0;
+        if (scan.is_signed && now < 0 && net_now > 0) {
+          s = -1;
+        }
+        net_now += s;
+        v_now =
+            static_cast<int32_t>(static_cast<uint32_t>(now) -
+                                 static_cast<uint32_t>(theta.data[c]) * static_cast<uint32_t>(s));
+        if (c < channels) {
+          check(out.data[(t * kPixels + p) * channels + c] == s + (scan.is_signed ? 1 : 0), "scan");
+        }
+      }
+    }
+  }
+  check(std::memcmp(v.data, v_plain.data(), v_plain.size() * 4) == 0, "v");
+  check(std::memcmp(net.data, net_plain.data(), net_plain.size() * 4) == 0, "net");
+}
+
+IntKernels kernels_of(const std::string& isa) {
+  if (isa == "default") return baseline::int_kernels();
+  if (isa == "amx_emulated") return amx_emulated::int_kernels();
+#if defined(__x86_64__)
+  if (isa == "avx2") return avx2::int_kernels();
+  if (isa == "avx512") return avx512::int_kernels();
+  if (isa == "avx512_vnni") return avx512_vnni::int_kernels();
+#if defined(__linux__)
+  if (isa == "amx") return amx::int_kernels();
+#endif
+#endif
+  std::fprintf(stderr, "no instruction set %s\n", isa.c_str());
+  std::exit(2);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count != 3) {
+    return 2;
+  }
+  const IntKernels kernels = kernels_of(arguments[1]);
+  const int tiles = std::atoi(arguments[2]);
+  for (int i = 0; i < tiles; ++i) {
+    const int steps = draw(1, kTileSteps), blocks = draw(1, kBlocks);
+    run_scan(kernels, steps, blocks, run_dot(kernels, steps, blocks));
+  }
+  std::printf("%d\n", tiles);
+  return 0;
+}
