@@ -143,13 +143,19 @@ def training() -> str:
                 row["reset"],
                 _number(row["ns_per_element"]),
                 f"{row['times_clone']:.2f}",
-                "-" if row["saved_bytes"] is None else _number(row["saved_bytes"]),
+                _kept(row),
             ]
             for row in content["rows"]
         ]
-        head = ["", "dtype", "reset", "ns an element", "times a copy", "bytes kept an element"]
+        head = ["", "dtype", "reset", "ns an element", "times a copy", "bytes kept beside x"]
         parts.append(_table(head, rows) + "\n\n" + _machine(content["machine"]))
     return _or_missing(parts, "bench/backward.py")
+
+
+def _kept(row: Mapping[str, Any]) -> str:
+    """Bytes an element that are kept for the backward pass; a copy keeps none."""
+    kept = row.get("saved_beside_x")
+    return "-" if kept is None else f"{kept:.1f}"
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
