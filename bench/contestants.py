@@ -134,9 +134,11 @@ def admit(contest: Contest, batches: Sequence[Tensor], same_class: float = SAME_
             wrong = (found != contest.definitions[contestant.name](few)).sum().item()
             return f"{wrong} logits differ from their definition" if wrong else None
         wanted = analog if contestant.name == "ann" else simulated
-        share = (found == wanted).double().mean().item()
-        if share >= same_class:
+        wrong = int((found != wanted).sum())
+        # One image may be so near to a border between classes that the order of a sum decides.
+        if wrong <= max(1, int((1 - same_class) * len(wanted) + 1e-9)):
             return None
+        share = 1 - wrong / len(wanted)
         return f"same class for {share:.2%} of {len(wanted)} images, wanted {same_class:.1%}"
 
     gate = Gate()

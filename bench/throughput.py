@@ -8,10 +8,10 @@ the project are reached, and how the cost grows with T and with the batch; with 
 setting only.
 
 All spiking contestants simulate the same network: same weights, thresholds and initial potentials.
-Before it is timed, each must give the same class as the plain torch simulation for at least 99.9 %
-of the images, a network in integers the bits of its definition in plain torch integers, and the ANN
-the classes of the converted network run as an ANN; otherwise it gets no number and the exit status
-is 1.
+Before it is timed, each must give the same class as the plain torch simulation for all images but
+one in a thousand (or one), a network in integers the bits of its definition in torch integers,
+and the ANN the classes of the converted network run as an ANN; otherwise it gets no number and the
+exit status is 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
 
 import torch
+from torch import Tensor
 
 import integer
 from contestants import CONVOLUTIONS, SAME_CLASS, SAME_CLASS_TF32, Contest, admit, build_contest
@@ -99,7 +100,9 @@ def measure(
             warmup=1,
             min_seconds=0.05 if device.type == "cuda" or setting.batch == 1 else 0.0,
         )
-        peaks = {name: _peak(contest.networks[name], task, device) for name, task in tasks.items()}
+        for name in contest.definitions.keys() & tasks.keys():
+            _keep_weights_only(contest.networks[name], batches[0])
+        peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
     rows = rows_of(times, peaks, setting.batch)
     print(table(rows, ("name", *FIGURES)))
     if gate.report():
@@ -108,12 +111,10 @@ def measure(
     return {"setting": setting.to_dict(), "rows": rows, **unfit}
 
 
-def _peak(network: object, task: Callable[[], object], device: torch.device) -> float | None:
-    """Memory of a call; of a network in integers with what it would keep for the next one."""
-    integers = getattr(network, "integers", None)
-    if integers is not None:
-        integers.forget_engines()
-    return peak_memory_mb(task, device)
+def _keep_weights_only(network: Any, x: Tensor) -> None:
+    """Give back the memory that a network in integers keeps for spikes, so that it counts."""
+    network.integers.forget_engines()
+    network(x[:1], T=1)  # packs the weights
 
 
 def rows_of(
