@@ -7,16 +7,16 @@
 
 #define SPIKECONV_ISA baseline
 #define SPIKECONV_LANES 4
-#if defined(__x86_64__)
-#include "cpu/int_dot_madd.h"
-#endif
 #include "cpu/int_channelwise.h"
 #include "cpu/int_encode.h"
 #include "cpu/int_scan.h"
+#if defined(SPIKECONV_X86)
+#include "cpu/int_dot_madd.h"
+#endif
 
 namespace spikeconv::cpu::baseline {
 
-#if !defined(__x86_64__)
+#if !defined(SPIKECONV_X86)
 
 // acc[channel] += the run's bytes times the channel's weights.
 SPIKECONV_INLINE void add_run(const uint8_t* spikes, const int8_t* weights, int64_t quads,

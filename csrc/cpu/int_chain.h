@@ -2,10 +2,7 @@
 // stays in a core's cache, and needs memory for a few images only, however large the batch.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-#include <c10/core/Allocator.h>
-
-#include <mutex>
+#include <cstdint>
 #include <vector>
 
 #include "cpu/int_encoder.h"
@@ -47,40 +44,5 @@ struct IntChain {
 
 IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,
                         std::vector<int64_t> wanted, std::vector<char> counts);
-
-// Results and states of a step; undefined where they are not given or not wanted. Dense
-// [B, H, W, K]; v is int32 of a layer and float32 of an encoder, the others int32.
-struct IntTables {
-  at::Tensor v_before, net_before;
-  at::Tensor v, net, count;
-};
-
-// One run of a chain, checked.
-struct IntChainCall {
-  const IntParts& parts;
-  const IntChain& chain;
-  int64_t images, steps, done;
-  std::vector<IntPlane<uint8_t>> planes;  // by source; those that are given or wanted
-  std::vector<at::Tensor> currents;       // by step; those of encoders
-  std::vector<IntTables> tables;          // by step
-};
-
-// Memory for the slots of as many images as run at once, kept for the next run.
-class IntArenas {
- public:
-  c10::DataPtr take(const IntParts& parts, const IntChain& chain, int64_t steps);
-  void give_back(const IntChain& chain, int64_t steps, c10::DataPtr memory);
-
- private:
-  struct Free {
-    const IntChain* chain;
-    int64_t steps;
-    c10::DataPtr memory;
-  };
-  std::mutex mutex_;
-  std::vector<Free> free_;
-};
-
-void run_chain(const IntChainCall& call, IntArenas& arenas);
 
 }  // namespace spikeconv::cpu

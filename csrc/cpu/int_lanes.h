@@ -8,6 +8,11 @@
 #include "cpu/int_tile.h"
 #include "if_neuron.h"
 
+// SPIKECONV_PORTABLE: plain C++ in place of SSE2, as on other processors; tests set it.
+#if defined(__x86_64__) && !defined(SPIKECONV_PORTABLE)
+#define SPIKECONV_X86
+#endif
+
 // Like SPIKECONV_INLINE, for a member function.
 #define SPIKECONV_MEMBER inline __attribute__((always_inline))
 
@@ -31,6 +36,11 @@ SPIKECONV_INLINE Int load(const int32_t* from) { return {_mm512_loadu_si512(from
 SPIKECONV_INLINE void store(int32_t* to, Int a) { _mm512_storeu_si512(to, a.value); }
 SPIKECONV_INLINE Int zeros() { return {_mm512_setzero_si512()}; }
 SPIKECONV_INLINE Int add(Int a, Int b) { return {_mm512_add_epi32(a.value, b.value)}; }
+// The same, made before what is added to it later: compilers would change the order of additions.
+SPIKECONV_INLINE Int first(Int a) {
+  asm("" : "+v"(a.value));
+  return a;
+}
 SPIKECONV_INLINE Int multiply(Int a, Int b) { return {_mm512_mullo_epi32(a.value, b.value)}; }
 // sum + a * b, where a is from 0 to 32767 and b has 16 bits.
 SPIKECONV_INLINE Int add_products_16(Int sum, Int a, Int b) {
@@ -70,9 +80,11 @@ SPIKECONV_INLINE Int decrement_where(Mask mask, Int a) {
 // Writes 0 or 1, or where signed 0, 1 or 2 (a zero point of 1), for the first `count` channels.
 template <bool kSigned>
 SPIKECONV_INLINE void store_spikes(uint8_t* to, Mask plus, Mask minus, int count) {
-  __m128i bytes = _mm_maskz_set1_epi8(plus, kSigned ? 2 : 1);
+  __m128i one = _mm_set1_epi8(1);
+  asm("" : "+v"(one));  // kept in a register, not made of a scalar each time
+  __m128i bytes = _mm_maskz_mov_epi8(plus, kSigned ? _mm_add_epi8(one, one) : one);
   if constexpr (kSigned) {
-    bytes = _mm_mask_set1_epi8(bytes, static_cast<Mask>(~(plus | minus)), 1);
+    bytes = _mm_mask_mov_epi8(bytes, static_cast<Mask>(~(plus | minus)), one);
   }
   if (count >= kLanes) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
@@ -123,6 +135,15 @@ SPIKECONV_INLINE Int zeros() {
 SPIKECONV_INLINE Int add(const Int& a, const Int& b) {
   return each([&](int i) { return a.parts[i] + b.parts[i]; });
 }
+SPIKECONV_INLINE Int first(const Int& a) {
+  return each([&](int i) {
+    Part part = a.parts[i];
+#if defined(SPIKECONV_X86)
+    asm("" : "+x"(part));
+#endif
+    return part;
+  });
+}
 SPIKECONV_INLINE Int multiply(const Int& a, const Int& b) {
   return each([&](int i) { return a.parts[i] * b.parts[i]; });
 }
@@ -131,7 +152,7 @@ SPIKECONV_INLINE Int add_products_16(const Int& sum, const Int& a, const Int& b)
   return each([&](int i) {
     return sum.parts[i] + Part(_mm256_madd_epi16(__m256i(a.parts[i]), __m256i(b.parts[i])));
   });
-#elif defined(__x86_64__)
+#elif defined(SPIKECONV_X86)
   return each([&](int i) {
     return sum.parts[i] + Part(_mm_madd_epi16(__m128i(a.parts[i]), __m128i(b.parts[i])));
   });
@@ -148,7 +169,7 @@ SPIKECONV_INLINE Int widen(const uint8_t* from) {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + 8 * i));
     return Part(_mm256_cvtepu8_epi32(bytes));
   });
-#elif defined(__x86_64__)
+#elif defined(SPIKECONV_X86)
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   const __m128i zero = _mm_setzero_si128();
   const __m128i low = _mm_unpacklo_epi8(bytes, zero), high = _mm_unpackhi_epi8(bytes, zero);
@@ -165,7 +186,7 @@ SPIKECONV_INLINE Int widen(const uint8_t* from) {
 
 // Values from 0 to 255, a byte each.
 SPIKECONV_INLINE void store_bytes(uint8_t* to, const Int& a) {
-#if defined(__x86_64__)
+#if defined(SPIKECONV_X86)
 #if SPIKECONV_LANES == 8
   const auto half = [](Part part) {
     const auto wide = reinterpret_cast<__m256i>(part);

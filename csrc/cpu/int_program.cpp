@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "cpu/int_train.h"
+#include "cpu/int_worker.h"
 #include "cpu/isa.h"
 
 namespace spikeconv::cpu {

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "cpu/int_arena.h"
 #include "cpu/int_chain.h"
 
 namespace spikeconv::cpu {

@@ -60,7 +60,7 @@ SPIKECONV_INLINE void scan_block(const IntScan& s, int block) {
           m = add(m, multiply(load(shortcut.coefficient + at), spikes));
         }
       }
-      m = add(m, v[p]);
+      m = add(first(m), v[p]);  // so that a membrane waits for one addition only
       const Mask plus = at_least(m, theta);
       Mask minus{};
       v[p] = subtract_where(plus, m, theta);

@@ -246,7 +246,7 @@ void run_scan(const IntKernels& kernels, int steps, int blocks, const std::vecto
 IntKernels kernels_of(const std::string& isa) {
   if (isa == "default") return baseline::int_kernels();
   if (isa == "amx_emulated") return amx_emulated::int_kernels();
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SPIKECONV_PORTABLE)
   if (isa == "avx2") return avx2::int_kernels();
   if (isa == "avx512") return avx512::int_kernels();
   if (isa == "avx512_vnni") return avx512_vnni::int_kernels();

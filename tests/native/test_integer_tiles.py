@@ -15,39 +15,55 @@ ROOT = Path(__file__).parents[2]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
-def compile_tiles(folder: Path, sanitizers: list[str]) -> Path | None:
-    """The program of integer_tiles.cpp, or None where it cannot be made with those sanitizers."""
-    kernels = [
-        path
-        for path in sorted((ROOT / "csrc" / "cpu").glob("int_*.cpp"))
-        if "#define SPIKECONV_ISA" in path.read_text()
-    ]
-    program = folder / "integer_tiles"
-    flags = ["-std=c++17", "-O1", "-g0", "-Wall", "-Wextra", "-Werror", *sanitizers]
+PORTABLE = ("int_baseline", "int_amx_emulated")
+
+
+def compile_tiles(
+    folder: Path, kernels: list[Path], *flags: str
+) -> subprocess.CompletedProcess[str]:
+    """Compile integer_tiles.cpp with some of the kernels into a program of that name."""
     files = [str(Path(__file__).with_name("integer_tiles.cpp")), *map(str, kernels)]
-    done = subprocess.run(
+    return subprocess.run(
         [
             *shlex.split(os.environ.get("CXX", "c++")),
-            *flags, "-I", str(ROOT / "csrc"), "-o", str(program), *files,
+            *("-std=c++17", "-O1", "-g0", "-Wall", "-Wextra", "-Werror", *flags),
+            *("-I", str(ROOT / "csrc"), "-o", str(folder / "integer_tiles"), *files),
         ],
         capture_output=True,
         text=True,
         check=False,
-    )  # fmt: skip
-    assert sanitizers or done.returncode == 0, done.stderr
-    return program if done.returncode == 0 else None
+    )
+
+
+def tiles_program(folder: Path, *, portable: bool) -> Path:
+    """The program, with sanitizers where the compiler has their libraries."""
+    kernels = [
+        path
+        for path in sorted((ROOT / "csrc" / "cpu").glob("int_*.cpp"))
+        if "#define SPIKECONV_ISA" in path.read_text() and (not portable or path.stem in PORTABLE)
+    ]
+    flags = ["-DSPIKECONV_PORTABLE"] if portable else []
+    if compile_tiles(folder, kernels, *flags, *SANITIZERS).returncode != 0:
+        done = compile_tiles(folder, kernels, *flags)
+        assert done.returncode == 0, done.stderr
+    return folder / "integer_tiles"
+
+
+def run(program: Path, isa: str) -> None:
+    done = subprocess.run([program, isa, "300"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "300\n"), done.stderr
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With sanitizers where the compiler has their libraries."""
-    folder = tmp_path_factory.mktemp("tiles")
-    made = compile_tiles(folder, SANITIZERS) or compile_tiles(folder, [])
-    assert made is not None
-    return made
+    return tiles_program(tmp_path_factory.mktemp("tiles"), portable=False)
 
 
 @pytest.mark.parametrize("isa", [*isas(), "amx_emulated"])
 def test_random_tiles(program: Path, isa: str) -> None:
-    done = subprocess.run([program, isa, "300"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "300\n"), done.stderr
+    run(program, isa)
+
+
+def test_random_tiles_in_plain_cpp(tmp_path: Path) -> None:
+    """What processors other than x86-64 run."""
+    run(tiles_program(tmp_path, portable=True), "default")

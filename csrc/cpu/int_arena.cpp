@@ -1,0 +1,54 @@
+#include "cpu/int_arena.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace spikeconv::cpu {
+namespace {
+
+constexpr int64_t kPage = 4096;
+
+}  // namespace
+
+// Slots begin at a page, each a few lines later than the one before: planes at the same distance
+// from a page's beginning would get in each other's way.
+int64_t slot_bytes(const IntSource& source, int64_t steps) {
+  return (source.plane_bytes(1, steps) + kPage - 1) / kPage * kPage + 5 * 64;
+}
+
+c10::DataPtr IntArenas::take(const IntParts& parts, const IntChain& chain, int64_t steps) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (Free& free : free_) {
+      if (free.chain == &chain && free.steps == steps) {
+        c10::DataPtr memory = std::move(free.memory);
+        std::swap(free, free_.back());
+        free_.pop_back();
+        return memory;
+      }
+    }
+  }
+  int64_t bytes = 0;
+  for (const int64_t format : chain.formats) {
+    bytes += slot_bytes(parts.sources[format], steps);
+  }
+  c10::DataPtr memory = c10::GetAllocator(c10::DeviceType::CPU)->allocate(bytes);
+  auto* slot = static_cast<uint8_t*>(memory.get());
+  for (const int64_t format : chain.formats) {
+    const int64_t size = slot_bytes(parts.sources[format], steps);
+    std::memset(slot, parts.sources[format].zero(), size);
+    slot += size;
+  }
+  return memory;
+}
+
+void IntArenas::give_back(const IntChain& chain, int64_t steps, c10::DataPtr memory) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // Memory for another number of steps is not needed any more.
+  const auto stale = [&](const Free& free) { return free.chain == &chain && free.steps != steps; };
+  free_.erase(std::remove_if(free_.begin(), free_.end(), stale), free_.end());
+  free_.push_back({&chain, steps, std::move(memory)});
+}
+
+}  // namespace spikeconv::cpu

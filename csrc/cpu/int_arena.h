@@ -1,0 +1,34 @@
+// Memory for what passes between the layers of a chain, for as many images as run at once.
+#pragma once
+
+#include <c10/core/Allocator.h>
+
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "cpu/int_chain.h"
+
+namespace spikeconv::cpu {
+
+// Bytes of a slot for one image.
+int64_t slot_bytes(const IntSource& source, int64_t steps);
+
+// Arenas hold all slots of a chain, one after the other, their borders written. What is given back
+// is kept for the next run.
+class IntArenas {
+ public:
+  c10::DataPtr take(const IntParts& parts, const IntChain& chain, int64_t steps);
+  void give_back(const IntChain& chain, int64_t steps, c10::DataPtr memory);
+
+ private:
+  struct Free {
+    const IntChain* chain;
+    int64_t steps;
+    c10::DataPtr memory;
+  };
+  std::mutex mutex_;
+  std::vector<Free> free_;
+};
+
+}  // namespace spikeconv::cpu

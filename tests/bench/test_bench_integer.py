@@ -1,0 +1,57 @@
+"""bench/integer.py: what it lets in, what it counts, and its JSON."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+import torch
+
+from spikeconv.ops.integer import isas
+
+
+@pytest.fixture(scope="module")
+def integer(load_script):
+    return load_script("integer")
+
+
+def test_smoke_run_writes_shares_of_the_bare_loop(integer, tmp_path, capsys):
+    path = tmp_path / "integer.json"
+    assert integer.main(["--smoke", "--isas", isas()[-1], "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert rows[0]["layer"] == "bare loop"
+    assert rows[0]["peak"] == 1
+    for row in rows[1:]:
+        assert row["peak"] == pytest.approx(row["gmac_per_s"] / rows[0]["gmac_per_s"])
+    shape = next(row for row in rows if row["layer"] == "16 -> 16, 32 x 32")
+    products = 16 * 16 * 9 * 32 * 32 * 3  # one image, three steps
+    assert shape["gmac_per_s"] == pytest.approx(products / shape["ms"] / 1e6)
+    assert "least is reached by resnet20" in capsys.readouterr().out
+
+
+def test_wrong_spikes_get_no_number(integer, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "integer.json"
+    monkeypatch.setattr(integer, "_train", lambda engine, run: 1 - run_train(engine, run))
+    run_train = partial(lambda engine, run: engine.unpack("out", run().spikes))
+    assert integer.main(["--smoke", "--isas", isas()[-1], "--json", str(path)]) == 1
+    written = json.loads(path.read_text())
+    assert [row["layer"] for row in written["rows"]] == ["bare loop"]
+    assert len(written["refused"]) == 2
+    assert "WRONG RESULT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+def test_networks_are_as_large_as_they_are_known(precision):
+    from integer_cases import residual_network
+
+    builder, _, names = residual_network("resnet20", precision)
+    passes = 2 if precision == "int16" else 1
+    # Six, six and six convolutions, and two projections; without stem and head.
+    first = 6 * 9 * 16 * 16 * 32 * 32
+    second = 9 * 16 * 32 * 16 * 16 + 5 * 9 * 32 * 32 * 16 * 16 + 16 * 32 * 16 * 16
+    third = 9 * 32 * 64 * 8 * 8 + 5 * 9 * 64 * 64 * 8 * 8 + 32 * 64 * 8 * 8
+    assert builder.products == passes * (first + second + third)
+    assert len(names) == 19
+    assert all(layer.weight.dtype == (torch.int8 if passes == 1 else torch.int16)
+               for found in builder.layers.values() for layer in found.convolutions)  # fmt: skip
