@@ -69,7 +69,9 @@ inline IfBackwardPlan check_if_backward(const IfBackwardArguments& a) {
   plan.dtype = dtype_of(a.op, a.x);
   plan.surrogate = surrogate_of(a);
   plan.numbers = {static_cast<float>(a.a), static_cast<float>(a.b)};
-  TORCH_CHECK(a.T >= 1, a.op, ": T must be at least 1, got ", a.T);
+  // Room is made for every step, and its size in bytes must be a number too.
+  TORCH_CHECK(a.T >= 1 && a.T < int64_t{1} << 48, a.op, ": T must be from 1 to 2^48 - 1, got ",
+              a.T);
   int64_t elements = 0;
   TORCH_CHECK(!__builtin_mul_overflow(a.T, plan.neurons, &elements), a.op,
               ": T times the neurons must fit in 64 bits, got ", a.T, " times ", plan.neurons);
@@ -128,23 +130,22 @@ inline IfBackwardPlan check_if_backward(const IfBackwardArguments& a) {
 
 // All there is to do for tensors without data, whose sizes may be symbols: none of them has data.
 inline void check_backward_devices(const IfBackwardArguments& a) {
-  const std::pair<const char*, const std::optional<at::Tensor>&> tensors[] = {
-      {"v_threshold", a.v_threshold},
-      {"v_init", a.v_init},
-      {"bias", a.bias},
-      {"grad_emitted", a.grad_emitted},
-      {"grad_v", a.grad_v},
-      {"slope", a.slope},
-      {"grad_x", a.grad_x},
-      {"grad_m", a.grad_m},
-      {"grad_sum", a.grad_sum},
-      {"grad_threshold", a.grad_threshold},
-      {"grad_v_init", a.grad_v_init}};
-  for (const auto& [name, tensor] : tensors) {
+  const auto check = [&](const char* name, const std::optional<at::Tensor>& tensor) {
     if (tensor.has_value()) {
       check_tensor(a.op, name, *tensor, tensor->scalar_type(), a.x.device());
     }
-  }
+  };
+  check("v_threshold", a.v_threshold);
+  check("v_init", a.v_init);
+  check("bias", a.bias);
+  check("grad_emitted", a.grad_emitted);
+  check("grad_v", a.grad_v);
+  check("slope", a.slope);
+  check("grad_x", a.grad_x);
+  check("grad_m", a.grad_m);
+  check("grad_sum", a.grad_sum);
+  check("grad_threshold", a.grad_threshold);
+  check("grad_v_init", a.grad_v_init);
 }
 
 // The function that torch calls for operator kOp: hands its arguments on in one piece.
