@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch
 from spikeconv.convert.program import Program, fill
-from spikeconv.convert.simulation import Layers, run_step
+from spikeconv.convert.run_step import Layers, run_step
 
 Observer = Callable[[str, Tensor, Tensor], None]
 

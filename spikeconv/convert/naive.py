@@ -15,7 +15,7 @@ from spikeconv.calibrate.inputs import Batch, batch_of
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.network import READOUTS, SpikingNetwork
 from spikeconv.convert.program import Phase, fill, map_tensors
-from spikeconv.convert.simulation import run_step
+from spikeconv.convert.run_step import run_step
 from spikeconv.neuron import IFNode
 
 

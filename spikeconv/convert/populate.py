@@ -15,7 +15,7 @@ from spikeconv.calibrate.threshold import thresholds
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.program import Program
-from spikeconv.convert.simulation import Layers
+from spikeconv.convert.run_step import Layers
 from spikeconv.neuron import IFNode
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.sample import drawn
+from spikeconv.convert.chunk import Chunk
 from spikeconv.convert.error_shares import error_shares
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.program import Phase, Step
@@ -109,11 +110,9 @@ class _Recorder(Simulation):
         }
         super().__init__(snn.program, snn.layers, self.watched, snn.weights(), x, snn.timing)
 
-    def _fire(
-        self, step: Step, values: dict[str, Any], n: int, *, last: bool, trains: bool
-    ) -> Tensor:
+    def _fire(self, step: Step, chunk: Chunk) -> Tensor:
         self.watched[step.name].silent = self.silent.get(step.name)
-        return super()._fire(step, values, n, last=last, trains=trains)
+        return super()._fire(step, chunk)
 
 
 class _Watched(IFNode):

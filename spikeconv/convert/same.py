@@ -11,7 +11,7 @@ from spikeconv.convert.analog import run_analog
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.examine import copies, is_close
 from spikeconv.convert.program import Program, tensors
-from spikeconv.convert.simulation import Layers
+from spikeconv.convert.run_step import Layers
 from spikeconv.convert.tracer import call
 
 _OTHER = (

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeconv.calibrate.cos import offset_potential
 from spikeconv.calibrate.inputs import Batch, batch_of, images_of, tensors_of
 from spikeconv.calibrate.srp import silenced
 from spikeconv.convert.calls import bad_images
+from spikeconv.convert.chunk import Chunk, Values
 from spikeconv.convert.folding import fold, in_time, unfold
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Phase, Program, Step, fill, map_tensors
+from spikeconv.convert.run_step import Layers, run_step
 from spikeconv.convert.timing import Stage, Timing
 from spikeconv.neuron import IFNode
-
-Values = dict[str, Any]
-Layers: TypeAlias = Mapping[str, nn.Module] | nn.ModuleDict
-
-
-def run_step(step: Step, layers: Layers, args: Any, kwargs: Any) -> Any:
-    """The value of one call whose arguments are filled in."""
-    if step.kind in ("module", "max_pool"):
-        return layers[step.target](*args, **kwargs)
-    if step.kind == "method":
-        return getattr(args[0], step.target)(*args[1:], **kwargs)
-    return step.target(*args, **kwargs)
 
 
 def _learns(node: IFNode, current: Tensor) -> bool:
@@ -158,55 +148,41 @@ class Simulation:
         """
         if self.done == self.stage.delay:
             self.sums = {}
-        program = self.program
-        values: Values = {}
-        running: dict[str, Tensor] = {}
+        program, chunk = self.program, Chunk(n, last, trains)
         for step in program.phase(Phase.TEMPORAL):
-            self._run(step, values, running, n, last=last, trains=trains)
+            self._run(step, chunk)
             for name in program.last_temporal_reads[step.name]:
-                values.pop(name, None)
+                chunk.values.pop(name, None)
         self.done += n
-        return running
+        return chunk.running
 
-    def _run(
-        self,
-        step: Step,
-        values: Values,
-        running: dict[str, Tensor],
-        n: int,
-        *,
-        last: bool,
-        trains: bool,
-    ) -> None:
-        """Run one temporal step for n time-steps: its value, and what the readout reads of it."""
-        program = self.program
+    def _run(self, step: Step, chunk: Chunk) -> None:
+        """Run one temporal step: its value, and what the readout reads of it."""
+        name, program = step.name, self.program
         if step.kind == "neuron":
-            emitted = self._fire(step, values, n, last=last, trains=trains)
-            if step.name in program.inner:
-                values[step.name] = fold(emitted)
-            if step.name in program.boundary:
-                if step.name in program.inner:
-                    emitted = self._spikes(step.name, emitted)
-                self._add(step.name, emitted, trains, running)
+            emitted = self._fire(step, chunk)
+            if name in program.inner:
+                chunk.values[name] = fold(emitted)
+            if name in program.boundary:
+                emitted = self._spikes(name, emitted) if name in program.inner else emitted
+                self._add(name, emitted, chunk)
         else:
-            values[step.name] = self._layer(step, values, n)
-            if step.name in program.boundary:
-                self._add(
-                    step.name, values[step.name].unflatten(0, (n, self.batch)), trains, running
-                )
+            chunk.values[name] = self._layer(step, chunk)
+            if name in program.boundary:
+                self._add(name, chunk.values[name].unflatten(0, (chunk.steps, self.batch)), chunk)
 
     def _delayed(self, n: int) -> int:
         """How many of the next n steps belong to the delay."""
         return min(n, max(0, self.stage.delay - self.done))
 
-    def _add(self, name: str, value: Tensor, trains: bool, running: dict[str, Tensor]) -> None:
+    def _add(self, name: str, value: Tensor, chunk: Chunk) -> None:
         """Add a chunk's count ``[B, *]`` or train ``[n, B, *]`` to the sum over time."""
         before = self.sums.get(name)
         if value.dtype == torch.int32:
             self.sums[name] = value if before is None else before + value
             return
         delayed = self._delayed(len(value))
-        if not trains:
+        if not chunk.trains:
             total = value[delayed:].sum(0, dtype=torch.float32)
             self.sums[name] = total if before is None else before + total
             return
@@ -214,20 +190,20 @@ class Simulation:
         first, rest = (part.cumsum(0, dtype=torch.float32) for part in parts)
         if before is not None:
             (first if delayed else rest).add_(before)
-        running[name] = torch.cat([first, rest]) if delayed else rest
-        self.sums[name] = running[name][-1]
+        chunk.running[name] = torch.cat([first, rest]) if delayed else rest
+        self.sums[name] = chunk.running[name][-1]
 
-    def _fire(self, step: Step, values: Values, n: int, *, last: bool, trains: bool) -> Tensor:
+    def _fire(self, step: Step, chunk: Chunk) -> Tensor:
         """Emitted of a neuron layer: PSPs if layers read them, else a train or the count."""
-        name = step.name
+        name, n = step.name, chunk.steps
         node = self.neurons[name]
         source = step.args[0].name
-        static = source not in values
-        current = self.fixed[source] if static else values[source].unflatten(0, (n, self.batch))
+        static = source not in chunk.values
+        current = self.fixed[source] if static else unfold(chunk.values[source], n, self.batch)
         delayed, stage = self._delayed(n), self.stage
         if name in self.program.inner:
             emit = "psp"
-        elif trains or self.monitor is not None or delayed or _learns(node, current):
+        elif chunk.trains or self.monitor is not None or delayed or _learns(node, current):
             emit = "spikes"
         else:
             emit = "count"
@@ -240,7 +216,7 @@ class Simulation:
             v_init=start,
             count_init=self.net_count.get(name),
             emit=emit,
-            return_v=None if last else "last",
+            return_v=None if chunk.last else "last",
             start=self.done,
         )
         if v is not None:
@@ -275,11 +251,12 @@ class Simulation:
             self.monitor.add(name, spikes, unread=steps, sent=False)
         return offset_potential(spikes, v, node.v_threshold, node.v_init)
 
-    def _layer(self, step: Step, values: Values, n: int) -> Any:
+    def _layer(self, step: Step, chunk: Chunk) -> Any:
         """A call of the temporal phase; a value that is the same at every step joins as often."""
+        values, n = chunk.values, chunk.steps
         if step.kind == "max_pool":
             state = self.pools.setdefault(step.name, PoolState())
-            x = values[step.args[0].name].unflatten(0, (n, self.batch))
+            x = unfold(values[step.args[0].name], n, self.batch)
             return fold(temporal_max_pool(self.layers[step.target], x, state))
 
         def read(name: str) -> Any:

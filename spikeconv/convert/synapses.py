@@ -14,7 +14,7 @@ from spikeconv.convert import vocabulary
 from spikeconv.convert.monitor import Monitor, Seen
 from spikeconv.convert.operations import LayerOperations, Operations
 from spikeconv.convert.program import Phase, Program, Step, fill, map_tensors, refs, tensors
-from spikeconv.convert.simulation import Layers, run_step
+from spikeconv.convert.run_step import Layers, run_step
 from spikeconv.convert.wires import Arriving, led, of_current, of_spikes, of_static
 
 _CONVOLUTIONS = (*vocabulary.CONVOLUTIONS, *vocabulary.TRANSPOSED)

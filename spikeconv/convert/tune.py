@@ -14,11 +14,12 @@ from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.sample import LayerSample
 from spikeconv.calibrate.weights import Refittable, missing_current, refit
 from spikeconv.convert.analog import run_analog
+from spikeconv.convert.chunk import Chunk, Values
 from spikeconv.convert.feeding import feeding_layers, head
 from spikeconv.convert.folding import unfold
 from spikeconv.convert.populate import Populations, rectifier
 from spikeconv.convert.program import Program, Step, fill
-from spikeconv.convert.simulation import Simulation, Values
+from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Timing
 
 # Corrections are fitted on so many images, fewer if all steps of their widest layer, or one of all
@@ -105,7 +106,8 @@ class _Tuning(Simulation):
             self.given[step.name] = fill(step.args[0], read)
         return super()._call(step, read)
 
-    def _fire(self, step: Step, values: Values, n: int, *, last: bool, trains: bool) -> Tensor:
+    def _fire(self, step: Step, chunk: Chunk) -> Tensor:
+        values, n = chunk.values, chunk.steps
         source = step.args[0].name
         static = source not in values
         for name in self.corrections:
@@ -124,7 +126,7 @@ class _Tuning(Simulation):
             sample = LayerSample(current.float(), activation.float())
             self.populations[step.name] = CORRECTIONS[name](self.populations[step.name], sample)
         del self.wanted[step.name]
-        return super()._fire(step, values, n, last=last, trains=trains)
+        return super()._fire(step, chunk)
 
     def _refit_before(self, step: Step, values: Values, n: int) -> None:
         """Refit the layer that feeds a population, and correct the currents that it has given."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.inputs import Batch, batch_of, image_shapes, tensors_of
+from spikeconv.convert.chunk import Chunk
 from spikeconv.convert.program import Program, Step
-from spikeconv.convert.simulation import Simulation, Values
+from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Timing
 from spikeconv.neuron import IFNode
 
@@ -18,18 +19,9 @@ from spikeconv.neuron import IFNode
 class _Recorder(Simulation):
     """A run that notes the shape of every temporal value of one image."""
 
-    def _run(
-        self,
-        step: Step,
-        values: Values,
-        running: dict[str, Tensor],
-        n: int,
-        *,
-        last: bool,
-        trains: bool,
-    ) -> None:
-        super()._run(step, values, running, n, last=last, trains=trains)
-        value = values.get(step.name, self.sums.get(step.name))
+    def _run(self, step: Step, chunk: Chunk) -> None:
+        super()._run(step, chunk)
+        value = chunk.values.get(step.name, self.sums.get(step.name))
         if isinstance(value, Tensor):
             self.shapes[step.name] = tuple(value.shape[1:])
 

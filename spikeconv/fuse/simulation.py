@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch
+from spikeconv.convert.chunk import Chunk
 from spikeconv.convert.folding import fold
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Program, Step
-from spikeconv.convert.simulation import Layers, Simulation, Values
+from spikeconv.convert.run_step import Layers
+from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Stage, Timing
 from spikeconv.fuse.engine import Engine, Given, Want
 from spikeconv.fuse.plan import Plan
@@ -59,43 +61,25 @@ class FusedSimulation(Simulation):
             count = None if state.net_count is None else state.net_count[images]
             self.states[name] = replace(state, v=state.v[images], net_count=count)
 
-    def _run(
-        self,
-        step: Step,
-        values: Values,
-        running: dict[str, Tensor],
-        n: int,
-        *,
-        last: bool,
-        trains: bool,
-    ) -> None:
+    def _run(self, step: Step, chunk: Chunk) -> None:
         plan, name = self.plan, step.name
         for segment in plan.segments:
             if segment.steps[0] == name:
-                self._run_segment(segment, values, running, n, last=last, trains=trains)
+                self._run_segment(segment, chunk)
         if name in plan.absorbed or name in plan.program.layers or name in self.currents:
             return
-        super()._run(step, values, running, n, last=last, trains=trains)
+        super()._run(step, chunk)
         if name in plan.read_as_integers and step.kind == "neuron":
-            train = values[name].unflatten(0, (n, self.batch)).sign()
+            train = chunk.values[name].unflatten(0, (chunk.steps, self.batch)).sign()
             shape = plan.program.sources[name].shape
             self.spikes[name] = self.engine.pack(name, train.reshape(*train.shape[:2], *shape))
 
-    def _run_segment(
-        self,
-        segment: Segment,
-        values: Values,
-        running: dict[str, Tensor],
-        n: int,
-        *,
-        last: bool,
-        trains: bool,
-    ) -> None:
+    def _run_segment(self, segment: Segment, chunk: Chunk) -> None:
         """A part of the integer program: its spikes, and what others read of them."""
         plan, program = self.plan, self.program
         populations = [name for name in segment.steps if name not in plan.program.pools]
         read_out = program.boundary.intersection(populations)
-        whole = trains or self._delayed(n) > 0 or self.monitor is not None
+        whole = chunk.trains or self._delayed(chunk.steps) > 0 or self.monitor is not None
         wants_train = plan.read_as_float.intersection(populations)
         wants_train |= frozenset(populations) if self.monitor else read_out if whole else set()
         fired = self.engine.run(
@@ -103,21 +87,21 @@ class FusedSimulation(Simulation):
             Given(
                 {name: self.spikes[name] for name in segment.given},
                 {name: self._current(name) for name in populations if name in self.currents},
-                n,
+                chunk.steps,
                 {name: self.states[name] for name in populations if name in self.states},
             ),
-            Want(segment.kept | wants_train, read_out - wants_train, not last),
+            Want(segment.kept | wants_train, read_out - wants_train, not chunk.last),
         )
         for name in populations:
             found = fired[name]
             if found.state is not None:
                 self.states[name] = found.state
             if name in wants_train:
-                self._tell(name, found.spikes, values, running, n, trains=trains)
+                self._tell(name, found.spikes, chunk)
             elif found.count is not None:
                 # In plain order, in which the readout adds up as it does without integers.
                 count = found.count.contiguous().view(self.batch, *plan.shapes[name])
-                self._add(name, count, trains, running)
+                self._add(name, count, chunk)
         self.spikes |= {name: fired[name].spikes for name in segment.kept}
         for name in segment.dropped & self.spikes.keys():
             del self.spikes[name]
@@ -127,23 +111,15 @@ class FusedSimulation(Simulation):
         current: Tensor = self.fixed[self.currents[encoder]].to(torch.float32)
         return current.reshape(self.batch, *self.plan.program.sources[encoder].shape)
 
-    def _tell(
-        self,
-        name: str,
-        spikes: Any,
-        values: Values,
-        running: dict[str, Tensor],
-        n: int,
-        *,
-        trains: bool,
-    ) -> None:
+    def _tell(self, name: str, spikes: Any, chunk: Chunk) -> None:
         """Give a population's train to all that are not in integers."""
         train = self.engine.unpack(name, spikes)
+        n = chunk.steps
         train = train.reshape(n, self.batch, *self.plan.shapes[name])
         if name in self.plan.read_as_float:
-            values[name] = fold(train * self.neurons[name].v_threshold.to(self.like.dtype))
+            chunk.values[name] = fold(train * self.neurons[name].v_threshold.to(self.like.dtype))
         if self.monitor is not None and not self.stage.preview:
             unread = self._delayed(n) if self.stage.answers else n
             self.monitor.add(name, train, unread=unread)
         if name in self.program.boundary:
-            self._add(name, train, trains, running)
+            self._add(name, train, chunk)

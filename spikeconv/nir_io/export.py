@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.program import Phase, Ref, Step, fill, refs
-from spikeconv.convert.simulation import run_step
+from spikeconv.convert.run_step import run_step
 from spikeconv.files.describe import describe
 from spikeconv.files.file import dumped
 from spikeconv.files.neurons import describe_neurons

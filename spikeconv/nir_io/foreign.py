@@ -19,7 +19,7 @@ from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.phases import assign_phases
 from spikeconv.convert.program import Input, Phase, Program, Ref, Step, refs
 from spikeconv.convert.report import LayerReport, Report
-from spikeconv.convert.simulation import run_step
+from spikeconv.convert.run_step import run_step
 from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.steps import check_shape
 from spikeconv.neuron import IFNode

@@ -12,7 +12,7 @@ from torch import nn
 
 from spikeconv.convert.layers import reshape_like, reshape_samples
 from spikeconv.convert.program import Step
-from spikeconv.convert.simulation import Layers
+from spikeconv.convert.run_step import Layers
 from spikeconv.nir_io.arithmetic import negative, product, total
 from spikeconv.nir_io.graph import Graph, Inexpressible, Value
 from spikeconv.nir_io.layers import batch_norm, convolution, linear

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from spikeconv.convert import SpikingNetwork
 from spikeconv.convert.operations import AC_JOULE, MAC_JOULE, LayerOperations, Operations
 from spikeconv.convert.program import Phase, fill
-from spikeconv.convert.simulation import run_step
+from spikeconv.convert.run_step import run_step
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import Net, between, converted, images
 

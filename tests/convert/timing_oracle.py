@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spikeconv.convert import SpikingNetwork
 from spikeconv.convert.program import INPUT, Phase, fill, map_tensors
-from spikeconv.convert.simulation import run_step
+from spikeconv.convert.run_step import run_step
 from spikeconv.neuron import IFNode
 
 Masks = dict[str, Tensor]
