@@ -1,8 +1,10 @@
-"""What a spiking network is made of, as one module that can be written to a file."""
+"""What a spiking network is made of, as one module: to be written, fused, and made to learn."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -12,9 +14,11 @@ from spikeconv.convert.parts import Parts
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
 from spikeconv.convert.timing import Timing
+from spikeconv.convert.trainable import make_trainable
 from spikeconv.files.file import write_file
 from spikeconv.fuse.form import IntegerForm
 from spikeconv.neuron import IFNode
+from spikeconv.surrogate import ATan, Surrogate
 
 Self = TypeVar("Self", bound="Assembly")
 
@@ -117,6 +121,87 @@ class Assembly(nn.Module):
             self._report,
             None if self.integers is None else self.integers.precision,
         )
+
+    def fuse(self: Self, precision: str = "int8", *, backend: str | None = None) -> Self:
+        """The same network with its covered layers in integers: `spikeconv.fuse`.
+
+        Convolutions and linear layers (with the sums, shortcuts and average pools between them)
+        and the neurons that they feed become one integer kernel each. What has no form in integers
+        runs in floating point as before; `report()` says which, and why. Weights, thresholds and
+        timing are taken as they are now.
+
+        Args:
+            precision: ``"int8"`` weights, one scale for each output channel; or ``"int16"``, in
+                two passes, where that costs accuracy.
+            backend: ``"cpp"``, ``"triton"``, ``"reference"``, the definition in plain torch
+                integers, or None for the best of the device that it runs on. All give the same
+                bits.
+
+        Raises:
+            ValueError: another precision or backend.
+        """
+        fused = copy.deepcopy(self)
+        layers = dict(fused.layers.items())
+        parts = fused.program, layers, fused.populations(), fused.weights()
+        fused.integers = IntegerForm(*parts, fused.timing, precision, backend)
+        fused._report = replace(fused._report, paths=fused.integers.paths(fused.T))
+        return fused
+
+    def trainable(
+        self: Self,
+        surrogate: Surrogate | nn.Module | None = None,
+        *,
+        detach_reset: bool = False,
+        thresholds: bool = False,
+    ) -> Self:
+        """Let gradients flow through the neurons, and want them for the weights of all layers.
+
+        With h the surrogate and theta a population's mean threshold::
+
+            ds/dm = h((m - v_threshold) / theta) / theta
+
+        The answers stay what they were. Outside of `torch.no_grad` a call keeps what its backward
+        pass needs.
+
+        Args:
+            surrogate: derivative of a spike of neurons with a threshold of 1: one of
+                `spikeconv.surrogate`, or SpikingJelly's, as in `IFNode`. None: ``ATan()``.
+            detach_reset: take no gradient through the spikes that reset the potential.
+            thresholds: make every population's threshold a parameter too. One that training drives
+                to 0 or below is an error of the next call.
+
+        Returns:
+            The network itself.
+
+        Raises:
+            ValueError: neurons are signed; their spikes have no gradient.
+            TypeError: an argument of a wrong type.
+
+        Example:
+            >>> import torch
+            >>> from spikeconv.convert import convert
+            >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+            >>> snn = convert(ann, torch.rand(32, 4), T=4, progress=False).trainable()
+            >>> snn(torch.rand(2, 4)).sum().backward()
+            >>> sum(parameter.grad is not None for parameter in snn.parameters())
+            4
+        """
+        self._check_not_fused("trainable", "train")
+        make_trainable(
+            self.layers,
+            self.populations(),
+            ATan() if surrogate is None else surrogate,
+            detach_reset,
+            thresholds,
+        )
+        return self
+
+    def _check_not_fused(self, method: str, what: str) -> None:
+        if self.integers is not None:
+            raise ValueError(
+                f"SpikingNetwork.{method}: the network must not be fused, because integer kernels "
+                f"have neither single steps nor gradients; {what} the network that it was made of"
+            )
 
     def populations(self) -> Mapping[str, IFNode]:
         """`neurons`, as what they are."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch, Inputs
 from spikeconv.convert.analog import Observer, run_analog
@@ -27,13 +25,8 @@ from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.stream import Stream, StreamedSimulation, check_streams
 from spikeconv.convert.synapses import count_operations
 from spikeconv.convert.timing import check_steps
-from spikeconv.convert.trainable import make_trainable
 from spikeconv.early_exit import Exit, check_confidence
-from spikeconv.fuse.form import IntegerForm
 from spikeconv.fuse.simulation import FusedSimulation
-from spikeconv.surrogate import ATan, Surrogate
-
-_Network = TypeVar("_Network", bound="SpikingNetwork")
 
 READOUTS = ("mean", "all")
 
@@ -131,31 +124,6 @@ class SpikingNetwork(Assembly, Graphable):
             return Simulation(*given)
         plan, engine = self.integers.for_run(T, x)
         return FusedSimulation(*given, plan, engine)
-
-    def fuse(self: _Network, precision: str = "int8", *, backend: str | None = None) -> _Network:
-        """The same network with its covered layers in integers: `spikeconv.fuse`.
-
-        Convolutions and linear layers (with the sums, shortcuts and average pools between them)
-        and the neurons that they feed become one integer kernel each. What has no form in integers
-        runs in floating point as before; `report()` says which, and why. Weights, thresholds and
-        timing are taken as they are now.
-
-        Args:
-            precision: ``"int8"`` weights, one scale for each output channel; or ``"int16"``, in
-                two passes, where that costs accuracy.
-            backend: ``"cpp"``, ``"triton"``, ``"reference"``, the definition in plain torch
-                integers, or None for the best of the device that it runs on. All give the same
-                bits.
-
-        Raises:
-            ValueError: another precision or backend.
-        """
-        fused = copy.deepcopy(self)
-        layers = dict(fused.layers.items())
-        parts = fused.program, layers, fused.populations(), fused.weights()
-        fused.integers = IntegerForm(*parts, fused.timing, precision, backend)
-        fused._report = replace(fused._report, paths=fused.integers.paths(fused.T))
-        return fused
 
     def exit_early(
         self, x: Images, confidence: float, T: int | None = None, chunk: int = 1
@@ -269,54 +237,6 @@ class SpikingNetwork(Assembly, Graphable):
         finally:
             self._monitor = outer
 
-    def trainable(
-        self,
-        surrogate: Surrogate | nn.Module | None = None,
-        *,
-        detach_reset: bool = False,
-        thresholds: bool = False,
-    ) -> SpikingNetwork:
-        """Let gradients flow through the neurons, and want them for the weights of all layers.
-
-        With h the surrogate and theta a population's mean threshold::
-
-            ds/dm = h((m - v_threshold) / theta) / theta
-
-        The answers stay what they were. Outside of `torch.no_grad` a call keeps what its backward
-        pass needs.
-
-        Args:
-            surrogate: derivative of a spike of neurons with a threshold of 1: one of
-                `spikeconv.surrogate`, or SpikingJelly's, as in `IFNode`. None: ``ATan()``.
-            detach_reset: take no gradient through the spikes that reset the potential.
-            thresholds: make every population's threshold a parameter too. One that training drives
-                to 0 or below is an error of the next call.
-
-        Returns:
-            The network itself.
-
-        Raises:
-            ValueError: neurons are signed; their spikes have no gradient.
-            TypeError: an argument of a wrong type.
-
-        Example:
-            >>> from spikeconv.convert import convert
-            >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
-            >>> snn = convert(ann, torch.rand(32, 4), T=4, progress=False).trainable()
-            >>> snn(torch.rand(2, 4)).sum().backward()
-            >>> sum(parameter.grad is not None for parameter in snn.parameters())
-            4
-        """
-        self._check_not_fused("trainable", "train")
-        make_trainable(
-            self.layers,
-            self.populations(),
-            ATan() if surrogate is None else surrogate,
-            detach_reset,
-            thresholds,
-        )
-        return self
-
     def report(self, x: Images | None = None) -> Report:
         """What conversion did, layer by layer: thresholds, firing, and the error against the ANN.
 
@@ -356,13 +276,6 @@ class SpikingNetwork(Assembly, Graphable):
     def operations(self, monitor: Monitor) -> Operations:
         """What the layers with weights computed in the calls that a monitor of this network saw."""
         return count_operations(self.program, self.layers, self.weights(), monitor)
-
-    def _check_not_fused(self, method: str, what: str) -> None:
-        if self.integers is not None:
-            raise ValueError(
-                f"SpikingNetwork.{method}: the network must not be fused, because integer kernels "
-                f"have neither single steps nor gradients; {what} the network that it was made of"
-            )
 
     def _check_steps(self, T: int | None) -> int:
         steps = self.T if T is None else check_steps("SpikingNetwork", "T", T)
