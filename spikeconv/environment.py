@@ -11,6 +11,10 @@ import torch
 
 import spikeconv
 
+_CPUINFO = Path("/proc/cpuinfo")
+# Flags of processors that multiply bfloat16 themselves: Sapphire Rapids on; Cooper Lake, Zen 4 on.
+_FAST_BF16 = frozenset({"amx_bf16", "avx512_bf16"})
+
 
 def versions() -> dict[str, str | None]:
     """Return the version of each package that matters, None where it is not installed.
@@ -48,22 +52,22 @@ def machine() -> str:
 
 
 def has_fast_bf16(device: str) -> bool:
-    """Whether bfloat16 convolutions are faster than float32 ones here: AMX, or a GPU's own.
+    """Whether bfloat16 convolutions are faster than float32 ones here.
+
+    That is where a GPU or the processor has instructions for them.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.
     """
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text().split()
+    return _CPUINFO.exists() and not _FAST_BF16.isdisjoint(_CPUINFO.read_text().split())
 
 
 def _processor() -> str:
     """Return the processor's name; platform.processor() leaves it empty on most of Linux."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
+    if _CPUINFO.exists():
+        for line in _CPUINFO.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or "unknown processor"

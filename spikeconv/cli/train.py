@@ -85,7 +85,7 @@ def add(commands: Any) -> None:
         "--bf16",
         choices=("auto", "on", "off"),
         default="auto",
-        help="convolutions in bfloat16; auto: where AMX or a GPU makes them fast (%(default)s)",
+        help="convolutions in bfloat16; auto: where CPU or GPU multiply them (%(default)s)",
     )
     add("--compile", action="store_true", help="through torch.compile")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (%(default)s)")
