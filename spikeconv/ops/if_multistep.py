@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.ops.call import state_dtype
+from spikeconv.ops.check import check_signed
 from spikeconv.ops.schema import OPERATOR
 from spikeconv.ops.slope import slope_of
 from spikeconv.surrogate import BUILT_IN, BuiltIn, Surrogate
@@ -175,6 +176,7 @@ def if_multistep(
         if not isinstance(switch, bool):
             raise TypeError(f"if_multistep: {argument} must be True or False, got {switch!r}")
     _check_surrogate(surrogate)
+    check_signed(signed, surrogate)
     if count_init is not None and not isinstance(count_init, Tensor):
         raise TypeError(
             f"if_multistep: count_init must be a tensor or None, got {type(count_init).__name__}"

@@ -304,8 +304,15 @@ def test_numbers_of_every_kind_are_welcome() -> None:
 @pytest.mark.parametrize("call", [if_multistep, by_operator], ids=["function", "operator"])
 def test_signed_neurons_have_no_surrogate(call: Any) -> None:
     surrogate = "atan" if call is by_operator else ATan()
-    with pytest.raises(ValueError, match="surrogate must be None with signed=True"):
+    with pytest.raises(ValueError, match="^if_multistep: surrogate must be None with signed=True"):
         call(torch.ones(3, 4), signed=True, surrogate=surrogate)
+
+
+@pytest.mark.parametrize("wants_gradient", [False, True])
+def test_nor_have_they_one_of_the_users_own(wants_gradient: bool) -> None:
+    x = torch.ones(3, 4, requires_grad=wants_gradient)
+    with pytest.raises(ValueError, match="^if_multistep: surrogate must be None with signed=True"):
+        if_multistep(x, signed=True, surrogate=lambda _: pytest.fail("it was called"))
 
 
 # What the operator is told of a surrogate, and what must be said of it.
