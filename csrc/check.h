@@ -7,6 +7,9 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
+#include <initializer_list>
+#include <optional>
+
 #include "types.h"
 
 namespace spikeconv {
@@ -28,6 +31,16 @@ inline int64_t checked_numel(const char* op, at::IntArrayRef sizes) {
   TORCH_CHECK(!overflow, op, ": the product of sizes must fit in 64 bits, got ", sizes);
   return numel;
 }
+
+// A tensor with its argument's name; null where it is not given.
+struct NamedTensor {
+  const char* name;
+  const at::Tensor* tensor;
+
+  NamedTensor(const char* name, const at::Tensor& tensor) : name(name), tensor(&tensor) {}
+  NamedTensor(const char* name, const std::optional<at::Tensor>& tensor)
+      : name(name), tensor(tensor.has_value() ? &*tensor : nullptr) {}
+};
 
 inline void check_tensor(const char* op, const char* name, const at::Tensor& tensor,
                          at::ScalarType dtype, at::Device device) {
@@ -61,6 +74,26 @@ inline void check_output(const char* op, const char* name, const at::Tensor& ten
               tensor.numel());
   TORCH_CHECK(tensor.is_non_overlapping_and_dense(), op, ": ", name, " must be dense, got strides ",
               tensor.strides(), " for shape ", tensor.sizes());
+}
+
+// What is written shares no memory with what is read, nor with what else is written: it would be
+// overwritten, or read after it was written.
+inline void check_apart(const char* op, std::initializer_list<NamedTensor> written,
+                        std::initializer_list<NamedTensor> read) {
+  const auto check = [op](const NamedTensor& output, const NamedTensor& other) {
+    TORCH_CHECK(output.tensor == nullptr || other.tensor == nullptr ||
+                    !output.tensor->is_alias_of(*other.tensor),
+                op, ": ", output.name, " must not share memory with another tensor, got that of ",
+                other.name);
+  };
+  for (const NamedTensor* output = written.begin(); output != written.end(); ++output) {
+    for (const NamedTensor* other = output + 1; other != written.end(); ++other) {
+      check(*output, *other);
+    }
+    for (const NamedTensor& input : read) {
+      check(*output, input);
+    }
+  }
 }
 
 // Every element that the walk over `sizes` with `strides`, repeated `steps` times `stride_t` apart,

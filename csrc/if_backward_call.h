@@ -95,7 +95,6 @@ inline IfBackwardPlan check_if_backward(const IfBackwardArguments& a) {
       (plan.surrogate == Surrogate::kGiven) == a.slope.has_value(), a.op,
       ": slope must be a tensor with surrogate=given, else None, got surrogate=", a.surrogate);
 
-  const std::optional<at::Tensor>* read[] = {&a.grad_emitted, &a.grad_v, &a.slope};
   const auto dense = [&](const char* name, const std::optional<at::Tensor>& tensor, int64_t numel,
                          at::ScalarType dtype) {
     if (tensor.has_value()) {
@@ -106,25 +105,24 @@ inline IfBackwardPlan check_if_backward(const IfBackwardArguments& a) {
   dense("grad_emitted", a.grad_emitted, elements, a.x.scalar_type());
   dense("grad_v", a.grad_v, a.trace ? elements : plan.neurons, at::kFloat);
   dense("slope", a.slope, elements, at::kFloat);
-  const auto written = [&](const char* name, const std::optional<at::Tensor>& tensor, int64_t numel,
-                           at::ScalarType dtype) {
-    dense(name, tensor, numel, dtype);
-    if (!tensor.has_value()) {
-      return;
-    }
-    bool apart = !tensor->is_alias_of(a.x) && !tensor->is_alias_of(a.v_threshold) &&
-                 !tensor->is_alias_of(a.v_init) &&
-                 !(a.bias.has_value() && tensor->is_alias_of(*a.bias));
-    for (const auto* input : read) {
-      apart = apart && !(input->has_value() && tensor->is_alias_of(**input));
-    }
-    TORCH_CHECK(apart, a.op, ": ", name, " must not share memory with an input");
-  };
-  written("grad_x", a.grad_x, elements, a.x.scalar_type());
-  written("grad_m", a.grad_m, elements, at::kFloat);
-  written("grad_sum", a.grad_sum, plan.neurons, at::kFloat);
-  written("grad_threshold", a.grad_threshold, plan.neurons, at::kFloat);
-  written("grad_v_init", a.grad_v_init, plan.neurons, at::kFloat);
+  dense("grad_x", a.grad_x, elements, a.x.scalar_type());
+  dense("grad_m", a.grad_m, elements, at::kFloat);
+  dense("grad_sum", a.grad_sum, plan.neurons, at::kFloat);
+  dense("grad_threshold", a.grad_threshold, plan.neurons, at::kFloat);
+  dense("grad_v_init", a.grad_v_init, plan.neurons, at::kFloat);
+  check_apart(a.op,
+              {{"grad_x", a.grad_x},
+               {"grad_m", a.grad_m},
+               {"grad_sum", a.grad_sum},
+               {"grad_threshold", a.grad_threshold},
+               {"grad_v_init", a.grad_v_init}},
+              {{"x", a.x},
+               {"v_threshold", a.v_threshold},
+               {"v_init", a.v_init},
+               {"bias", a.bias},
+               {"grad_emitted", a.grad_emitted},
+               {"grad_v", a.grad_v},
+               {"slope", a.slope}});
   return plan;
 }
 
