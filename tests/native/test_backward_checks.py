@@ -71,7 +71,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("v_init must have dtype", {"v_init": torch.zeros((), dtype=torch.int32)}),
     ("bias must have dtype", {"bias": torch.zeros(T, 1, 1).double()}),
     ("bias_strides must be []", {"bias": None}),
-    ("bias_strides must be []", {"bias": None, "bias_strides": []}),
+    ("bias_stride_t must be 0 without bias", {"bias": None, "bias_strides": []}),
     ("grad_emitted must have dtype", {"grad_emitted": torch.rand(T, C, W).half()}),
     ("grad_x must have dtype", {"grad_x": torch.empty(T, C, W).half()}),
     ("grad_m must have dtype", {"grad_m": torch.empty(T, C, W).half()}),
