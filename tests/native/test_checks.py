@@ -127,13 +127,13 @@ def test_outputs_share_no_memory_with_inputs(output: str, name: str) -> None:
 def test_outputs_share_no_memory_with_the_net_count() -> None:
     shared = torch.zeros(C, W, dtype=torch.int32)
     call = good("count", count_init=torch.zeros_like(shared), signed=True)
-    with pytest.raises(RuntimeError, match="emitted must not share memory .* got that of count_i"):
+    with pytest.raises(RuntimeError, match=r"emitted must not share memory .* got that of count_i"):
         cpp(**{**call, "count_init": shared, "emitted": shared})
 
 
 def test_outputs_share_no_memory_with_each_other() -> None:
     shared = torch.zeros(T + 1, C, W)
-    with pytest.raises(RuntimeError, match="emitted must not share memory .* got that of v"):
+    with pytest.raises(RuntimeError, match=r"emitted must not share memory .* got that of v"):
         cpp(**{**good(), "emitted": shared[:T], "v": shared[T]})
 
 
