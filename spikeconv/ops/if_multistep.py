@@ -39,9 +39,11 @@ def _parameter(argument: str, value: float | Tensor, x: Tensor) -> Tensor:
     return torch.full((), number, dtype=dtype)
 
 
-def _wants_gradient(*operands: Tensor | None) -> bool:
-    given = [operand for operand in operands if operand is not None]
-    return torch.is_grad_enabled() and any(operand.requires_grad for operand in given)
+def wants_gradient(*operands: object) -> bool:
+    """Whether autograd would go back through a call with these operands."""
+    return torch.is_grad_enabled() and any(
+        isinstance(operand, Tensor) and operand.requires_grad for operand in operands
+    )
 
 
 def _check_surrogate(surrogate: object) -> None:
@@ -199,7 +201,7 @@ def if_multistep(
     # A subclass of one of them may have a derivative of its own.
     if isinstance(surrogate, BuiltIn) and type(surrogate) is BUILT_IN[surrogate.name]:
         name, parameter = surrogate.name, surrogate.parameter
-    elif surrogate is not None and _wants_gradient(*operands):
+    elif surrogate is not None and wants_gradient(*operands):
         name, slope = "given", slope_of(surrogate, *operands, **options)
     emitted, v = OPERATOR(
         *operands,
