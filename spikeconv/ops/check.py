@@ -157,10 +157,10 @@ def check_surrogate(
         wanted = "a tensor with surrogate='given', else None"
         raise ValueError(_wrong("slope", wanted, "None" if slope is None else "a tensor"))
     if slope is not None:
-        check_gradient("slope", slope, x, shape, state_dtype(x))
+        check_like_output("slope", slope, x, shape, state_dtype(x))
 
 
-def check_gradient(
+def check_like_output(
     argument: str, given: Tensor, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
     """Raise TypeError or ValueError unless a tensor can stand beside an output of that shape."""
