@@ -32,7 +32,8 @@ from memory import keep_freed_memory
 from report import table, write_json
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.stepwise import ReferenceEngine
-from spikeconv.ops.integer import isas, new_program
+from spikeconv.ops.integer import new_program
+from spikeconv.ops.native import instruction_sets, load
 from timing import cpu_stopwatch, interleaved, thread_stopwatch
 
 COLUMNS = ("isa", "network", "layer", "ms", "q25", "q75", "gmac_per_s", "peak")
@@ -174,12 +175,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--T", type=int, default=16, help="time-steps")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--precision", choices=("int8", "int16"), default="int8")
-    parser.add_argument("--isas", nargs="+", choices=isas(), default=isas())
+    isas = instruction_sets()
+    parser.add_argument("--isas", nargs="+", choices=isas, default=isas)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--json", type=Path, help="file to write")
     parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
+    if (reason := load()) is not None:
+        parser.error(reason)
     if options.smoke:
         options.T, options.batch, options.rounds = 3, 1, 3
     return options

@@ -5,7 +5,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/ArrayRef.h>
 #include <c10/util/Exception.h>
+
+#include <optional>
 
 #include "types.h"
 
@@ -28,6 +31,16 @@ inline int64_t checked_numel(const char* op, at::IntArrayRef sizes) {
   TORCH_CHECK(!overflow, op, ": the product of sizes must fit in 64 bits, got ", sizes);
   return numel;
 }
+
+// A tensor with its argument's name; null where it is not given.
+struct NamedTensor {
+  const char* name;
+  const at::Tensor* tensor;
+
+  NamedTensor(const char* name, const at::Tensor& tensor) : name(name), tensor(&tensor) {}
+  NamedTensor(const char* name, const std::optional<at::Tensor>& tensor)
+      : name(name), tensor(tensor.has_value() ? &*tensor : nullptr) {}
+};
 
 inline void check_tensor(const char* op, const char* name, const at::Tensor& tensor,
                          at::ScalarType dtype, at::Device device) {
@@ -63,6 +76,26 @@ inline void check_output(const char* op, const char* name, const at::Tensor& ten
               tensor.strides(), " for shape ", tensor.sizes());
 }
 
+// What is written shares no memory with what is read, nor with what else is written: it would be
+// overwritten, or read after it was written.
+inline void check_apart(const char* op, c10::ArrayRef<NamedTensor> written,
+                        c10::ArrayRef<NamedTensor> read) {
+  const auto check = [op](const NamedTensor& output, const NamedTensor& other) {
+    TORCH_CHECK(output.tensor == nullptr || other.tensor == nullptr ||
+                    !output.tensor->is_alias_of(*other.tensor),
+                op, ": ", output.name, " must not share memory with another tensor, got that of ",
+                other.name);
+  };
+  for (const NamedTensor* output = written.begin(); output != written.end(); ++output) {
+    for (const NamedTensor* other = output + 1; other != written.end(); ++other) {
+      check(*output, *other);
+    }
+    for (const NamedTensor& input : read) {
+      check(*output, input);
+    }
+  }
+}
+
 // Every element that the walk over `sizes` with `strides`, repeated `steps` times `stride_t` apart,
 // can reach lies in the tensor's storage.
 inline void check_reach(const char* op, const char* name, const char* strides_name,
@@ -90,6 +123,45 @@ inline void check_reach(const char* op, const char* name, const char* strides_na
   TORCH_CHECK(!overflow && low >= 0 && high < held, op, ": ", strides_name, " must stay inside ",
               name, "'s storage of ", held, " elements, got ", strides, " from element ",
               tensor.storage_offset(), " on, ", steps, " times ", stride_t, " apart");
+}
+
+// What follows takes the arguments of an operator, forward or back, which have op, x, T and sizes.
+
+template <class Arguments>
+void check_operand(const Arguments& a, const char* name, const char* strides_name,
+                   const at::Tensor& tensor, at::IntArrayRef strides, at::ScalarType dtype,
+                   int64_t stride_t = 0) {
+  check_tensor(a.op, name, tensor, dtype, a.x.device());
+  check_reach(a.op, name, strides_name, tensor, a.sizes, strides, a.T, stride_t);
+}
+
+// An optional operand is checked where it is given; where it is not it has no strides.
+template <class Arguments>
+void check_optional(const Arguments& a, const char* name, const char* strides_name,
+                    const std::optional<at::Tensor>& tensor, at::IntArrayRef strides,
+                    at::ScalarType dtype, int64_t stride_t = 0) {
+  if (tensor.has_value()) {
+    check_operand(a, name, strides_name, *tensor, strides, dtype, stride_t);
+  } else {
+    TORCH_CHECK(strides.empty(), a.op, ": ", strides_name, " must be [] without ", name, ", got ",
+                strides);
+    TORCH_CHECK(stride_t == 0, a.op, ": ", name, "_stride_t must be 0 without ", name, ", got ",
+                stride_t);
+  }
+}
+
+// All there is to do for tensors without data, whose sizes may be symbols: none of them has data.
+template <class Arguments>
+void check_devices(const Arguments& a) {
+  const auto check = [&a](const auto& tensors) {
+    for (const NamedTensor& each : tensors) {
+      if (each.tensor != nullptr) {
+        check_tensor(a.op, each.name, *each.tensor, each.tensor->scalar_type(), a.x.device());
+      }
+    }
+  };
+  check(read_by(a));
+  check(written_by(a));
 }
 
 }  // namespace spikeconv

@@ -2,6 +2,7 @@
 // checks.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 
@@ -45,6 +46,24 @@ struct IfBackwardArguments {
   double b;
 };
 
+inline std::array<NamedTensor, 7> read_by(const IfBackwardArguments& a) {
+  return {{{"x", a.x},
+           {"v_threshold", a.v_threshold},
+           {"v_init", a.v_init},
+           {"bias", a.bias},
+           {"grad_emitted", a.grad_emitted},
+           {"grad_v", a.grad_v},
+           {"slope", a.slope}}};
+}
+
+inline std::array<NamedTensor, 5> written_by(const IfBackwardArguments& a) {
+  return {{{"grad_x", a.grad_x},
+           {"grad_m", a.grad_m},
+           {"grad_sum", a.grad_sum},
+           {"grad_threshold", a.grad_threshold},
+           {"grad_v_init", a.grad_v_init}}};
+}
+
 // What the strings and the tensors' types stand for.
 struct IfBackwardPlan {
   int64_t neurons;
@@ -76,26 +95,15 @@ inline IfBackwardPlan check_if_backward(const IfBackwardArguments& a) {
   TORCH_CHECK(!__builtin_mul_overflow(a.T, plan.neurons, &elements), a.op,
               ": T times the neurons must fit in 64 bits, got ", a.T, " times ", plan.neurons);
 
-  const auto operand = [&](const char* name, const char* strides_name, const at::Tensor& tensor,
-                           at::IntArrayRef strides, at::ScalarType dtype, int64_t stride_t = 0) {
-    check_tensor(a.op, name, tensor, dtype, a.x.device());
-    check_reach(a.op, name, strides_name, tensor, a.sizes, strides, a.T, stride_t);
-  };
-  operand("x", "x_strides", a.x, a.x_strides, a.x.scalar_type(), a.x_stride_t);
-  operand("v_threshold", "threshold_strides", a.v_threshold, a.threshold_strides, at::kFloat);
-  operand("v_init", "v_init_strides", a.v_init, a.v_init_strides, at::kFloat);
-  if (a.bias.has_value()) {
-    operand("bias", "bias_strides", *a.bias, a.bias_strides, at::kFloat, a.bias_stride_t);
-  } else {
-    TORCH_CHECK(a.bias_strides.empty() && a.bias_stride_t == 0, a.op,
-                ": bias_strides must be [] and bias_stride_t 0 without bias, got ", a.bias_strides,
-                " and ", a.bias_stride_t);
-  }
+  check_operand(a, "x", "x_strides", a.x, a.x_strides, a.x.scalar_type(), a.x_stride_t);
+  check_operand(a, "v_threshold", "threshold_strides", a.v_threshold, a.threshold_strides,
+                at::kFloat);
+  check_operand(a, "v_init", "v_init_strides", a.v_init, a.v_init_strides, at::kFloat);
+  check_optional(a, "bias", "bias_strides", a.bias, a.bias_strides, at::kFloat, a.bias_stride_t);
   TORCH_CHECK(
       (plan.surrogate == Surrogate::kGiven) == a.slope.has_value(), a.op,
       ": slope must be a tensor with surrogate=given, else None, got surrogate=", a.surrogate);
 
-  const std::optional<at::Tensor>* read[] = {&a.grad_emitted, &a.grad_v, &a.slope};
   const auto dense = [&](const char* name, const std::optional<at::Tensor>& tensor, int64_t numel,
                          at::ScalarType dtype) {
     if (tensor.has_value()) {
@@ -106,46 +114,13 @@ inline IfBackwardPlan check_if_backward(const IfBackwardArguments& a) {
   dense("grad_emitted", a.grad_emitted, elements, a.x.scalar_type());
   dense("grad_v", a.grad_v, a.trace ? elements : plan.neurons, at::kFloat);
   dense("slope", a.slope, elements, at::kFloat);
-  const auto written = [&](const char* name, const std::optional<at::Tensor>& tensor, int64_t numel,
-                           at::ScalarType dtype) {
-    dense(name, tensor, numel, dtype);
-    if (!tensor.has_value()) {
-      return;
-    }
-    bool apart = !tensor->is_alias_of(a.x) && !tensor->is_alias_of(a.v_threshold) &&
-                 !tensor->is_alias_of(a.v_init) &&
-                 !(a.bias.has_value() && tensor->is_alias_of(*a.bias));
-    for (const auto* input : read) {
-      apart = apart && !(input->has_value() && tensor->is_alias_of(**input));
-    }
-    TORCH_CHECK(apart, a.op, ": ", name, " must not share memory with an input");
-  };
-  written("grad_x", a.grad_x, elements, a.x.scalar_type());
-  written("grad_m", a.grad_m, elements, at::kFloat);
-  written("grad_sum", a.grad_sum, plan.neurons, at::kFloat);
-  written("grad_threshold", a.grad_threshold, plan.neurons, at::kFloat);
-  written("grad_v_init", a.grad_v_init, plan.neurons, at::kFloat);
+  dense("grad_x", a.grad_x, elements, a.x.scalar_type());
+  dense("grad_m", a.grad_m, elements, at::kFloat);
+  dense("grad_sum", a.grad_sum, plan.neurons, at::kFloat);
+  dense("grad_threshold", a.grad_threshold, plan.neurons, at::kFloat);
+  dense("grad_v_init", a.grad_v_init, plan.neurons, at::kFloat);
+  check_apart(a.op, written_by(a), read_by(a));
   return plan;
-}
-
-// All there is to do for tensors without data, whose sizes may be symbols: none of them has data.
-inline void check_backward_devices(const IfBackwardArguments& a) {
-  const auto check = [&](const char* name, const std::optional<at::Tensor>& tensor) {
-    if (tensor.has_value()) {
-      check_tensor(a.op, name, *tensor, tensor->scalar_type(), a.x.device());
-    }
-  };
-  check("v_threshold", a.v_threshold);
-  check("v_init", a.v_init);
-  check("bias", a.bias);
-  check("grad_emitted", a.grad_emitted);
-  check("grad_v", a.grad_v);
-  check("slope", a.slope);
-  check("grad_x", a.grad_x);
-  check("grad_m", a.grad_m);
-  check("grad_sum", a.grad_sum);
-  check("grad_threshold", a.grad_threshold);
-  check("grad_v_init", a.grad_v_init);
 }
 
 // The function that torch calls for operator kOp: hands its arguments on in one piece.

@@ -1,6 +1,7 @@
 // The torch side that the CPU and the CUDA operator share: one signature, one set of checks.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 
@@ -36,6 +37,18 @@ struct IfMultistepArguments {
   const std::string& return_v;
 };
 
+inline std::array<NamedTensor, 5> read_by(const IfMultistepArguments& a) {
+  return {{{"x", a.x},
+           {"v_threshold", a.v_threshold},
+           {"v_init", a.v_init},
+           {"bias", a.bias},
+           {"count_init", a.count_init}}};
+}
+
+inline std::array<NamedTensor, 2> written_by(const IfMultistepArguments& a) {
+  return {{{"emitted", a.emitted}, {"v", a.v}}};
+}
+
 // What the strings and the tensors' types stand for.
 struct IfMultistepPlan {
   int64_t neurons;
@@ -67,28 +80,6 @@ inline at::ScalarType emitted_type(const IfMultistepArguments& a, Emit emit) {
   }
 }
 
-// An output that shares memory with an input would be read after it was written.
-inline void check_apart(const IfMultistepArguments& a, const at::Tensor& input) {
-  TORCH_CHECK(!a.emitted.is_alias_of(input) && !(a.v.has_value() && a.v->is_alias_of(input)), a.op,
-              ": emitted and v must not share memory with an input");
-}
-
-// An optional operand is checked where it is given; where it is not it has no strides.
-inline void check_optional(const IfMultistepArguments& a, const char* name,
-                           const char* strides_name, const std::optional<at::Tensor>& tensor,
-                           at::IntArrayRef strides, at::ScalarType dtype, int64_t stride_t = 0) {
-  if (tensor.has_value()) {
-    check_tensor(a.op, name, *tensor, dtype, a.x.device());
-    check_reach(a.op, name, strides_name, *tensor, a.sizes, strides, a.T, stride_t);
-    check_apart(a, *tensor);
-  } else {
-    TORCH_CHECK(strides.empty(), a.op, ": ", strides_name, " must be [] without ", name, ", got ",
-                strides);
-    TORCH_CHECK(stride_t == 0, a.op, ": ", name, "_stride_t must be 0 without ", name, ", got ",
-                stride_t);
-  }
-}
-
 inline void check_v(const IfMultistepArguments& a, const IfMultistepPlan& plan) {
   TORCH_CHECK(a.v.has_value() == (a.return_v != "none"), a.op, ": v must be ",
               a.return_v == "none" ? "None" : "a tensor", " with return_v=", a.return_v);
@@ -97,7 +88,6 @@ inline void check_v(const IfMultistepArguments& a, const IfMultistepPlan& plan) 
   }
   check_tensor(a.op, "v", *a.v, at::kFloat, a.x.device());
   check_output(a.op, "v", *a.v, plan.trace ? a.T * plan.neurons : plan.neurons);
-  TORCH_CHECK(!a.v->is_alias_of(a.emitted), a.op, ": v and emitted must not share memory");
 }
 
 // Makes sure that running the kernel reads and writes only memory of the tensors given.
@@ -120,38 +110,18 @@ inline IfMultistepPlan check_if_multistep(const IfMultistepArguments& a) {
   TORCH_CHECK(!__builtin_mul_overflow(a.T, plan.neurons, &elements), a.op,
               ": T times the neurons must fit in 64 bits, got ", a.T, " times ", plan.neurons);
 
-  check_tensor(a.op, "x", a.x, a.x.scalar_type(), a.x.device());
-  check_reach(a.op, "x", "x_strides", a.x, a.sizes, a.x_strides, a.T, a.x_stride_t);
-  check_tensor(a.op, "v_threshold", a.v_threshold, at::kFloat, a.x.device());
-  check_reach(a.op, "v_threshold", "threshold_strides", a.v_threshold, a.sizes,
-              a.threshold_strides);
-  check_tensor(a.op, "v_init", a.v_init, at::kFloat, a.x.device());
-  check_reach(a.op, "v_init", "v_init_strides", a.v_init, a.sizes, a.v_init_strides);
+  check_operand(a, "x", "x_strides", a.x, a.x_strides, a.x.scalar_type(), a.x_stride_t);
+  check_operand(a, "v_threshold", "threshold_strides", a.v_threshold, a.threshold_strides,
+                at::kFloat);
+  check_operand(a, "v_init", "v_init_strides", a.v_init, a.v_init_strides, at::kFloat);
   check_optional(a, "bias", "bias_strides", a.bias, a.bias_strides, at::kFloat, a.bias_stride_t);
   check_optional(a, "count_init", "count_strides", a.count_init, a.count_strides, at::kInt);
 
   check_tensor(a.op, "emitted", a.emitted, emitted_type(a, plan.emit), a.x.device());
   check_output(a.op, "emitted", a.emitted, plan.summed ? plan.neurons : elements);
   check_v(a, plan);
-  check_apart(a, a.x);
-  check_apart(a, a.v_threshold);
-  check_apart(a, a.v_init);
+  check_apart(a.op, written_by(a), read_by(a));
   return plan;
-}
-
-// All there is to do for tensors without data, whose sizes may be symbols: none of them has data.
-inline void check_devices(const IfMultistepArguments& a) {
-  const auto check = [&](const char* name, const std::optional<at::Tensor>& tensor) {
-    if (tensor.has_value()) {
-      check_tensor(a.op, name, *tensor, tensor->scalar_type(), a.x.device());
-    }
-  };
-  check("v_threshold", a.v_threshold);
-  check("v_init", a.v_init);
-  check("bias", a.bias);
-  check("count_init", a.count_init);
-  check("emitted", a.emitted);
-  check("v", a.v);
 }
 
 // The function that torch calls for operator kOp: hands its arguments on in one piece.

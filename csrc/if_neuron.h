@@ -1,5 +1,6 @@
-// What happens to one integrate-and-fire neuron in one time-step. The CPU and the CUDA kernel both
-// include this file, and no other place in csrc/ knows the rule.
+// What happens to one integrate-and-fire neuron in one time-step. The kernels of CPU and
+// CUDA, forward and back, include this file, and no other place in csrc/ knows the rule; that of
+// whole numbers is in cpu/int_scan.h.
 //
 // Real, Mask and Int are float, bool and int32 for a single neuron (CUDA, and what is left over on
 // the CPU), or vectors of them for several neighbours at once (GCC's vector extension, in which

@@ -1,5 +1,5 @@
 // Names shared by the torch side and the kernels. Knows neither torch nor the standard library: the
-// .cu file and the CPU kernels, which are compiled once per instruction set, include it.
+// .cu files and the CPU kernels, which are compiled once per instruction set, include it.
 #pragma once
 
 namespace spikeconv {

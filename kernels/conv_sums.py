@@ -210,6 +210,9 @@ def add_each(
             for p in tl.static_range(PLANES):
                 there = here + (first + p) * plane
                 s = tl.load(spikes_ptr + there, mask=seen & (first + p < planes), other=0)
+                # Always true. Tied to a sum, a byte moves to the thread that has the sum before it
+                # is taken apart. Otherwise each of its fields moves, through shared memory and as
+                # four bytes, and the kernel of a layer with a shortcut spills registers.
                 s = tl.where(currents[0] >= -(2**31), s.to(tl.int32), 0)
                 for i in tl.static_range(FIELDS):
                     spike = get(s, BITS, (OFFSET + i) % (8 // BITS))

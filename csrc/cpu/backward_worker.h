@@ -6,6 +6,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "cpu/currents.h"
 #include "cpu/if_backward.h"
 #include "cpu/operand.h"
 #include "cpu/timed_bias.h"
@@ -26,13 +27,11 @@ class BackwardWorker {
   BackwardWorker(const IfBackwardArguments& a, const BackwardRun& run)
       : a_(a),
         run_(run),
-        x_(static_cast<const Stored*>(a.x.const_data_ptr())),
-        x_dense_(is_dense(a.sizes, a.x_strides)),
+        x_(a.x, a.x_stride_t, a.sizes, a.x_strides, run.block, a.T),
         theta_(a.v_threshold, a.sizes, a.threshold_strides, 0.0f, run.block),
         v_init_(a.v_init, a.sizes, a.v_init_strides, 0.0f, run.block),
         bias_(a.bias_stride_t == 0 ? a.bias : std::optional<at::Tensor>(), a.sizes, a.bias_strides,
               kNoBias, run.block),
-        x_rows_(x_dense_ ? 0 : run.block * (a.x_stride_t == 0 ? 1 : a.T)),
         potentials_(a.T * std::min<int64_t>(kMaxTile, run.plan.neurons)) {
     if (a.bias_stride_t != 0) {
       timed_bias_.emplace(*a.bias, a.bias_stride_t, a.sizes, a.bias_strides, run.block, a.T);
@@ -44,7 +43,7 @@ class BackwardWorker {
     BackwardBlock block{};
     block.neurons = count;
     block.steps = a_.T;
-    set_x(block, first);
+    x_.set(block, first, 0);
     block.theta = theta_.block(first, count);
     block.v_init = v_init_.block(first, count);
     block.bias = bias_.block(first, count);
@@ -86,29 +85,12 @@ class BackwardWorker {
     }
   }
 
-  // Points the block at its rows of x, in place where they are dense.
-  void set_x(BackwardBlock& block, int64_t first) {
-    block.x_stride = a_.x_stride_t;
-    block.x = x_ + first;
-    if (x_dense_) {
-      return;
-    }
-    block.x = x_rows_.data();
-    block.x_stride = a_.x_stride_t == 0 ? 0 : block.neurons;
-    for (int64_t row = 0; row < (a_.x_stride_t == 0 ? 1 : block.steps); ++row) {
-      gather(x_ + row * a_.x_stride_t, a_.sizes, a_.x_strides, first, block.neurons,
-             x_rows_.data() + row * block.neurons);
-    }
-  }
-
   const IfBackwardArguments& a_;
   const BackwardRun& run_;
-  const Stored* x_;
-  const bool x_dense_;
+  Currents<Stored> x_;
   Operand<float> theta_;
   Operand<float> v_init_;
   Operand<float> bias_;
-  Scratch<Stored> x_rows_;
   Scratch<float> potentials_;
   std::optional<TimedBias> timed_bias_;
 };

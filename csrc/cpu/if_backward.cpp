@@ -71,7 +71,7 @@ TORCH_LIBRARY_IMPL(spikeconv, CPU, library) {
 }
 
 TORCH_LIBRARY_IMPL(spikeconv, Meta, library) {
-  library.impl(kName, TORCH_FN((backward_from_torch<kName, check_backward_devices>)));
+  library.impl(kName, TORCH_FN((backward_from_torch<kName, check_devices<IfBackwardArguments>>)));
 }
 
 }  // namespace spikeconv::cpu

@@ -96,7 +96,7 @@ TORCH_LIBRARY_IMPL(spikeconv, CPU, library) {
 }
 
 TORCH_LIBRARY_IMPL(spikeconv, Meta, library) {
-  library.impl(kName, TORCH_FN((from_torch<kName, check_devices>)));
+  library.impl(kName, TORCH_FN((from_torch<kName, check_devices<IfMultistepArguments>>)));
 }
 
 }  // namespace spikeconv::cpu

@@ -62,17 +62,19 @@ IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,
       written[out] = static_cast<int64_t>(i);
     }
   }
+  std::vector<char> handed_in(n_sources, 0);
   for (const int64_t source : chain.wanted) {
     TORCH_CHECK(written[source] != kNever, "_IntegerProgram.add_chain: source ", source,
                 " is wanted, but no step writes it");
+    TORCH_CHECK(handed_in[source] == 0, "_IntegerProgram.add_chain: source ", source,
+                " is wanted twice");
+    handed_in[source] = 1;
   }
   chain.slots.assign(n_sources, -1);
   std::vector<int64_t> free;
   for (size_t i = 0; i < chain.steps.size(); ++i) {
     const int64_t out = writes(parts, chain.steps[i]);
-    const bool handed_in =
-        std::find(chain.wanted.begin(), chain.wanted.end(), out) != chain.wanted.end();
-    if (out >= 0 && !handed_in && last_read[out] != kNever) {
+    if (out >= 0 && handed_in[out] == 0 && last_read[out] != kNever) {
       const auto fits = std::find_if(free.begin(), free.end(), [&](int64_t slot) {
         return same_format(parts.sources[chain.formats[slot]], parts.sources[out]);
       });

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/int_sizes.h"
 #include "cpu/int_tile.h"
 
 namespace spikeconv::cpu {
@@ -14,9 +15,6 @@ constexpr char kName[] = "_IntegerProgram.add_layer";
 constexpr int64_t kNumbersOfWindow = 8;
 constexpr int64_t kNumbersOfPlace = 4;
 constexpr int64_t kQuad = 4;
-
-// Sizes and strides stay far from where their products could overflow.
-constexpr int64_t kLargestSize = int64_t{1} << 20;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -108,15 +106,6 @@ at::Tensor pack_channelwise(const at::Tensor& weight) {
   return padded.view({blocks, kLanes, -1}).transpose(1, 2).contiguous();
 }
 
-// What is read for one direction of an output lies within the image and its borders.
-void check_reach(const char* direction, int64_t outputs, int64_t stride, int64_t padding,
-                 int64_t extent, int64_t size, int64_t before, int64_t after) {
-  const int64_t last = (outputs - 1) * stride - padding + extent - 1;
-  TORCH_CHECK(padding <= before && last < size + after, kName, ": a convolution reads ", direction,
-              " from ", -padding, " to ", last, " of a source that has ", size, ", with a halo of ",
-              before, " before and ", after, " after it");
-}
-
 IntConvolution make_convolution(const std::vector<IntSource>& sources, const at::Tensor& weight,
                                 at::IntArrayRef numbers, at::IntArrayRef shape, int64_t run_bytes) {
   TORCH_CHECK(weight.defined() && weight.device().is_cpu() && weight.dim() == 4 &&
@@ -140,10 +129,12 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
                   weight.size(1) * w.groups == source.channels,
               kName, ": weights must be [", shape[0], ", ", source.channels, " / groups, kh, kw] ",
               "with groups dividing both, got ", weight.sizes(), " and groups ", w.groups);
-  check_reach("rows", shape[1], w.stride_y, w.above, (w.kernel_y - 1) * w.dilation_y + 1,
-              source.height, source.above, source.below);
-  check_reach("columns", shape[2], w.stride_x, w.left, (w.kernel_x - 1) * w.dilation_x + 1,
-              source.width, source.left, source.right);
+  check_reach(kName, "a convolution", "rows",
+              {shape[1], w.stride_y, w.above, (w.kernel_y - 1) * w.dilation_y + 1, source.height,
+               source.above, source.below});
+  check_reach(kName, "a convolution", "columns",
+              {shape[2], w.stride_x, w.left, (w.kernel_x - 1) * w.dilation_x + 1, source.width,
+               source.left, source.right});
   if (w.groups == source.channels && w.groups == shape[0]) {
     to.channelwise = true;
     to.n_runs = w.kernel_y * w.kernel_x;

@@ -5,22 +5,19 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/int_sizes.h"
+
 namespace spikeconv::cpu {
 namespace {
 
 constexpr char kName[] = "_IntegerProgram.add_pool";
-constexpr int64_t kLargestSize = int64_t{1} << 20;
 
-void check_direction(const char* direction, int64_t outputs, int64_t kernel, int64_t stride,
-                     int64_t padding, int64_t size, int64_t before, int64_t after) {
-  TORCH_CHECK(kernel >= 1 && kernel <= kLargestSize && stride >= 1 && stride <= kLargestSize &&
-                  padding >= 0,
-              kName, ": kernel and stride must be 1 or more and padding 0 or more, got ", kernel,
-              ", ", stride, ", ", padding);
-  const int64_t last = (outputs - 1) * stride - padding + kernel - 1;
-  TORCH_CHECK(padding <= before && last < size + after, kName, ": the pool reads ", direction,
-              " from ", -padding, " to ", last, " of a source that has ", size, ", with a halo of ",
-              before, " before and ", after, " after it");
+void check_direction(const char* direction, const IntReach& r) {
+  TORCH_CHECK(r.extent >= 1 && r.extent <= kLargestSize && r.stride >= 1 &&
+                  r.stride <= kLargestSize && r.padding >= 0,
+              kName, ": kernel and stride must be 1 or more and padding 0 or more, got ", r.extent,
+              ", ", r.stride, ", ", r.padding);
+  check_reach(kName, "the pool", direction, r);
 }
 
 }  // namespace
@@ -32,10 +29,10 @@ IntPool make_int_pool(const std::vector<IntSource>& sources, int64_t source, int
   const IntSource& to = sources[out];
   const IntPool pool{source,     out,        numbers[0], numbers[1],
                      numbers[2], numbers[3], numbers[4], numbers[5]};
-  check_direction("rows", to.height, pool.kernel_y, pool.stride_y, pool.above, from.height,
-                  from.above, from.below);
-  check_direction("columns", to.width, pool.kernel_x, pool.stride_x, pool.left, from.width,
-                  from.left, from.right);
+  check_direction("rows", {to.height, pool.stride_y, pool.above, pool.kernel_y, from.height,
+                           from.above, from.below});
+  check_direction("columns", {to.width, pool.stride_x, pool.left, pool.kernel_x, from.width,
+                              from.left, from.right});
   TORCH_CHECK(from.channels == to.channels && from.is_signed == to.is_signed &&
                   pool.kernel_y * pool.kernel_x * from.largest <= to.largest,
               kName, ": source ", out, " must have the channels and sign of source ", source,

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/int_sizes.h"
 #include "cpu/int_train.h"
 #include "cpu/int_worker.h"
 #include "cpu/isa.h"
@@ -14,9 +15,6 @@ namespace spikeconv::cpu {
 namespace {
 
 constexpr char kClass[] = "_IntegerProgram";
-
-// Sizes and halos stay far from where products of them overflow.
-constexpr int64_t kLargestSize = int64_t{1} << 20;
 
 int64_t checked(const char* method, const char* name, int64_t value, int64_t least, int64_t most) {
   TORCH_CHECK(value >= least && value <= most, kClass, ".", method, ": ", name, " must be from ",
@@ -32,18 +30,23 @@ const typename List::value_type& at(const char* method, const char* name, const 
   return list[index];
 }
 
+void check_plane_size(const char* method, const IntSource& source, int64_t images, int64_t steps) {
+  checked(method, "images", images, 0, kLargestSize);
+  checked(method, "steps", steps, 1, kLargestSize);
+  const double bytes = static_cast<double>(images) * static_cast<double>(steps) *
+                       static_cast<double>(source.rows() * source.step_bytes());
+  TORCH_CHECK(bytes < 1e18, kClass, ".", method, ": a plane of ", bytes, " bytes is too large");
+}
+
 void check_plane(const char* method, const IntSource& source, const at::Tensor& plane,
                  int64_t images, int64_t steps) {
   TORCH_CHECK(plane.defined() && plane.device().is_cpu() && plane.scalar_type() == at::kByte &&
                   plane.is_contiguous(),
               kClass, ".", method, ": a plane must be a dense uint8 tensor on the CPU");
-  checked(method, "images", images, 0, kLargestSize);
-  checked(method, "steps", steps, 1, kLargestSize);
-  const double bytes = static_cast<double>(images) * static_cast<double>(steps) *
-                       static_cast<double>(source.rows() * source.step_bytes());
-  TORCH_CHECK(bytes < 1e18 && plane.numel() == source.plane_bytes(images, steps), kClass, ".",
-              method, ": a plane of ", images, " images and ", steps, " steps must have ", bytes,
-              " bytes and ", 2 * kSlack, ", got ", plane.numel());
+  check_plane_size(method, source, images, steps);
+  const int64_t bytes = source.plane_bytes(images, steps);
+  TORCH_CHECK(plane.numel() == bytes, kClass, ".", method, ": a plane of ", images, " images and ",
+              steps, " steps must have ", bytes, " bytes, got ", plane.numel());
 }
 
 // Takes the next of a list's tensors, which must be dense and of that shape.
@@ -127,11 +130,7 @@ int64_t IntegerProgram::add_pool(int64_t source, int64_t out, std::vector<int64_
 
 at::Tensor IntegerProgram::new_plane(int64_t source, int64_t images, int64_t steps) const {
   const IntSource& of = this->source("new_plane", source);
-  checked("new_plane", "images", images, 0, kLargestSize);
-  checked("new_plane", "steps", steps, 1, kLargestSize);
-  const double bytes = static_cast<double>(images) * static_cast<double>(steps) *
-                       static_cast<double>(of.rows() * of.step_bytes());
-  TORCH_CHECK(bytes < 1e18, kClass, ".new_plane: a plane of ", bytes, " bytes is too large");
+  check_plane_size("new_plane", of, images, steps);
   return at::full({of.plane_bytes(images, steps)}, of.zero(), at::kByte);
 }
 

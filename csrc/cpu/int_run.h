@@ -31,7 +31,7 @@ struct IntRun {
   void prepare();
 };
 
-// Pixels are taken four at a time, in the order of rows; `image_pixels` of a layer make so many.
+// Pixels are taken four at a time, in the order of rows; a layer's `pixels()` make so many.
 inline int64_t quads_of(int64_t pixels) { return (pixels + kPixels - 1) / kPixels; }
 
 // Quads [first_quad, last_quad) of an image for channel blocks [first_block, last_block).

@@ -107,8 +107,8 @@ std::vector<std::string> isa_names() {
 std::string isa_name() { return chosen().name; }
 
 IfAdvance if_advance(const IfVariant& variant) { return chosen().if_advance(variant); }
-
 GoBack go_back(const BackwardVariant& variant) { return chosen().go_back(variant); }
+
 IntKernels int_kernels(const std::string& name) {
   // For tests, on any processor; not a choice for anybody else.
   return name == "amx_emulated" ? amx_emulated::int_kernels()

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "amplitude.h"
+#include "cpu/currents.h"
 #include "cpu/if_multistep.h"
 #include "cpu/operand.h"
 #include "cpu/timed_bias.h"
@@ -36,14 +37,12 @@ class Worker {
   Worker(const IfMultistepArguments& a, const Run& run)
       : a_(a),
         run_(run),
-        x_(static_cast<const Stored*>(a.x.const_data_ptr())),
-        x_dense_(is_dense(a.sizes, a.x_strides)),
+        x_(a.x, a.x_stride_t, a.sizes, a.x_strides, run.block, kSteps),
         theta_(a.v_threshold, a.sizes, a.threshold_strides, 0.0f, run.block),
         v_init_(a.v_init, a.sizes, a.v_init_strides, 0.0f, run.block),
         bias_(a.bias_stride_t == 0 ? a.bias : std::optional<at::Tensor>(), a.sizes, a.bias_strides,
               kNoBias, run.block),
         net_init_(a.count_init, a.sizes, a.count_strides, 0, run.block),
-        x_rows_(x_dense_ ? 0 : run.block * (is_static() ? 1 : kSteps)),
         v_(run.plan.last ? 0 : run.block),
         net_(a.is_signed ? run.block : 0),
         amplitude_(run.plan.emit == Emit::kPsp ? run.block : kMaxLanes) {
@@ -75,7 +74,7 @@ class Worker {
     for (int64_t t = 0; t < a_.T; t += kSteps) {
       block.steps = std::min(kSteps, a_.T - t);
       block.first_bit = 1u << (t % 32);
-      set_x(block, first, t);
+      x_.set(block, first, t);
       if (timed_bias_) {
         timed_bias_->set(block, first, t);
       }
@@ -91,8 +90,6 @@ class Worker {
 
  private:
   using Stored = std::conditional_t<kDtype == Dtype::kFloat32, uint32_t, uint16_t>;
-
-  bool is_static() const { return a_.x_stride_t == 0; }
 
   // The stored pattern of each neuron's spikes.
   IfInput<uint32_t> amplitude(IfInput<float> theta, int64_t count) {
@@ -113,33 +110,13 @@ class Worker {
     }
   }
 
-  // Points the block at its rows of x from step t on, in place where they are dense.
-  void set_x(IfBlock& block, int64_t first, int64_t t) {
-    if (x_dense_) {
-      block.x = x_ + t * a_.x_stride_t + first;
-      block.x_stride = a_.x_stride_t;
-      return;
-    }
-    block.x = x_rows_.data();
-    block.x_stride = is_static() ? 0 : block.neurons;
-    if (is_static() && t > 0) {
-      return;
-    }
-    for (int64_t row = 0; row < (is_static() ? 1 : block.steps); ++row) {
-      gather(x_ + (t + row) * a_.x_stride_t, a_.sizes, a_.x_strides, first, block.neurons,
-             x_rows_.data() + row * block.neurons);
-    }
-  }
-
   const IfMultistepArguments& a_;
   const Run& run_;
-  const Stored* x_;
-  const bool x_dense_;
+  Currents<Stored> x_;
   Operand<float> theta_;
   Operand<float> v_init_;
   Operand<float> bias_;
   Operand<int32_t> net_init_;
-  Scratch<Stored> x_rows_;
   Scratch<float> v_;
   Scratch<int32_t> net_;
   Scratch<uint32_t> amplitude_;

@@ -74,7 +74,7 @@ TORCH_LIBRARY_IMPL(spikeconv, CUDA, library) {
 }
 
 TORCH_LIBRARY_IMPL(spikeconv, Meta, library) {
-  library.impl(kName, TORCH_FN((backward_from_torch<kName, check_backward_devices>)));
+  library.impl(kName, TORCH_FN((backward_from_torch<kName, check_devices<IfBackwardArguments>>)));
 }
 
 }  // namespace spikeconv::cuda

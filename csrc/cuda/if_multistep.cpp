@@ -53,7 +53,7 @@ TORCH_LIBRARY_IMPL(spikeconv, CUDA, library) {
 }
 
 TORCH_LIBRARY_IMPL(spikeconv, Meta, library) {
-  library.impl(kName, TORCH_FN((from_torch<kName, check_devices>)));
+  library.impl(kName, TORCH_FN((from_torch<kName, check_devices<IfMultistepArguments>>)));
 }
 
 }  // namespace spikeconv::cuda

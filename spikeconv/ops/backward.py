@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spikeconv.ops.backends import check_name, resolve
 from spikeconv.ops.call import BackwardCall, empty, has_time, is_laid_out, state_dtype
-from spikeconv.ops.check import check_gradient, check_if_multistep, check_surrogate
+from spikeconv.ops.check import check_if_multistep, check_like_output, check_surrogate
 from spikeconv.ops.fold import sum_to
 from spikeconv.ops.place import beside, bias_beside
 from spikeconv.surrogate import built_in
@@ -69,10 +69,10 @@ def _checked(
     shape = x.shape if T is not None else x.shape[1:]
     check_surrogate(x, (steps, *shape), surrogate, slope, signed=False)
     if grad_emitted is not None:
-        check_gradient("grad_emitted", grad_emitted, x, (steps, *shape), x.dtype)
+        check_like_output("grad_emitted", grad_emitted, x, (steps, *shape), x.dtype)
     if grad_v is not None and return_v is not None:
         v_shape = (steps, *shape) if return_v == "all" else shape
-        check_gradient("grad_v", grad_v, x, v_shape, state_dtype(x))
+        check_like_output("grad_v", grad_v, x, v_shape, state_dtype(x))
     if len(wanted) != 4:
         raise ValueError(f"if_multistep: wanted must have 4 entries, got {list(wanted)}")
     return steps

@@ -136,6 +136,14 @@ def check_if_multistep(
     return steps
 
 
+def check_signed(signed: bool, surrogate: object) -> None:
+    """Raise ValueError for signed neurons that are given a surrogate, by name or as a function."""
+    if signed and surrogate is not None:
+        raise ValueError(
+            _wrong("surrogate", "None with signed=True, whose spikes have no gradient", surrogate)
+        )
+
+
 def check_surrogate(
     x: Tensor, shape: tuple[int, ...], surrogate: str | None, slope: Tensor | None, signed: bool
 ) -> None:
@@ -144,18 +152,15 @@ def check_surrogate(
     `shape` is that of the spikes, and of the slope where the derivative is given.
     """
     _check_choice("surrogate", surrogate, (*SURROGATES, None))
-    if surrogate is not None and signed:
-        raise ValueError(
-            _wrong("surrogate", "None with signed=True, whose spikes have no gradient", surrogate)
-        )
+    check_signed(signed, surrogate)
     if (slope is None) == (surrogate == "given"):
         wanted = "a tensor with surrogate='given', else None"
         raise ValueError(_wrong("slope", wanted, "None" if slope is None else "a tensor"))
     if slope is not None:
-        check_gradient("slope", slope, x, shape, state_dtype(x))
+        check_like_output("slope", slope, x, shape, state_dtype(x))
 
 
-def check_gradient(
+def check_like_output(
     argument: str, given: Tensor, x: Tensor, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
     """Raise TypeError or ValueError unless a tensor can stand beside an output of that shape."""

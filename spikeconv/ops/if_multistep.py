@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.ops.call import state_dtype
+from spikeconv.ops.check import check_signed
 from spikeconv.ops.schema import OPERATOR
 from spikeconv.ops.slope import slope_of
 from spikeconv.surrogate import BUILT_IN, BuiltIn, Surrogate
@@ -38,9 +39,11 @@ def _parameter(argument: str, value: float | Tensor, x: Tensor) -> Tensor:
     return torch.full((), number, dtype=dtype)
 
 
-def _wants_gradient(*operands: Tensor | None) -> bool:
-    given = [operand for operand in operands if operand is not None]
-    return torch.is_grad_enabled() and any(operand.requires_grad for operand in given)
+def wants_gradient(*operands: object) -> bool:
+    """Whether autograd would go back through a call with these operands."""
+    return torch.is_grad_enabled() and any(
+        isinstance(operand, Tensor) and operand.requires_grad for operand in operands
+    )
 
 
 def _check_surrogate(surrogate: object) -> None:
@@ -175,6 +178,7 @@ def if_multistep(
         if not isinstance(switch, bool):
             raise TypeError(f"if_multistep: {argument} must be True or False, got {switch!r}")
     _check_surrogate(surrogate)
+    check_signed(signed, surrogate)
     if count_init is not None and not isinstance(count_init, Tensor):
         raise TypeError(
             f"if_multistep: count_init must be a tensor or None, got {type(count_init).__name__}"
@@ -197,7 +201,7 @@ def if_multistep(
     # A subclass of one of them may have a derivative of its own.
     if isinstance(surrogate, BuiltIn) and type(surrogate) is BUILT_IN[surrogate.name]:
         name, parameter = surrogate.name, surrogate.parameter
-    elif surrogate is not None and _wants_gradient(*operands):
+    elif surrogate is not None and wants_gradient(*operands):
         name, slope = "given", slope_of(surrogate, *operands, **options)
     emitted, v = OPERATOR(
         *operands,

@@ -9,32 +9,16 @@ import torch
 from spikeconv.ops.native import load
 
 
-def unavailable() -> str | None:
-    """Why integer programs cannot be compiled here, or None."""
-    return load()
-
-
-def isas() -> list[str]:
-    """Instruction sets that this processor has, best last."""
-    _require()
-    names: list[str] = torch.ops.spikeconv._cpu_isas()
-    return names
-
-
 def new_program(isa: str | None = None) -> Any:
     """An empty compiled program; csrc/cpu/int_program.h says what its methods do.
 
     Args:
-        isa: one of `isas`, or None for the one that CPU kernels run with.
+        isa: one of `ops.native.instruction_sets`, or None for the one that CPU kernels run with.
 
     Raises:
         RuntimeError: the extension is missing, or the processor lacks that instruction set.
     """
-    _require()
-    return torch.classes.spikeconv._IntegerProgram(isa or "")
-
-
-def _require() -> None:
     reason = load()
     if reason is not None:
         raise RuntimeError(f"integer program: {reason}")
+    return torch.classes.spikeconv._IntegerProgram(isa or "")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikeconv.ops.call import state_dtype
 from spikeconv.ops.check import DTYPES, broadcasts
-from spikeconv.ops.if_multistep import if_multistep
+from spikeconv.ops.if_multistep import if_multistep, wants_gradient
 from spikeconv.surrogate import FromSpikeFunction, Sigmoid, Surrogate
 
 Derivative = Surrogate | Callable[[Tensor], Tensor]
@@ -145,9 +145,7 @@ def one_step(
     Arguments and results are those of `if_step`; what is wrong is said by `if_multistep`.
     """
     if _is_small(x, v, v_threshold, bias):
-        taught = torch.is_grad_enabled() and any(
-            isinstance(p, Tensor) and p.requires_grad for p in (x, v, v_threshold, bias)
-        )
+        taught = wants_gradient(x, v, v_threshold, bias)
         # Only the operator says on backward that a surrogate is missing, and compiles with one.
         if not taught or (surrogate is not None and not torch.compiler.is_compiling()):
             return if_step(

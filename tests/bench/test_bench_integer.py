@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 
-from spikeconv.ops.integer import isas
+from spikeconv.ops.native import instruction_sets
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def integer(load_script):
 
 def test_smoke_run_writes_shares_of_the_bare_loop(integer, tmp_path, capsys):
     path = tmp_path / "integer.json"
-    assert integer.main(["--smoke", "--isas", isas()[-1], "--json", str(path)]) == 0
+    assert integer.main(["--smoke", "--isas", instruction_sets()[-1], "--json", str(path)]) == 0
     rows = json.loads(path.read_text())["rows"]
     assert rows[0]["layer"] == "bare loop"
     assert rows[0]["peak"] == 1
@@ -34,7 +34,7 @@ def test_wrong_spikes_get_no_number(integer, tmp_path, monkeypatch, capsys):
     path = tmp_path / "integer.json"
     monkeypatch.setattr(integer, "_train", lambda engine, run: 1 - run_train(engine, run))
     run_train = partial(lambda engine, run: engine.unpack("out", run().spikes))
-    assert integer.main(["--smoke", "--isas", isas()[-1], "--json", str(path)]) == 1
+    assert integer.main(["--smoke", "--isas", instruction_sets()[-1], "--json", str(path)]) == 1
     written = json.loads(path.read_text())
     assert [row["layer"] for row in written["rows"]] == ["bare loop"]
     assert len(written["refused"]) == 2

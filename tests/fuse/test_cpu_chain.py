@@ -17,10 +17,10 @@ from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import IntegerProgram, Source
 from spikeconv.neuron import IFNode
 from spikeconv.ops import if_multistep
-from spikeconv.ops.integer import isas
+from spikeconv.ops.native import instruction_sets
 from tests.fuse.networks import Network, residual, trains
 
-ISAS = [*isas(), "amx_emulated"]
+ISAS = [*instruction_sets(), "amx_emulated"]
 
 
 @pytest.fixture(autouse=True)

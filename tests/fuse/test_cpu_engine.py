@@ -14,7 +14,7 @@ from spikeconv.fuse.engine import Fired, IntegerProgram, Source
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Pool, Shortcut
 from spikeconv.fuse.reference import State
 from spikeconv.fuse.stepwise import ReferenceEngine
-from spikeconv.ops.integer import isas
+from spikeconv.ops.native import instruction_sets
 from tests.fuse.integer_cases import (
     OUT,
     Case,
@@ -28,7 +28,7 @@ from tests.fuse.integer_cases import (
     with_steps,
 )
 
-ISAS = [*isas(), "amx_emulated"]
+ISAS = [*instruction_sets(), "amx_emulated"]
 ALL = {"want_spikes": True, "want_count": True, "want_state": True}
 
 

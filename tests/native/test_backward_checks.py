@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -70,7 +71,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("v_init must have dtype", {"v_init": torch.zeros((), dtype=torch.int32)}),
     ("bias must have dtype", {"bias": torch.zeros(T, 1, 1).double()}),
     ("bias_strides must be []", {"bias": None}),
-    ("bias_strides must be []", {"bias": None, "bias_strides": []}),
+    ("bias_stride_t must be 0 without bias", {"bias": None, "bias_strides": []}),
     ("grad_emitted must have dtype", {"grad_emitted": torch.rand(T, C, W).half()}),
     ("grad_x must have dtype", {"grad_x": torch.empty(T, C, W).half()}),
     ("grad_m must have dtype", {"grad_m": torch.empty(T, C, W).half()}),
@@ -114,12 +115,37 @@ def test_nonsense_is_an_error(message: str, change: dict[str, Any]) -> None:
         cpp(**good(**change))
 
 
-@pytest.mark.parametrize("name", ["x", "grad_emitted", "slope"])
-def test_gradients_share_no_memory_with_what_is_read(name: str) -> None:
+@pytest.mark.parametrize("written", ["grad_x", "grad_m"])
+@pytest.mark.parametrize(
+    "name", ["x", "v_threshold", "v_init", "bias", "grad_emitted", "grad_v", "slope"]
+)
+def test_gradients_share_no_memory_with_what_is_read(name: str, written: str) -> None:
     shared = torch.rand(T, C, W)
-    call = good(slope=torch.rand(T, C, W), surrogate="given", grad_x=shared)
-    with pytest.raises(RuntimeError, match="grad_x must not share memory with an input"):
-        cpp(**{**call, name: shared})
+    call = good(slope=torch.rand(T, C, W), surrogate="given", trace=True)
+    call.update({"grad_v": torch.rand(T, C, W), name: shared, written: shared})
+    message = f"{written} must not share memory with another tensor, got that of {name}"
+    with pytest.raises(RuntimeError, match=message):
+        cpp(**call)
+
+
+@pytest.mark.parametrize(("first", "second"), [*combinations(WRITTEN, 2)])
+def test_gradients_share_no_memory_with_each_other(first: str, second: str) -> None:
+    room = torch.empty(2 * T, C, W)
+    sizes = {"grad_x": T, "grad_m": T}
+    call = good()
+    call[first] = room[: sizes.get(first, 1)].squeeze(0)
+    call[second] = room[T : T + sizes.get(second, 1)].squeeze(0)  # beside it, yet in its memory
+    message = f"{first} must not share memory with another tensor, got that of {second}"
+    with pytest.raises(RuntimeError, match=message):
+        cpp(**call)
+
+
+@pytest.mark.parametrize(("first", "second"), [WRITTEN[:2], *combinations(WRITTEN[2:], 2)])
+def test_no_tensor_is_two_gradients(first: str, second: str) -> None:
+    call = good()
+    message = f"{first} must not share memory with another tensor, got that of {second}"
+    with pytest.raises(RuntimeError, match=message):
+        cpp(**{**call, second: call[first]})
 
 
 @pytest.mark.parametrize("name", ["x", "v_threshold", "grad_emitted", "grad_x"])

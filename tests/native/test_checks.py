@@ -114,17 +114,26 @@ def test_words_hold_32_steps_of_neurons_that_are_not_signed() -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "v_threshold", "v_init", "bias"])
-def test_outputs_share_no_memory_with_inputs(name: str) -> None:
-    call = good(bias=torch.ones(C, W))
+@pytest.mark.parametrize("output", ["emitted", "v"])
+def test_outputs_share_no_memory_with_inputs(output: str, name: str) -> None:
+    call = good(return_v="all", bias=torch.ones(C, W))
     shared = torch.zeros(T, C, W)
-    call.update({name: shared, "emitted": shared})
-    with pytest.raises(RuntimeError, match="emitted and v must not share memory with an input"):
+    call.update({name: shared, output: shared})
+    message = f"{output} must not share memory with another tensor, got that of {name}"
+    with pytest.raises(RuntimeError, match=message):
         cpp(**call)
+
+
+def test_outputs_share_no_memory_with_the_net_count() -> None:
+    shared = torch.zeros(C, W, dtype=torch.int32)
+    call = good("count", count_init=torch.zeros_like(shared), signed=True)
+    with pytest.raises(RuntimeError, match=r"emitted must not share memory .* got that of count_i"):
+        cpp(**{**call, "count_init": shared, "emitted": shared})
 
 
 def test_outputs_share_no_memory_with_each_other() -> None:
     shared = torch.zeros(T + 1, C, W)
-    with pytest.raises(RuntimeError, match="v and emitted must not share memory"):
+    with pytest.raises(RuntimeError, match=r"emitted must not share memory .* got that of v"):
         cpp(**{**good(), "emitted": shared[:T], "v": shared[T]})
 
 

@@ -214,6 +214,8 @@ def test_encoders(message: str, arguments: tuple[Any, ...]) -> None:
         ("numbers must be from 0 to 0", ([2], [-1], [], [])),
         ("there is no source 9", ([0], [0], [9], [])),
         ("source 2 is wanted, but no step writes it", ([0], [0], [2], [])),
+        ("source 3 is wanted twice", ([0, 1], [0, 0], [3, 3], [])),
+        ("source 1 is wanted twice", ([0, 1], [0, 0], [1, 3, 1], [])),
         ("counted must be from 0 to 0", ([0], [0], [], [1])),
         ("pools do not count", ([1], [0], [3], [0])),
         ("must be written once", ([0, 0], [0, 0], [], [])),

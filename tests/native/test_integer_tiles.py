@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeconv.ops.integer import isas
+from spikeconv.ops.native import instruction_sets
 
 ROOT = Path(__file__).parents[2]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -59,7 +59,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiles_program(tmp_path_factory.mktemp("tiles"), portable=False)
 
 
-@pytest.mark.parametrize("isa", [*isas(), "amx_emulated"])
+@pytest.mark.parametrize("isa", [*instruction_sets(), "amx_emulated"])
 def test_random_tiles(program: Path, isa: str) -> None:
     run(program, isa)
 

@@ -115,6 +115,16 @@ def bias_steps(bias: Tensor | None, x: Tensor, steps: slice) -> Tensor | None:
     return bias[steps]
 
 
+def by_operator(x: Tensor, **arguments: Any) -> Any:
+    """The operator itself, which takes tensors where the function takes numbers too."""
+    parameters = {"v_threshold": 1.0, "v_init": 0.0, "bias": None, "count_init": None}
+    positional = []
+    for name, default in parameters.items():
+        value = arguments.pop(name, default)
+        positional.append(value if value is None else torch.as_tensor(value))
+    return torch.ops.spikeconv.if_multistep(x, *positional, **arguments)
+
+
 def check(x: Tensor, backend: str, **arguments: Any) -> None:
     """`if_multistep` gives the oracle's bits."""
     got = if_multistep(x, **arguments, backend=backend)
