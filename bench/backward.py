@@ -24,12 +24,12 @@ from torch import Tensor
 
 import spikeconv
 from gate import Contestant, Gate
+from kept_for_backward import saved_by
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory, peak_memory_mb
 from ours import BACKENDS, DTYPES, runnable
 from report import table, write_json
 from rivals import spikingjelly_missing
-from saved import saved_by
 from spikeconv.surrogate import ATan, Surrogate
 from timing import interleaved, stopwatch_for
 from train_rivals import ALPHA, Scan, spikingjelly_if, torch_loop

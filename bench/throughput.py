@@ -34,13 +34,13 @@ from torch import Tensor
 
 import integer
 from contestants import CONVOLUTIONS, SAME_CLASS, SAME_CLASS_TF32, Contest, admit, build_contest
+from cpu_goals import judge
 from curves import BATCHES, STEPS, growth, measure_curves, plot_curves
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory, peak_memory_mb
 from networks import MODELS, Images
 from report import table, write_json
 from settings import Setting, usual_settings
-from speed_goals import judge
 from spikeconv.ops.native import instruction_sets
 from timing import Times, interleaved, stopwatch_for
 

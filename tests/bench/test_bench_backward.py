@@ -9,7 +9,7 @@ import torch
 
 import spikeconv
 from gate import Contestant
-from saved import saved_by
+from kept_for_backward import saved_by
 
 FIGURES = ("ns_per_element", "q25", "q75", "times_clone")
 

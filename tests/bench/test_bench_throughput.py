@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import contestants
+import cpu_goals
 import rival_networks
-import speed_goals
 from contestants import Contest
 from gate import Contestant
 from networks import Images, build_network
@@ -106,7 +106,7 @@ def test_the_usual_run_forces_instruction_sets_judges_goals_and_draws_curves(
     assert forced == throughput.lower_instruction_sets()
     for found in result["tables"][1:]:
         assert [row["name"] for row in found["rows"]] == ["spikeconv-int8", "convolutions", "ann"]
-    assert len(result["goals"]) == len(speed_goals.GOALS)
+    assert len(result["goals"]) == len(cpu_goals.GOALS)
     assert {name: list(curve) for name, curve in result["curves"].items()} == {
         "T": ["1", "2"],
         "batch": ["1", "2"],
@@ -141,7 +141,7 @@ def test_goals_are_ratios_within_one_table():
         found(1, spikeconv_int8=1.0, ann=9.0, spikingjelly=90.0),
         found(2, spikeconv_int8=2.0, ann=1.0, spikingjelly=80.0),
     ]
-    judged = {row["goal"]: row for row in speed_goals.judge(tables)}
+    judged = {row["goal"]: row for row in cpu_goals.judge(tables)}
     first, second, third, *rest = judged.values()
     assert (first["ratio"], first["reached"]) == (0.5, False)  # of the most threads
     assert (second["ratio"], second["reached"]) == (40.0, True)
