@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeconv.changes import version
 from spikeconv.membrane import Membrane, check_flag
 from spikeconv.node_arguments import (
+    along,
     as_buffer,
     as_channel_dim,
     as_potential,
     as_step_bias,
     as_threshold,
     as_v_reset,
-    summary,
+    in_words,
 )
 from spikeconv.ops import if_multistep
 from spikeconv.ops.call import state_dtype
@@ -47,7 +48,8 @@ class IFNode(Membrane):
 
     The recurrence is `if_multistep`'s, with bias_t = bias + step_bias[t], and step_bias[t] = 0 from
     its end on: a correction is for the steps that it was made for. theta, the initial potential and
-    the biases are buffers: they follow `.to(device)` and are saved in the state dict.
+    the biases are buffers, own copies that follow `.to(device)` and are saved in the state dict; an
+    `nn.Parameter` given for theta, v_init or bias stays that parameter, and learns.
 
     As constructed by default nothing is kept between calls. In step mode ``"s"``, or with
     ``keep_state=True``, the potential is: a call goes on where the one before ended, `v` is that
@@ -125,9 +127,9 @@ class IFNode(Membrane):
     ) -> None:
         super().__init__(step_mode, keep_state, store_v_seq)
         theta = as_threshold(v_threshold)
-        self.register_buffer("v_threshold", theta)
-        self.register_buffer("v_init", as_potential(v_init, theta))
-        self.register_buffer("bias", None if bias is None else as_buffer("bias", bias))
+        self._hold("v_threshold", v_threshold, theta)
+        self._hold("v_init", v_init, as_potential(v_init, theta))
+        self._hold("bias", bias, None if bias is None else as_buffer("bias", bias))
         self.register_buffer("step_bias", as_step_bias(step_bias))
         self.v_reset = as_v_reset(v_reset, reset)
         self.surrogate_function = as_surrogate(surrogate_function)
@@ -140,6 +142,13 @@ class IFNode(Membrane):
         self.backend = backend
         self._checked: object = None
         self._try_on_meta()
+
+    def _hold(self, name: str, given: object, copied: Tensor | None) -> None:
+        """Keep what was given where it learns, else its copy."""
+        if isinstance(given, nn.Parameter):
+            self.register_parameter(name, given)
+        else:
+            self.register_buffer(name, copied)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "v_threshold" and not isinstance(value, Tensor):  # torch takes tensors only
@@ -232,15 +241,7 @@ class IFNode(Membrane):
 
     def _along(self, parameter: Tensor, dims: int) -> Tensor:
         """A parameter as it broadcasts to one step of so many dimensions."""
-        if self.channel_dim is None or parameter.dim() != 1:
-            return parameter
-        at = self.channel_dim + (dims if self.channel_dim < 0 else 0)
-        if not 0 <= at < dims:
-            raise ValueError(
-                f"IFNode: x must have the channels of channel_dim={self.channel_dim} among one "
-                f"step's dimensions, got {dims} of these"
-            )
-        return parameter.view(-1, *[1] * (dims - 1 - at))
+        return along(parameter, self.channel_dim, dims)
 
     def _bias(self, dims: int) -> Tensor | None:
         return None if self.bias is None else self._along(self.bias, dims)
@@ -283,19 +284,4 @@ class IFNode(Membrane):
         return IFNode(**{**kept, **changes})
 
     def extra_repr(self) -> str:
-        parts = [
-            f"v_threshold={summary(self.v_threshold)}",
-            f"v_init={summary(self.v_init)}",
-        ]
-        for name in ("bias", "step_bias"):
-            value = getattr(self, name)
-            if value is not None:
-                parts.append(f"{name}={summary(value)}")
-        if self.v_reset is not None:
-            parts.append(f"v_reset={self.v_reset:g}")
-        parts += [
-            f"{name}={getattr(self, name)!r}"
-            for name, usual in _ARGUMENTS.items()
-            if usual is not ... and getattr(self, name) != usual
-        ]
-        return ", ".join(parts)
+        return in_words(self, _ARGUMENTS)

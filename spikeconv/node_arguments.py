@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,3 +98,42 @@ def as_channel_dim(value: int | None) -> int | None:
             f"IFNode: channel_dim must be an integer or None, got {type(value).__name__}"
         )
     return int(value)
+
+
+def along(parameter: Tensor, channel_dim: int | None, dims: int) -> Tensor:
+    """A parameter as it broadcasts to one step of so many dimensions.
+
+    Raises:
+        ValueError: one step has no dimension `channel_dim`.
+    """
+    if channel_dim is None or parameter.dim() != 1:
+        return parameter
+    at = channel_dim + (dims if channel_dim < 0 else 0)
+    if not 0 <= at < dims:
+        raise ValueError(
+            f"IFNode: x must have the channels of channel_dim={channel_dim} among one step's "
+            f"dimensions, got {dims} of these"
+        )
+    return parameter.view(-1, *[1] * (dims - 1 - at))
+
+
+def in_words(node: Any, arguments: Mapping[str, object]) -> str:
+    """The arguments of a population that a reader wants to see.
+
+    Args:
+        node: the population.
+        arguments: all of them by what goes without saying; ... of those that are said otherwise.
+    """
+    parts = [f"v_threshold={summary(node.v_threshold)}", f"v_init={summary(node.v_init)}"]
+    for name in ("bias", "step_bias"):
+        value = getattr(node, name)
+        if value is not None:
+            parts.append(f"{name}={summary(value)}")
+    if node.v_reset is not None:
+        parts.append(f"v_reset={node.v_reset:g}")
+    parts += [
+        f"{name}={getattr(node, name)!r}"
+        for name, usual in arguments.items()
+        if usual is not ... and getattr(node, name) != usual
+    ]
+    return ", ".join(parts)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv import IFNode, if_multistep
+from spikeconv.surrogate import ATan
 from tests.helpers import assert_same
 
 X = torch.tensor([[0.75, -0.5], [0.5, 2.0], [0.25, 1.0]])
@@ -101,13 +102,29 @@ def test_parameters_are_buffers() -> None:
     assert_same(node.step_bias, torch.ones(3, 2))
 
 
-def test_parameters_are_copies_without_gradient() -> None:
-    theta = nn.Parameter(PER_NEURON.clone())
+def test_tensors_are_copied_and_without_gradient() -> None:
+    theta = PER_NEURON.clone().requires_grad_()
     node = IFNode(theta)
     with torch.no_grad():
         theta.mul_(100.0)
     assert node.v_threshold.tolist() == [0.5, 2.0]
     assert not node.v_threshold.requires_grad
+
+
+def test_a_parameter_stays_itself_and_learns() -> None:
+    theta, bias = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor([0.25, 0.0]))
+    node = IFNode(theta, bias=bias, surrogate_function=ATan())
+    assert dict(node.named_parameters()) == {"v_threshold": theta, "bias": bias}
+    before = node.v_threshold.clone()
+    optimizer = torch.optim.SGD(node.parameters(), lr=0.1)
+    node(torch.full((4, 2), 0.4)).sum().backward()
+    optimizer.step()
+    assert node.v_threshold is theta
+    assert not torch.equal(theta, before)
+    assert bias.grad is not None
+    assert bias.grad.count_nonzero() == 2
+    with pytest.raises(ValueError, match="v_threshold must be positive and finite everywhere"):
+        IFNode(nn.Parameter(torch.tensor(-1.0)))
 
 
 def test_a_state_dict_carries_the_parameters_over() -> None:

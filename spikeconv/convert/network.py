@@ -91,8 +91,9 @@ class SpikingNetwork(Assembly, Graphable):
                 f"SpikingNetwork: readout must be one of {', '.join(map(repr, READOUTS))}, "
                 f"got {readout!r}"
             )
-        if self.integers is not None:
-            return self._in_parts_uncompiled(batch, steps, readout)
+        if self.integers is not None and torch.compiler.is_compiling():
+            # A compiler gains nothing in integer kernels: it takes what is around them.
+            return torch.compiler.disable(self._in_parts)(batch, steps, readout)
         if torch.compiler.is_compiling():  # the graph is for any number of images
             run = self._mean if readout == "mean" else self._running_means
             return run(batch, steps)
@@ -103,9 +104,6 @@ class SpikingNetwork(Assembly, Graphable):
         parts = batch.split(self.images_at_once(batch, steps)) if len(batch) else (batch,)
         outputs = [run(part, steps) for part in parts]
         return map_tensors(lambda *ys: torch.cat(ys, 0 if readout == "mean" else 1), *outputs)
-
-    # A compiler gains nothing in integer kernels: it takes what is around a fused network.
-    _in_parts_uncompiled = torch.compiler.disable(_in_parts)
 
     def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Batch:
         return given(self.program, inputs, named, next(self.layers.parameters(), None))

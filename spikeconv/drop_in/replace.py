@@ -51,7 +51,8 @@ def replace_neurons(net: nn.Module) -> ReplaceReport:
     parameters, classes of one's own that override methods, infinite or negative thresholds.
 
     One thing changes: a call on neurons of another shape than those whose state is kept is an
-    error that says so, where the originals begin anew or draw a state in silence.
+    error that says so, where the originals begin anew or draw a state in silence. (Norse's state is
+    the caller's own, and one that does not fit is Norse's error.)
 
     Args:
         net: any module.
