@@ -49,7 +49,7 @@ Table = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check, time, print and write; 1 if a contestant's classes were wrong."""
+    """Check, time, print and write; 1 if a contestant's classes or a layer's spikes were wrong."""
     options = _parse(arguments)
     device = torch.device(options.device)
     warm = options.allocator == "warm" and keep_freed_memory()
@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     result: dict[str, Any] = {"machine": facts, "options": _said(options), "tables": []}
     settings = _settings(options)
     contests: dict[str, Contest] = {}
+    wrong_layers = 0
     for setting in settings:
         if setting.model not in contests:
             contests = {setting.model: _contest(options, setting, device)}
@@ -72,8 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
         result["curves"] = curves(options, device)
         _keep(options, result)
         print("\nlayers of integer networks beside the machine's peak:", flush=True)
-        integer.main(["--rounds", str(options.rounds), *(["--smoke"] if options.smoke else [])])
-    return 1 if any(found["refused"] for found in result["tables"]) else 0
+        smoke = ["--smoke"] if options.smoke else []
+        wrong_layers = integer.main(["--rounds", str(options.rounds), *smoke])
+    return 1 if wrong_layers or any(found["refused"] for found in result["tables"]) else 0
 
 
 def measure(
@@ -172,7 +174,8 @@ def curves(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
         contest.networks["spikeconv-int8"], images, options.T, stopwatch_for(device),
         batch=setting.batch, steps=steps, batches=batches, rounds=min(5, options.rounds),
     )  # fmt: skip
-    title = f"{setting.model} in int8, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    title = f"{setting.model} in int8, {threads} thread{'s' * (threads != 1)}"
     print(f"\n{title}\ncost of a step, by T ({setting.batch} images): {growth(found['T'])}")
     print(f"cost of an image, by batch (T = {options.T}): {growth(found['batch'])}")
     if options.json is not None:
@@ -213,7 +216,8 @@ def _keep(options: argparse.Namespace, result: dict[str, Any]) -> None:
 
 
 def _said(options: argparse.Namespace) -> dict[str, object]:
-    return {key: getattr(options, key) for key in ("T", "device", "tf32", "rounds", "smoke")}
+    names = ("T", "device", "tf32", "rounds", "check_images", "calibration_images", "smoke")
+    return {name: getattr(options, name) for name in names}
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -102,6 +102,8 @@ def test_the_usual_run_forces_instruction_sets_judges_goals_and_draws_curves(
     path = tmp_path / "throughput.json"
     assert throughput.main(["--smoke", "--image-size", "8", "--json", str(path)]) == 0
     result = json.loads(path.read_text())
+    said = {"T": 3, "rounds": 2, "check_images": 2, "calibration_images": 8, "smoke": True}
+    assert said.items() <= result["options"].items()
     forced = [found["setting"]["isa"] for found in result["tables"][1:]]
     assert forced == throughput.lower_instruction_sets()
     for found in result["tables"][1:]:
@@ -113,6 +115,17 @@ def test_the_usual_run_forces_instruction_sets_judges_goals_and_draws_curves(
     }
     assert path.with_suffix(".svg").read_text().startswith("<?xml")
     assert "cost of an image, by batch" in capfd.readouterr().out
+
+
+def test_a_wrong_layer_makes_the_usual_run_fail(throughput, monkeypatch, capfd):
+    monkeypatch.setattr(throughput, "lower_instruction_sets", list)
+    monkeypatch.setattr(throughput, "curves", lambda options, device: {})
+    train = throughput.integer._train
+    monkeypatch.setattr(throughput.integer, "_train", lambda *given: 1 - train(*given))
+    assert throughput.main(["--smoke", "--image-size", "8"]) == 1
+    error = capfd.readouterr().err
+    assert "WRONG RESULT" in error
+    assert "differs from the definition in" in error
 
 
 def test_a_network_in_integers_is_held_against_its_definition(snn):
