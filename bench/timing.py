@@ -45,7 +45,7 @@ def process_stopwatch(task: Task, calls: int) -> float:
 
 
 def thread_stopwatch(task: Task, calls: int) -> float:
-    """Processor seconds of the calling thread: for what does all its work there.
+    """Processor seconds of the calling thread alone on `calls` calls.
 
     For our kernels on one thread, which do all their work there: what the process's other threads
     do meanwhile, as a pool that waits for work, must not count as in `process_stopwatch`.
