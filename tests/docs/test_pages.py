@@ -62,6 +62,9 @@ def test_every_instruction_set_has_a_row() -> None:
     assert {"default", *instruction_sets()} <= names
     for name in names:
         assert f"| `{name}` |" in page("kernels")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"`SPIKECONV_ISA` takes (.*?), if", readme)
+    assert set(re.findall(r"`(\w+)`", said)) == names
 
 
 @pytest.mark.parametrize("name", _ENGINES)
