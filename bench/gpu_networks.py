@@ -30,8 +30,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torc
 import torch
 from torch import Tensor
 
+from contestants import convert_network
 from gate import Contestant, Gate, first_line
-from gpu_contest import Contest, build_contest, convert_on, right_classes, verdict
+from gpu_contest import GpuContest, build_contest, right_classes, verdict
 from machine import machine_facts, machine_line
 from memory import peak_memory_mb
 from networks import Images
@@ -118,7 +119,8 @@ def _networks(
     for setting in settings:
         network = (setting.model, setting.image_size)
         if network not in made:
-            made[network] = convert_on(device, *network, 8 if options.smoke else 128)
+            images = 8 if options.smoke else 128
+            made[network] = convert_network(*network, STEPS[0], images, device)
         yield setting, *made[network]
         _free(device)
 
@@ -173,7 +175,7 @@ def measure(
 
 
 def admit(
-    contest: Contest, x: Tensor, stopwatch: Any, deadline: float
+    contest: GpuContest, x: Tensor, stopwatch: Any, deadline: float
 ) -> tuple[Gate, dict[str, float]]:
     """Let in who gives the right classes while there is time; and the seconds of one call each."""
     gate = Gate(skipped=dict(contest.skipped))
@@ -183,7 +185,7 @@ def admit(
         if time.monotonic() > deadline:
             gate.skipped[name] = "out of time"
             continue
-        contestant = Contestant(name, partial(one.run, x), may_be_missing=one.missing)
+        contestant = Contestant(name, partial(one.run, x), may_be_missing=one.may_be_missing)
         admitted = len(gate.admitted)
         gate.pass_all([contestant], lambda c, found: verdict(contest, right, c.name, x, found))
         if len(gate.admitted) > admitted:
