@@ -35,11 +35,11 @@ from gate import Contestant, Gate, first_line
 from gpu_contest import GpuContest, build_contest, right_classes, verdict
 from machine import machine_facts, machine_line
 from memory import peak_memory_mb
+from network_rows import rows_of, shown
 from networks import Images
-from report import table, write_json
+from report import write_json
 from timing import interleaved, stopwatch_for
 
-FIGURES = ("name", "images_per_s", "ms", "q25", "q75", "times_ann", "peak_mb")
 NETWORKS = (("resnet18", 224), ("resnet20", 32), ("resnet34", 224), ("vgg16", 224))
 BATCHES = (64, 1, 8, 256)
 STEPS = (16, 4, 8, 32)
@@ -154,24 +154,8 @@ def measure(
         least = 0.02 if device.type == "cuda" else 0.0
         times = interleaved(tasks, rounds, stopwatch_for(device), warmup=1, min_seconds=least)
         peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
-    base = times["ann"].median if "ann" in times else None
-    rows = [
-        {
-            "name": name,
-            "images_per_s": setting.batch / taken.median,
-            "ms": taken.median * 1e3,
-            "q25": taken.q25 * 1e3,
-            "q75": taken.q75 * 1e3,
-            "times_ann": None if base is None else taken.median / base,
-            "peak_mb": peaks[name],
-        }
-        for name, taken in times.items()
-    ]
-    print(table(rows, FIGURES))
-    if gate.report():
-        print(gate.report(), file=sys.stderr)
     about = {**asdict(setting), "rounds": rounds}
-    return {"setting": about, "rows": rows, "skipped": gate.skipped, "refused": gate.refused}
+    return shown(about, rows_of(times, peaks, setting.batch), gate)
 
 
 def admit(

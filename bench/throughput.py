@@ -38,13 +38,13 @@ from cpu_goals import judge
 from curves import BATCHES, STEPS, growth, measure_curves, plot_curves
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory, peak_memory_mb
+from network_rows import rows_of, shown
 from networks import MODELS, Images
 from report import table, write_json
 from settings import Setting, usual_settings
 from spikeconv.ops.native import instruction_sets
-from timing import Times, interleaved, stopwatch_for
+from timing import interleaved, stopwatch_for
 
-FIGURES = ("images_per_s", "ms", "q25", "q75", "times_ann", "peak_mb")
 Table = dict[str, Any]
 
 
@@ -105,37 +105,13 @@ def measure(
         for name in contest.definitions.keys() & tasks.keys():
             _keep_weights_only(contest.networks[name], batches[0])
         peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
-    rows = rows_of(times, peaks, setting.batch)
-    print(table(rows, ("name", *FIGURES)))
-    if gate.report():
-        print(gate.report(), file=sys.stderr)
-    unfit = {"skipped": gate.skipped, "refused": gate.refused}
-    return {"setting": setting.to_dict(), "rows": rows, **unfit}
+    return shown(setting.to_dict(), rows_of(times, peaks, setting.batch), gate)
 
 
 def _keep_weights_only(network: Any, x: Tensor) -> None:
     """Give back the memory that a network in integers keeps for spikes, so that it counts."""
     network.integers.forget_engines()
     network(x[:1], T=1)  # packs the weights
-
-
-def rows_of(
-    times: dict[str, Times], peaks: dict[str, float | None], batch: int
-) -> list[dict[str, object]]:
-    """The table's rows; `times_ann` is the time in units of one ANN pass on the same batch."""
-    ann = times["ann"].median if "ann" in times else None
-    return [
-        {
-            "name": name,
-            "images_per_s": batch / taken.median,
-            "ms": taken.median * 1e3,
-            "q25": taken.q25 * 1e3,
-            "q75": taken.q75 * 1e3,
-            "times_ann": None if ann is None else taken.median / ann,
-            "peak_mb": peaks[name],
-        }
-        for name, taken in times.items()
-    ]
 
 
 def lower_instruction_sets() -> list[str]:

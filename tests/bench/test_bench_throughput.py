@@ -13,6 +13,7 @@ import cpu_goals
 import rival_networks
 from contestants import Contest
 from gate import Contestant
+from network_rows import rows_of
 from networks import Images, build_network
 from spikeconv import IFNode, convert
 from spikeconv.models import build_model
@@ -255,9 +256,9 @@ def test_weights_of_a_file_are_taken(tmp_path):
     assert not loaded.training
 
 
-def test_rows_are_in_units_of_the_ann(throughput):
+def test_rows_are_in_units_of_the_ann():
     times = {"spikeconv": Times(0.5, 0.4, 0.6, 3), "ann": Times(0.25, 0.2, 0.3, 3)}
-    rows = throughput.rows_of(times, {"spikeconv": 3.0, "ann": None}, batch=10)
+    rows = rows_of(times, {"spikeconv": 3.0, "ann": None}, batch=10)
     assert rows[0] == {
         "name": "spikeconv",
         "images_per_s": 20.0,
@@ -269,7 +270,7 @@ def test_rows_are_in_units_of_the_ann(throughput):
     }
     assert rows[1]["peak_mb"] is None
     del times["ann"]
-    assert throughput.rows_of(times, {"spikeconv": 3.0}, batch=10)[0]["times_ann"] is None
+    assert rows_of(times, {"spikeconv": 3.0}, batch=10)[0]["times_ann"] is None
 
 
 def test_gate_takes_compiled_networks_that_fail_as_missing(snn):
