@@ -29,10 +29,10 @@ from machine import machine_facts, machine_line
 from memory import keep_freed_memory, peak_memory_mb
 from ours import BACKENDS, DTYPES, runnable
 from report import table, write_json
-from rivals import spikingjelly_missing
+from rivals import Scan, spikingjelly_missing
 from spikeconv.surrogate import ATan, Surrogate
 from timing import interleaved, stopwatch_for
-from train_rivals import ALPHA, Scan, spikingjelly_if, torch_loop
+from train_rivals import ALPHA, spikingjelly_if, torch_loop
 
 RESETS = ("soft", "hard")
 KEYS = ("dtype", "reset", "name")
