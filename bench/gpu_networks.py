@@ -22,7 +22,6 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
@@ -37,6 +36,7 @@ from machine import machine_facts, machine_line
 from memory import peak_memory_mb
 from network_rows import rows_of, shown
 from networks import Images
+from options import script_parser, torch_compiler
 from report import write_json
 from timing import interleaved, stopwatch_for
 
@@ -142,10 +142,9 @@ def measure(
 ) -> dict[str, Any]:
     """One table: everybody who gives the right classes, timed in turns."""
     print(f"\n{setting}", flush=True)
-    # In a smoke run compiled contestants are traced but not compiled: that takes half a minute.
-    compiler = "aot_eager" if options.smoke else "inductor"
     x = Images(setting.image_size).draw(setting.batch, seed=1000)[0].to(device)
     with torch.no_grad():
+        compiler = torch_compiler(options.smoke)
         contest = build_contest(ann, snn, setting.T, compiler=compiler, compiled=setting.compiled)
         gate, single = admit(contest, x, stopwatch_for(device), deadline)
         tasks = {one.name: partial(contest.entries[one.name].run, x) for one in gate.admitted}
@@ -178,15 +177,12 @@ def admit(
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = script_parser(__doc__, rounds=7, json_required=True)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--models", nargs="+", choices=[name for name, _ in NETWORKS])
     parser.add_argument("--minutes", type=float, default=60.0, help="begin nothing after them")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of timing for one table")
-    parser.add_argument("--rounds", type=int, default=7, help="at most")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a table; may cut rounds")
     parser.add_argument("--fresh", action="store_true", help="measure again what FILE holds")
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
     if options.smoke:
         options.rounds = 2

@@ -4,8 +4,8 @@
     python bench/throughput.py --T 16 --model resnet18 --batch 64 --device cuda
 
 Without --model, --batch and --threads, the CIFAR networks in several settings, whether the goals of
-the project are reached, and how the cost grows with T and with the batch; with one of them, that
-setting only.
+the project are reached, and how the cost grows with T and with the batch, drawn beside FILE; with
+one of them, that setting only.
 
 All spiking contestants simulate the same network: same weights, thresholds and initial potentials.
 Before it is timed, each must give the same class as the plain torch simulation for all images but
@@ -40,6 +40,7 @@ from machine import machine_facts, machine_line
 from memory import keep_freed_memory, peak_memory_mb
 from network_rows import rows_of, shown
 from networks import MODELS, Images
+from options import add_allocator, script_parser, torch_compiler
 from report import table, write_json
 from settings import Setting, usual_settings
 from spikeconv.ops.native import instruction_sets
@@ -172,8 +173,7 @@ def _contest(
         weights=options.weights,
         calibration_images=options.calibration_images,
         device=device,
-        # In a smoke run compiled contestants are traced but not compiled: that takes half a minute.
-        compiler="aot_eager" if options.smoke else "inductor",
+        compiler=torch_compiler(options.smoke),
         wanted=wanted or options.contestants,
     )
 
@@ -197,7 +197,7 @@ def _said(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = script_parser(__doc__, rounds=7)
     parser.add_argument("--T", type=int, default=16, help="time-steps")
     parser.add_argument("--model", choices=MODELS, help="only this one; default: several settings")
     parser.add_argument("--image-size", type=int, default=32, help="below 64: the CIFAR forms")
@@ -207,15 +207,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="weights of the ANN; default: random features")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--tf32", action="store_true", help="let a GPU round float32 to TF32")
-    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--check-images", type=int, default=128, help="whose classes are checked")
     parser.add_argument("--calibration-images", type=int, default=128)
-    parser.add_argument(
-        "--allocator", choices=("warm", "default"), default="warm",
-        help="warm: glibc keeps freed memory, so that page faults are not what is timed",
-    )  # fmt: skip
-    parser.add_argument("--json", type=Path, help="file to write; the curves lie beside it")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
+    add_allocator(parser)
     options = parser.parse_args(arguments)
     chosen = (options.model, options.batch, options.threads, options.contestants)
     options.whole = all(one is None for one in chosen) and options.device == "cpu"
