@@ -1,8 +1,6 @@
 """bench/throughput.py: its JSON, its networks, and the red gate."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -57,12 +55,9 @@ def population():
     return x, IFNode(theta, theta / 2, emit="psp")
 
 
-def test_smoke_run_writes_the_promised_rows(bench, tmp_path):
-    path = tmp_path / "throughput.json"
-    command = [sys.executable, str(bench / "throughput.py"), *SMALL, "--json", str(path)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stdout + run.stderr
-    (result,) = json.loads(path.read_text())["tables"]
+def test_smoke_run_writes_the_promised_rows(smoke_run):
+    written, run = smoke_run("throughput", *SMALL)
+    (result,) = written["tables"]
     assert result["refused"] == {}
     present = [name for name in NAMES if name not in result["skipped"]]
     assert [row["name"] for row in result["rows"]] == present
