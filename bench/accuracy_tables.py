@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
+from accuracy_goals import GOALS, Goal
 from cells import Cell
-from goals import GOALS, Goal
 from lookup import Results
 from methods import CLAIM_STEPS, FREE_THRESHOLDS, TRAINED_THRESHOLDS
 from published import PUBLISHED, Published

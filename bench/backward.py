@@ -15,7 +15,6 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
 
@@ -24,15 +23,16 @@ from torch import Tensor
 
 import spikeconv
 from gate import Contestant, Gate
+from kept_for_backward import saved_by
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory, peak_memory_mb
+from options import add_allocator, add_population, script_parser, torch_compiler
 from ours import BACKENDS, DTYPES, runnable
 from report import table, write_json
-from rivals import spikingjelly_missing
-from saved import saved_by
+from rivals import Scan, spikingjelly_missing
 from spikeconv.surrogate import ATan, Surrogate
 from timing import interleaved, stopwatch_for
-from train_rivals import ALPHA, Scan, spikingjelly_if, torch_loop
+from train_rivals import ALPHA, spikingjelly_if, torch_loop
 
 RESETS = ("soft", "hard")
 KEYS = ("dtype", "reset", "name")
@@ -193,26 +193,14 @@ def _time(
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--T", type=int, default=8, help="time-steps")
-    parser.add_argument("--N", type=int, default=2**20, help="neurons")
-    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
+    parser = script_parser(__doc__, rounds=9)
+    add_population(parser, T=8, N=2**20)
     parser.add_argument("--resets", nargs="+", choices=RESETS, default=list(RESETS))
-    parser.add_argument("--backends", nargs="+", choices=spikeconv.backends(), help="of ours")
-    parser.add_argument("--device", choices=BACKENDS, default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument(
-        "--allocator", choices=("warm", "default"), default="warm",
-        help="warm: glibc keeps freed memory, so that page faults are not what is timed",
-    )  # fmt: skip
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
+    add_allocator(parser)
     options = parser.parse_args(arguments)
     if options.smoke:
         options.T, options.N, options.rounds = 4, 1003, 2
-    # In a smoke run the compiled contestants are traced but not compiled: that takes half a minute.
-    options.compiler = "aot_eager" if options.smoke else "inductor"
+    options.compiler = torch_compiler(options.smoke)
     options.backends = options.backends or list(BACKENDS[options.device])
     return options
 

@@ -1,4 +1,7 @@
-"""Who takes part in `throughput.py`: the same converted network in every form, checked first."""
+"""Who takes part in `throughput.py`: the same converted network in every form, checked first.
+
+What holds on a GPU too, `gpu_contest.py` takes from here.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ SAME_CLASS_TF32 = 0.99
 # Networks in integers round their weights, so each is held against its own definition, bit for bit,
 # on so many images: the definition takes a second for one.
 PRECISIONS = ("int8", "int16")
-_IMAGES_IN_INTEGERS = 2
+IMAGES_IN_INTEGERS = 2
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,7 @@ def build_contest(
     wanted: Sequence[str] | None = None,
 ) -> Contest:
     """All contestants of a network, or those that are wanted."""
-    ann, snn = convert_network(model, image_size, T, weights, calibration_images)
-    ann, snn = ann.to(device), snn.to(device)
+    ann, snn = convert_network(model, image_size, T, calibration_images, device, weights)
     rivals, skipped = rival_networks(snn, compiler)
     networks: dict[str, Network] = {
         "spikeconv": snn,
@@ -80,13 +82,29 @@ def build_contest(
 
 
 def convert_network(
-    model: str, image_size: int, T: int, weights: Path | None, calibration_images: int
+    model: str,
+    image_size: int,
+    T: int,
+    calibration_images: int,
+    device: torch.device,
+    weights: Path | None = None,
 ) -> tuple[nn.Module, SpikingNetwork]:
-    """The ANN and its spiking form, calibrated on synthetic images."""
-    ann = build_network(model, image_size, weights)
+    """The ANN and its spiking form, fitted and calibrated on synthetic images, on a device."""
+    ann = build_network(model, image_size, weights, device)
     calibration = Images(image_size).draw(calibration_images, seed=1)[0]
-    snn = convert(ann, torch.split(calibration, 32), T=T, method="opi", progress=False)
-    return ann, snn
+    batches = [batch.to(device) for batch in calibration.split(32)]
+    return ann, convert(ann, batches, T=T, method="opi", progress=False)
+
+
+def is_compiled(name: str) -> bool:
+    """Whether a contestant needs torch's compiler, which a machine may lack."""
+    return name.endswith("-compiled")
+
+
+def differing(found: Tensor, definition: Tensor) -> str | None:
+    """What is wrong with logits of a network in integers, which must be their definition's."""
+    wrong = int((found != definition).sum())
+    return f"{wrong} logits differ from their definition" if wrong else None
 
 
 def temporal_layers(snn: SpikingNetwork) -> list[tuple[nn.Module, tuple[int, ...]]]:
@@ -113,7 +131,7 @@ def convolve_all_steps(
 
 def admit(contest: Contest, batches: Sequence[Tensor], same_class: float = SAME_CLASS) -> Gate:
     """Let in who gives the right classes on all batches, and who is in integers the right bits."""
-    snn, few = contest.snn, batches[0][:_IMAGES_IN_INTEGERS]
+    snn, few = contest.snn, batches[0][:IMAGES_IN_INTEGERS]
 
     def classes(network: Network) -> Tensor:
         return torch.cat([network(x).argmax(1) for x in batches])
@@ -131,8 +149,7 @@ def admit(contest: Contest, batches: Sequence[Tensor], same_class: float = SAME_
         if contestant.name == CONVOLUTIONS:
             return None
         if contestant.name in contest.definitions:
-            wrong = (found != contest.definitions[contestant.name](few)).sum().item()
-            return f"{wrong} logits differ from their definition" if wrong else None
+            return differing(found, contest.definitions[contestant.name](few))
         wanted = analog if contestant.name == "ann" else simulated
         wrong = int((found != wanted).sum())
         # One image may be so near to a border between classes that the order of a sum decides.
@@ -144,9 +161,7 @@ def admit(contest: Contest, batches: Sequence[Tensor], same_class: float = SAME_
     gate = Gate()
     gate.pass_all(
         (
-            Contestant(
-                name, partial(checked, name, network), may_be_missing=name.endswith("-compiled")
-            )
+            Contestant(name, partial(checked, name, network), may_be_missing=is_compiled(name))
             for name, network in contest.networks.items()
         ),
         verdict,

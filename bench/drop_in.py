@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
 
@@ -25,6 +24,7 @@ from drop_in_cases import LIBRARIES, Case, layers, missing, network
 from gate import Contestant, Gate
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory
+from options import add_allocator, script_parser
 from report import table, write_json
 from timing import interleaved, process_stopwatch, stopwatch_for
 
@@ -114,24 +114,18 @@ def _row(case: Case, options: argparse.Namespace, device: torch.device) -> dict[
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = script_parser(__doc__, rounds=11)
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     parser.add_argument("--T", type=int, default=16, help="time-steps")
     parser.add_argument("--neurons", type=int, nargs="+", default=[1000, 2**20], help="of a layer")
     parser.add_argument("--batch", type=int, default=8, help="images of the network")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument(
-        "--allocator", choices=("warm", "default"), default="warm",
-        help="warm: glibc keeps freed memory, so that page faults are not what is timed",
-    )  # fmt: skip
+    add_allocator(parser)
     parser.add_argument(
         "--clock", choices=("wall", "processor"), default="wall",
         help="processor: seconds of the process alone, for a CPU that others use too",
     )  # fmt: skip
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
     if options.clock == "processor" and (options.device != "cpu" or options.threads != 1):
         parser.error("--clock processor is for --device cpu and --threads 1")

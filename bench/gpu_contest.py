@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,17 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from networks import Images, build_network
+from contestants import (
+    IMAGES_IN_INTEGERS,
+    PRECISIONS,
+    SAME_CLASS_TF32,
+    Network,
+    differing,
+    is_compiled,
+)
 from rival_networks import rival_networks
-from spikeconv.convert import NaiveSimulation, SpikingNetwork, convert
+from spikeconv.convert import NaiveSimulation, SpikingNetwork
 
-Network = Callable[[Tensor], Tensor]
-
-# Shares of images that must get the same class: one that rounds to TF32 or to bfloat16 may decide
-# otherwise where two classes are close.
-SAME_CLASS = {"bf16": 0.9, "float32": 0.99}
-PRECISIONS = ("int8", "int16")
-FEW = 2
+# Of the images that must get the same class: one that rounds to bfloat16 may decide otherwise
+# where two classes are close, oftener than one that rounds to TF32.
+SAME_CLASS_BF16 = 0.9
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,17 @@ class Entry:
         wanted: which logits are right: ``"ann"``, ``"spiking"``, or a precision, whose logits must
             be those of its definition bit for bit.
         least: share of images with the right class, where they need not be the same bits.
-        missing: whether it may be unable to run here.
+        may_be_missing: as of a `gate.Contestant`.
     """
 
     run: Network
     wanted: str
-    least: float = SAME_CLASS["float32"]
-    missing: bool = False
+    least: float = SAME_CLASS_TF32
+    may_be_missing: bool = False
 
 
 @dataclass
-class Contest:
+class GpuContest:
     """A network on a GPU, its contestants for T steps, and what is right.
 
     Attributes:
@@ -59,19 +61,9 @@ class Contest:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-def convert_on(
-    device: torch.device, model: str, image_size: int, calibration_images: int
-) -> tuple[nn.Module, SpikingNetwork]:
-    """The ANN and its spiking form, fitted and calibrated on synthetic images, on a device."""
-    ann = build_network(model, image_size, device=device)
-    calibration = Images(image_size).draw(calibration_images, seed=1)[0]
-    batches = [batch.to(device) for batch in calibration.split(32)]
-    return ann, convert(ann, batches, T=16, method="opi", progress=False)
-
-
 def build_contest(
     ann: nn.Module, snn: SpikingNetwork, T: int, *, compiler: str, compiled: bool
-) -> Contest:
+) -> GpuContest:
     """All contestants for T steps.
 
     Args:
@@ -81,29 +73,29 @@ def build_contest(
         compiled: those that are compiled, which takes minutes; otherwise those that are not.
     """
     snn.T = T
-    contest = Contest(snn, {"ann": Entry(ann, "ann")}, {})
-    contest.entries |= {name: one for name, one in _anns(ann, compiler).items()}
+    contest = GpuContest(snn, {"ann": Entry(ann, "ann")}, {})
+    contest.entries |= _anns(ann, compiler)
     _add_ours(contest, snn)
     rivals, missing = rival_networks(snn, compiler)
     contest.skipped |= missing
     for name, network in rivals.items():
-        may_miss = not name.startswith("torch-loop") or name.endswith("-compiled")
-        contest.entries[name] = Entry(network, "spiking", missing=may_miss)
+        may_miss = name != "torch-loop"
+        contest.entries[name] = Entry(network, "spiking", may_be_missing=may_miss)
         if name == "spikingjelly":
             last = partial(_on_channels_last, network)
-            contest.entries[f"{name}-channels-last"] = Entry(last, "spiking", missing=True)
+            contest.entries[f"{name}-channels-last"] = Entry(last, "spiking", may_be_missing=True)
     contest.entries = {
         name: one
         for name, one in contest.entries.items()
-        if name == "ann" or name.endswith("-compiled") == compiled
+        if name == "ann" or is_compiled(name) == compiled
     }
     contest.skipped = {
-        name: why for name, why in contest.skipped.items() if name.endswith("-compiled") == compiled
+        name: why for name, why in contest.skipped.items() if is_compiled(name) == compiled
     }
     return contest
 
 
-def right_classes(contest: Contest, x: Tensor) -> dict[str, Tensor]:
+def right_classes(contest: GpuContest, x: Tensor) -> dict[str, Tensor]:
     """Classes of the plain simulation, and of the network run as an ANN."""
     return {
         "spiking": NaiveSimulation(contest.snn)(x).argmax(1),
@@ -112,14 +104,13 @@ def right_classes(contest: Contest, x: Tensor) -> dict[str, Tensor]:
 
 
 def verdict(
-    contest: Contest, right: dict[str, Tensor], name: str, x: Tensor, found: Tensor
+    contest: GpuContest, right: dict[str, Tensor], name: str, x: Tensor, found: Tensor
 ) -> str | None:
     """What is wrong with a contestant's logits of a batch, or None."""
     one = contest.entries[name]
     if one.wanted in contest.definitions:
-        few = x[:FEW]
-        wrong = int((one.run(few) != contest.definitions[one.wanted](few)).sum())
-        return f"{wrong} logits differ from their definition" if wrong else None
+        few = x[:IMAGES_IN_INTEGERS]
+        return differing(one.run(few), contest.definitions[one.wanted](few))
     share = (found.argmax(1) == right[one.wanted]).double().mean().item()
     if share >= one.least:
         return None
@@ -135,12 +126,13 @@ def _anns(ann: nn.Module, compiler: str) -> dict[str, Entry]:
 
     last: Network = _ChannelsLast(ann)
     mixed = partial(_in_bf16, last)
-    low = SAME_CLASS["bf16"]
     return {
         "ann-channels-last": Entry(last, "ann"),
-        "ann-bf16": Entry(mixed, "ann", low),
-        "ann-compiled": Entry(compile_it(last), "ann", missing=True),
-        "ann-bf16-compiled": Entry(partial(_in_bf16, compile_it(last)), "ann", low, True),
+        "ann-bf16": Entry(mixed, "ann", SAME_CLASS_BF16),
+        "ann-compiled": Entry(compile_it(last), "ann", may_be_missing=True),
+        "ann-bf16-compiled": Entry(
+            partial(_in_bf16, compile_it(last)), "ann", SAME_CLASS_BF16, may_be_missing=True
+        ),
     }
 
 
@@ -164,15 +156,11 @@ def _in_bf16(network: Network, x: Tensor) -> Tensor:
         return network(x).float()
 
 
-def _add_ours(contest: Contest, snn: SpikingNetwork) -> None:
+def _add_ours(contest: GpuContest, snn: SpikingNetwork) -> None:
     forms: dict[str, Any] = {"spikeconv": snn}
-    if hasattr(snn, "fuse"):
-        for precision in PRECISIONS:
-            forms[f"spikeconv-{precision}"] = snn.fuse(precision)
-            contest.definitions[precision] = snn.fuse(precision, backend="reference")
-    else:
-        missing = "this version of spikeconv has no fuse"
-        contest.skipped |= {f"spikeconv-{precision}": missing for precision in PRECISIONS}
+    for precision in PRECISIONS:
+        forms[f"spikeconv-{precision}"] = snn.fuse(precision)
+        contest.definitions[precision] = snn.fuse(precision, backend="reference")
     for name, network in forms.items():
         precision = name.removeprefix("spikeconv-")
         wanted = precision if precision in contest.definitions else "spiking"

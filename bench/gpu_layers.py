@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 if any("cpu" in argument for argument in sys.argv[1:]):
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read where a kernel is defined
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from gate import Contestant, Gate
 from machine import machine_facts, machine_line
+from options import script_parser
 from peaks import matrix_peaks
 from report import table, write_json
 from spikeconv.fuse.engine import IntegerProgram, Source
@@ -214,14 +214,11 @@ def _keep(
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = script_parser(__doc__, rounds=9)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--T", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--peak-size", type=int, nargs="+", default=[8192])
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
     if options.smoke:
         options.rounds, options.peak_size = 2, [64]

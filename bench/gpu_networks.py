@@ -22,7 +22,6 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
@@ -30,15 +29,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torc
 import torch
 from torch import Tensor
 
+from contestants import convert_network
 from gate import Contestant, Gate, first_line
-from gpu_contest import Contest, build_contest, convert_on, right_classes, verdict
+from gpu_contest import GpuContest, build_contest, right_classes, verdict
 from machine import machine_facts, machine_line
 from memory import peak_memory_mb
+from network_rows import rows_of, shown
 from networks import Images
-from report import table, write_json
+from options import script_parser, torch_compiler
+from report import write_json
 from timing import interleaved, stopwatch_for
 
-FIGURES = ("name", "images_per_s", "ms", "q25", "q75", "times_ann", "peak_mb")
 NETWORKS = (("resnet18", 224), ("resnet20", 32), ("resnet34", 224), ("vgg16", 224))
 BATCHES = (64, 1, 8, 256)
 STEPS = (16, 4, 8, 32)
@@ -118,7 +119,8 @@ def _networks(
     for setting in settings:
         network = (setting.model, setting.image_size)
         if network not in made:
-            made[network] = convert_on(device, *network, 8 if options.smoke else 128)
+            images = 8 if options.smoke else 128
+            made[network] = convert_network(*network, STEPS[0], images, device)
         yield setting, *made[network]
         _free(device)
 
@@ -140,10 +142,9 @@ def measure(
 ) -> dict[str, Any]:
     """One table: everybody who gives the right classes, timed in turns."""
     print(f"\n{setting}", flush=True)
-    # In a smoke run compiled contestants are traced but not compiled: that takes half a minute.
-    compiler = "aot_eager" if options.smoke else "inductor"
     x = Images(setting.image_size).draw(setting.batch, seed=1000)[0].to(device)
     with torch.no_grad():
+        compiler = torch_compiler(options.smoke)
         contest = build_contest(ann, snn, setting.T, compiler=compiler, compiled=setting.compiled)
         gate, single = admit(contest, x, stopwatch_for(device), deadline)
         tasks = {one.name: partial(contest.entries[one.name].run, x) for one in gate.admitted}
@@ -152,28 +153,12 @@ def measure(
         least = 0.02 if device.type == "cuda" else 0.0
         times = interleaved(tasks, rounds, stopwatch_for(device), warmup=1, min_seconds=least)
         peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
-    base = times["ann"].median if "ann" in times else None
-    rows = [
-        {
-            "name": name,
-            "images_per_s": setting.batch / taken.median,
-            "ms": taken.median * 1e3,
-            "q25": taken.q25 * 1e3,
-            "q75": taken.q75 * 1e3,
-            "times_ann": None if base is None else taken.median / base,
-            "peak_mb": peaks[name],
-        }
-        for name, taken in times.items()
-    ]
-    print(table(rows, FIGURES))
-    if gate.report():
-        print(gate.report(), file=sys.stderr)
     about = {**asdict(setting), "rounds": rounds}
-    return {"setting": about, "rows": rows, "skipped": gate.skipped, "refused": gate.refused}
+    return shown(about, rows_of(times, peaks, setting.batch), gate)
 
 
 def admit(
-    contest: Contest, x: Tensor, stopwatch: Any, deadline: float
+    contest: GpuContest, x: Tensor, stopwatch: Any, deadline: float
 ) -> tuple[Gate, dict[str, float]]:
     """Let in who gives the right classes while there is time; and the seconds of one call each."""
     gate = Gate(skipped=dict(contest.skipped))
@@ -183,7 +168,7 @@ def admit(
         if time.monotonic() > deadline:
             gate.skipped[name] = "out of time"
             continue
-        contestant = Contestant(name, partial(one.run, x), may_be_missing=one.missing)
+        contestant = Contestant(name, partial(one.run, x), may_be_missing=one.may_be_missing)
         admitted = len(gate.admitted)
         gate.pass_all([contestant], lambda c, found: verdict(contest, right, c.name, x, found))
         if len(gate.admitted) > admitted:
@@ -192,15 +177,12 @@ def admit(
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = script_parser(__doc__, rounds=7, json_required=True)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--models", nargs="+", choices=[name for name, _ in NETWORKS])
     parser.add_argument("--minutes", type=float, default=60.0, help="begin nothing after them")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of timing for one table")
-    parser.add_argument("--rounds", type=int, default=7, help="at most")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a table; may cut rounds")
     parser.add_argument("--fresh", action="store_true", help="measure again what FILE holds")
-    parser.add_argument("--json", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
     if options.smoke:
         options.rounds = 2

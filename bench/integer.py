@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
 
@@ -29,6 +28,7 @@ from gate import Contestant, Gate
 from integer_cases import NETWORKS, SHAPES, one_layer, residual_network, spikes
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory
+from options import script_parser
 from report import table, write_json
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.stepwise import ReferenceEngine
@@ -171,16 +171,13 @@ def measure(options: argparse.Namespace, isa: str, entries: list[Entry]) -> list
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = script_parser(__doc__, rounds=11)
     parser.add_argument("--T", type=int, default=16, help="time-steps")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--precision", choices=("int8", "int16"), default="int8")
     isas = instruction_sets()
     parser.add_argument("--isas", nargs="+", choices=isas, default=isas)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
     if (reason := load()) is not None:
         parser.error(reason)

@@ -13,7 +13,6 @@ import argparse
 import os
 import sys
 from functools import partial
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
 
@@ -23,10 +22,10 @@ from torch import Tensor
 from gate import Contestant, Gate
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory
+from options import add_allocator, add_population, script_parser, torch_compiler
 from ours import BACKENDS, DTYPES, EMITS, run, runnable
 from report import table, write_json
 from rivals import Scan, functional_torch_loop, spikingjelly_if, spikingjelly_missing, torch_loop
-from spikeconv import backends
 from timing import Times, interleaved, stopwatch_for
 
 KEYS = ("dtype", "emit", "name")
@@ -165,26 +164,14 @@ def useful_bytes(T: int, N: int, itemsize: int, emit: str) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--T", type=int, default=16, help="time-steps")
-    parser.add_argument("--N", type=int, default=2**22, help="neurons")
-    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
+    parser = script_parser(__doc__, rounds=15)
+    add_population(parser, T=16, N=2**22)
     parser.add_argument("--emits", nargs="+", choices=EMITS, default=list(EMITS))
-    parser.add_argument("--backends", nargs="+", choices=backends(), help="of ours")
-    parser.add_argument("--device", choices=BACKENDS, default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument(
-        "--allocator", choices=("warm", "default"), default="warm",
-        help="warm: glibc keeps freed memory, so that page faults are not what is timed",
-    )  # fmt: skip
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
+    add_allocator(parser)
     options = parser.parse_args(arguments)
     if options.smoke:
         options.T, options.N, options.rounds = 4, 1003, 3
-    # In a smoke run the compiled contestants are traced but not compiled: that takes half a minute.
-    options.compiler = "aot_eager" if options.smoke else "inductor"
+    options.compiler = torch_compiler(options.smoke)
     options.backends = options.backends or list(BACKENDS[options.device])
     return options
 

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # OpenMP reads it when torch is loaded
 
@@ -24,6 +23,7 @@ from torch import Tensor
 from gate import first_line
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory
+from options import script_parser
 from report import table, write_json
 from timing import Times, interleaved, stopwatch_for
 
@@ -107,14 +107,11 @@ def products(size: int, device: torch.device) -> dict[str, Callable[[], Tensor]]
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = script_parser(__doc__, rounds=11)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="default: torch's own choice")
     parser.add_argument("--size", type=int, nargs="+", help="rows of the matrices")
     parser.add_argument("--copy-gib", type=float, help="size of the buffer that is copied")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--json", type=Path, help="file to write")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
     options = parser.parse_args(arguments)
     on_gpu = options.device == "cuda"
     options.size = options.size or ([4096, 8192, 16384] if on_gpu else [2048])

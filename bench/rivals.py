@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 Scan = Callable[[Tensor], Tensor]
-"""Input current [T, *] to spikes [T, *], v_init 0, threshold 1, soft reset."""
+"""Input current [T, *] to spikes [T, *], v_init 0, threshold 1; soft reset if nothing is said."""
 
 
 def torch_loop(x: Tensor) -> Tensor:
@@ -47,15 +47,25 @@ def spikingjelly_missing() -> str | None:
     return None
 
 
-def spikingjelly_if(dtype: torch.dtype) -> Scan:
+def spikingjelly_if(
+    dtype: torch.dtype, v_reset: float | None = None, surrogate: Any = None
+) -> Scan:
     """SpikingJelly's multi-step `IFNode` for one dtype of current.
 
     It takes the dtype of the current for its membrane, which is another computation in 16 bits, and
     a slower one; there its functional form is given a float32 membrane.
+
+    Args:
+        dtype: of the current.
+        v_reset: where a hard reset goes to, or None for a soft one.
+        surrogate: one of SpikingJelly's, for training; None for inference.
     """
+    options: dict[str, Any] = {"v_threshold": 1.0, "v_reset": v_reset}
+    if surrogate is not None:
+        options["surrogate_function"] = surrogate
     if dtype == torch.float32:
         neuron: Any = import_module("spikingjelly.activation_based.neuron")
-        node = neuron.IFNode(v_threshold=1.0, v_reset=None, step_mode="m").eval()
+        node = neuron.IFNode(**options, step_mode="m").train(surrogate is not None)
 
         def run_node(x: Tensor) -> Tensor:
             node.reset()
@@ -67,7 +77,7 @@ def spikingjelly_if(dtype: torch.dtype) -> Scan:
 
     def run_functional(x: Tensor) -> Tensor:
         v = torch.zeros_like(x[0], dtype=torch.float32)
-        spikes: Tensor = functional.if_multi_step(x, v, v_threshold=1.0, v_reset=None)[0]
+        spikes: Tensor = functional.if_multi_step(x, v, **options)[0]
         return spikes
 
     return run_functional

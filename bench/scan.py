@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from accuracy_goals import is_goal
 from cells import Cell, Cells, Key
-from goals import is_goal
 from measure import measure, measure_ann
 from methods import Method, by_name
 from trained import Loaded, Network

@@ -4,8 +4,8 @@
     python bench/throughput.py --T 16 --model resnet18 --batch 64 --device cuda
 
 Without --model, --batch and --threads, the CIFAR networks in several settings, whether the goals of
-the project are reached, and how the cost grows with T and with the batch; with one of them, that
-setting only.
+the project are reached, and how the cost grows with T and with the batch, drawn beside FILE; with
+one of them, that setting only.
 
 All spiking contestants simulate the same network: same weights, thresholds and initial potentials.
 Before it is timed, each must give the same class as the plain torch simulation for all images but
@@ -34,22 +34,23 @@ from torch import Tensor
 
 import integer
 from contestants import CONVOLUTIONS, SAME_CLASS, SAME_CLASS_TF32, Contest, admit, build_contest
+from cpu_goals import judge
 from curves import BATCHES, STEPS, growth, measure_curves, plot_curves
 from machine import machine_facts, machine_line
 from memory import keep_freed_memory, peak_memory_mb
+from network_rows import rows_of, shown
 from networks import MODELS, Images
+from options import add_allocator, script_parser, torch_compiler
 from report import table, write_json
 from settings import Setting, usual_settings
-from speed_goals import judge
 from spikeconv.ops.native import instruction_sets
-from timing import Times, interleaved, stopwatch_for
+from timing import interleaved, stopwatch_for
 
-FIGURES = ("images_per_s", "ms", "q25", "q75", "times_ann", "peak_mb")
 Table = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check, time, print and write; 1 if a contestant's classes were wrong."""
+    """Check, time, print and write; 1 if a contestant's classes or a layer's spikes were wrong."""
     options = _parse(arguments)
     device = torch.device(options.device)
     warm = options.allocator == "warm" and keep_freed_memory()
@@ -60,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     result: dict[str, Any] = {"machine": facts, "options": _said(options), "tables": []}
     settings = _settings(options)
     contests: dict[str, Contest] = {}
+    wrong_layers = 0
     for setting in settings:
         if setting.model not in contests:
             contests = {setting.model: _contest(options, setting, device)}
@@ -72,8 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
         result["curves"] = curves(options, device)
         _keep(options, result)
         print("\nlayers of integer networks beside the machine's peak:", flush=True)
-        integer.main(["--rounds", str(options.rounds), *(["--smoke"] if options.smoke else [])])
-    return 1 if any(found["refused"] for found in result["tables"]) else 0
+        smoke = ["--smoke"] if options.smoke else []
+        wrong_layers = integer.main(["--rounds", str(options.rounds), *smoke])
+    return 1 if wrong_layers or any(found["refused"] for found in result["tables"]) else 0
 
 
 def measure(
@@ -103,37 +106,13 @@ def measure(
         for name in contest.definitions.keys() & tasks.keys():
             _keep_weights_only(contest.networks[name], batches[0])
         peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
-    rows = rows_of(times, peaks, setting.batch)
-    print(table(rows, ("name", *FIGURES)))
-    if gate.report():
-        print(gate.report(), file=sys.stderr)
-    unfit = {"skipped": gate.skipped, "refused": gate.refused}
-    return {"setting": setting.to_dict(), "rows": rows, **unfit}
+    return shown(setting.to_dict(), rows_of(times, peaks, setting.batch), gate)
 
 
 def _keep_weights_only(network: Any, x: Tensor) -> None:
     """Give back the memory that a network in integers keeps for spikes, so that it counts."""
     network.integers.forget_engines()
     network(x[:1], T=1)  # packs the weights
-
-
-def rows_of(
-    times: dict[str, Times], peaks: dict[str, float | None], batch: int
-) -> list[dict[str, object]]:
-    """The table's rows; `times_ann` is the time in units of one ANN pass on the same batch."""
-    ann = times["ann"].median if "ann" in times else None
-    return [
-        {
-            "name": name,
-            "images_per_s": batch / taken.median,
-            "ms": taken.median * 1e3,
-            "q25": taken.q25 * 1e3,
-            "q75": taken.q75 * 1e3,
-            "times_ann": None if ann is None else taken.median / ann,
-            "peak_mb": peaks[name],
-        }
-        for name, taken in times.items()
-    ]
 
 
 def lower_instruction_sets() -> list[str]:
@@ -172,7 +151,8 @@ def curves(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
         contest.networks["spikeconv-int8"], images, options.T, stopwatch_for(device),
         batch=setting.batch, steps=steps, batches=batches, rounds=min(5, options.rounds),
     )  # fmt: skip
-    title = f"{setting.model} in int8, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    title = f"{setting.model} in int8, {threads} thread{'s' * (threads != 1)}"
     print(f"\n{title}\ncost of a step, by T ({setting.batch} images): {growth(found['T'])}")
     print(f"cost of an image, by batch (T = {options.T}): {growth(found['batch'])}")
     if options.json is not None:
@@ -193,8 +173,7 @@ def _contest(
         weights=options.weights,
         calibration_images=options.calibration_images,
         device=device,
-        # In a smoke run compiled contestants are traced but not compiled: that takes half a minute.
-        compiler="aot_eager" if options.smoke else "inductor",
+        compiler=torch_compiler(options.smoke),
         wanted=wanted or options.contestants,
     )
 
@@ -213,11 +192,12 @@ def _keep(options: argparse.Namespace, result: dict[str, Any]) -> None:
 
 
 def _said(options: argparse.Namespace) -> dict[str, object]:
-    return {key: getattr(options, key) for key in ("T", "device", "tf32", "rounds", "smoke")}
+    names = ("T", "device", "tf32", "rounds", "check_images", "calibration_images", "smoke")
+    return {name: getattr(options, name) for name in names}
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = script_parser(__doc__, rounds=7)
     parser.add_argument("--T", type=int, default=16, help="time-steps")
     parser.add_argument("--model", choices=MODELS, help="only this one; default: several settings")
     parser.add_argument("--image-size", type=int, default=32, help="below 64: the CIFAR forms")
@@ -227,15 +207,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="weights of the ANN; default: random features")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--tf32", action="store_true", help="let a GPU round float32 to TF32")
-    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--check-images", type=int, default=128, help="whose classes are checked")
     parser.add_argument("--calibration-images", type=int, default=128)
-    parser.add_argument(
-        "--allocator", choices=("warm", "default"), default="warm",
-        help="warm: glibc keeps freed memory, so that page faults are not what is timed",
-    )  # fmt: skip
-    parser.add_argument("--json", type=Path, help="file to write; the curves lie beside it")
-    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
+    add_allocator(parser)
     options = parser.parse_args(arguments)
     chosen = (options.model, options.batch, options.threads, options.contestants)
     options.whole = all(one is None for one in chosen) and options.device == "cpu"

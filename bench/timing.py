@@ -34,7 +34,10 @@ def cpu_stopwatch(task: Task, calls: int) -> float:
 
 
 def process_stopwatch(task: Task, calls: int) -> float:
-    """Processor seconds that the process spent on `calls` calls: no other's work is in them."""
+    """Processor seconds of all the process's threads on `calls` calls: no other's work is in them.
+
+    For other libraries' code, which may hand a part to threads of its own: that must count.
+    """
     start = time.process_time()
     for _ in range(calls):
         task()
@@ -42,7 +45,11 @@ def process_stopwatch(task: Task, calls: int) -> float:
 
 
 def thread_stopwatch(task: Task, calls: int) -> float:
-    """Processor seconds of the calling thread: what other processes take does not count."""
+    """Processor seconds of the calling thread alone on `calls` calls.
+
+    For our kernels on one thread, which do all their work there: what the process's other threads
+    do meanwhile, as a pool that waits for work, must not count as in `process_stopwatch`.
+    """
     start = time.thread_time()
     for _ in range(calls):
         task()

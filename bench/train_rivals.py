@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
+import rivals
+from rivals import Scan
+
 ALPHA = 2.0
 """Everybody's surrogate is the derivative of atan(pi / 2 * ALPHA * u) / pi."""
-
-Scan = Callable[[Tensor], Tensor]
-"""Input current [T, *] to spikes [T, *] with a gradient; v_init 0, threshold 1."""
 
 
 class _Spike(torch.autograd.Function):
@@ -48,24 +47,6 @@ def torch_loop(hard: bool) -> Scan:
 
 
 def spikingjelly_if(dtype: torch.dtype, hard: bool) -> Scan:
-    """SpikingJelly's multi-step `IFNode`; in 16 bits its functional form, as in rivals.py."""
+    """SpikingJelly's, as in rivals.py, with its own ATan."""
     atan = import_module("spikingjelly.activation_based.surrogate").ATan(ALPHA)
-    v_reset = 0.0 if hard else None
-    if dtype == torch.float32:
-        neuron: Any = import_module("spikingjelly.activation_based.neuron")
-        node = neuron.IFNode(1.0, v_reset, atan, step_mode="m")
-
-        def run_node(x: Tensor) -> Tensor:
-            node.reset()
-            spikes: Tensor = node(x)
-            return spikes
-
-        return run_node
-    functional: Any = import_module("spikingjelly.activation_based.functional")
-
-    def run_functional(x: Tensor) -> Tensor:
-        v = torch.zeros_like(x[0], dtype=torch.float32)
-        spikes: Tensor = functional.if_multi_step(x, v, 1.0, v_reset, atan)[0]
-        return spikes
-
-    return run_functional
+    return rivals.spikingjelly_if(dtype, 0.0 if hard else None, atan)

@@ -77,7 +77,8 @@ def neurons() -> str:
             figure = f"{_number(row['ns_per_element'])} ({row['times_clone']:.2f})"
             cells.setdefault((row["name"], row["emit"]), {})[row["dtype"]] = figure
         rows = [[f"`{n}`", e, *(c.get(d, "-") for d in dtypes)] for (n, e), c in cells.items()]
-        parts.append(_table(["", "emits", *dtypes], rows) + "\n\n" + _machine(content["machine"]))
+        parts += [_population(content["setting"]), _table(["", "emits", *dtypes], rows)]
+        parts += [*_not_timed(content), _machine(content["machine"])]
     return _or_missing(parts, "bench/kernels.py")
 
 
@@ -98,13 +99,16 @@ def throughput() -> str:
                 for row in table["rows"]
             ]
             head = ["", "images/s", "ms a batch", "times one ANN pass", "peak MB"]
-            parts.append(f"**{_setting(table['setting'])}**\n\n{_table(head, rows)}")
+            parts += [f"**{_setting(table['setting'])}**", _table(head, rows), *_not_timed(table)]
         if content.get("goals"):
             rows = [
                 [g["goal"], f"{g['least']:.2f}", _ratio(g["ratio"]), _reached(g["reached"])]
                 for g in content["goals"]
             ]
             parts.append(_table(["goal, as a ratio", "wanted", "measured", ""], rows))
+        if (plot := path.with_suffix(".svg")).exists():
+            where = plot.relative_to(ROOT).as_posix()
+            parts.append(f"![milliseconds of a call by T and by batch](../{where})")
         parts.append(_machine(content["machine"]))
     return _or_missing(parts, "bench/throughput.py")
 
@@ -127,7 +131,8 @@ def drop_in() -> str:
             for row in content["rows"]
         ]
         head = ["library", "layer", "mode", "neurons", "before, ms", "after, ms", "times as fast"]
-        parts.append(_table(head, rows) + "\n\n" + _machine(content["machine"]))
+        parts += [f"**T = {content['setting']['T']}**", _table(head, rows)]
+        parts += [*_not_timed(content), _machine(content["machine"])]
     return _or_missing(parts, "bench/drop_in.py")
 
 
@@ -148,7 +153,8 @@ def training() -> str:
             for row in content["rows"]
         ]
         head = ["", "dtype", "reset", "ns an element", "times a copy", "bytes kept beside x"]
-        parts.append(_table(head, rows) + "\n\n" + _machine(content["machine"]))
+        parts += [_population(content["setting"]), _table(head, rows)]
+        parts += [*_not_timed(content), _machine(content["machine"])]
     return _or_missing(parts, "bench/backward.py")
 
 
@@ -202,6 +208,21 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     figures = [all(re.fullmatch(r"[\d.,() -]+", row[i]) for row in rows) for i in range(len(head))]
     lines = [head, ["---:" if figure else "---" for figure in figures], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _population(setting: Mapping[str, Any]) -> str:
+    """What a table of one population is about: the shape of its input."""
+    return f"**x = [T, N], T = {setting['T']} steps of N = {setting['N']:,} neurons**"
+
+
+def _not_timed(found: Mapping[str, Any]) -> list[str]:
+    """A paragraph for those without a row: wrong, or unable to run there; with the reasons."""
+    said = (("refused", "Refused, so not timed"), ("skipped", "Not run"))
+    return [
+        f"{label}: {'; '.join(f'`{name}`: {why}' for name, why in found[kind].items())}."
+        for kind, label in said
+        if found.get(kind)
+    ]
 
 
 def _machine(facts: Mapping[str, Any]) -> str:

@@ -40,10 +40,11 @@ def versions() -> dict[str, str | None]:
 def machine() -> str:
     """Return one line: processor, cores, threads in use, system, and the GPU where there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = torch.get_num_threads()
     parts = [
         _processor(),
-        f"{cores} cores",
-        f"{torch.get_num_threads()} threads",
+        f"{cores} core{'s' * (cores != 1)}",
+        f"{threads} thread{'s' * (threads != 1)}",
         f"{platform.system()} {platform.machine()}",
     ]
     if torch.cuda.is_available():

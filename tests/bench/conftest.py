@@ -1,10 +1,13 @@
 """The benchmarks are scripts, not a package: their folder is what Python adds when it runs one."""
 
 import importlib.util
+import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -37,6 +40,21 @@ def one_thread() -> Iterator[None]:
 def bench() -> Path:
     """Folder of the benchmark scripts."""
     return BENCH
+
+
+@pytest.fixture
+def smoke_run(tmp_path: Path) -> Callable[..., tuple[Any, subprocess.CompletedProcess[str]]]:
+    """Name of a script and more options -> its JSON, and what it said in a process of its own."""
+
+    def run(script: str, *options: str) -> tuple[Any, subprocess.CompletedProcess[str]]:
+        path = tmp_path / f"{script}.json"
+        command = [sys.executable, str(BENCH / f"{script}.py"), "--smoke", *options]
+        command += ["--json", str(path)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(path.read_text()), done
+
+    return run
 
 
 @pytest.fixture(scope="session")

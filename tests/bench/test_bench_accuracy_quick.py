@@ -11,9 +11,9 @@ import torch
 
 import accuracy_quick
 import accuracy_smoke
+from accuracy_goals import GOALS
 from accuracy_quick import Compared, compare, error_bar, verdict
 from cells import Cell, Cells, Key
-from goals import GOALS
 from methods import METHODS, STEPS
 from published import PUBLISHED
 from scan import Task

@@ -1,15 +1,13 @@
 """bench/backward.py: its JSON, what it says of memory, and the red gate."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
 import spikeconv
 from gate import Contestant
-from saved import saved_by
+from kept_for_backward import saved_by
 
 FIGURES = ("ns_per_element", "q25", "q75", "times_clone")
 
@@ -19,12 +17,8 @@ def backward(load_script):
     return load_script("backward")
 
 
-def test_smoke_run_writes_the_promised_rows(bench, tmp_path):
-    path = tmp_path / "backward.json"
-    command = [sys.executable, str(bench / "backward.py"), "--smoke", "--json", str(path)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stdout + run.stderr
-    result = json.loads(path.read_text())
+def test_smoke_run_writes_the_promised_rows(smoke_run):
+    result, _ = smoke_run("backward")
     assert result["refused"] == {}
     rows = {(row["dtype"], row["reset"], row["name"]): row for row in result["rows"]}
     ours = "spikeconv-cpp" if spikeconv.backends()["cpp"] is None else "spikeconv-reference"

@@ -1,8 +1,6 @@
 """bench/drop_in.py: its rows, its JSON, the red gate, and a library that is missing."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -18,12 +16,8 @@ def drop_in(load_script):
     return load_script("drop_in")
 
 
-def test_smoke_run_writes_the_promised_rows(bench, tmp_path):
-    path = tmp_path / "drop_in.json"
-    command = [sys.executable, str(bench / "drop_in.py"), "--smoke", "--json", str(path)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stdout + run.stderr
-    result = json.loads(path.read_text())
+def test_smoke_run_writes_the_promised_rows(smoke_run):
+    result, run = smoke_run("drop_in")
     assert result["refused"] == {}
     assert {row["library"] for row in result["rows"]} == set(LIBRARIES) - set(result["skipped"])
     for row in result["rows"]:

@@ -74,7 +74,7 @@ def test_every_small_fused_case_agrees(load_script):
 def smoke(networks, monkeypatch, tmp_path):
     """A run of the networks' script on a network that takes no time."""
     snn = convert(SMALL_NET, torch.rand(64, 3, 2, 2), T=4, method="opi", progress=False)
-    monkeypatch.setattr(networks, "convert_on", lambda *given: (SMALL_NET, snn))
+    monkeypatch.setattr(networks, "convert_network", lambda *given: (SMALL_NET, snn))
     monkeypatch.setattr(networks, "plan", lambda models: SETTINGS(networks))
     path = tmp_path / "networks.json"
 
@@ -172,7 +172,9 @@ def test_who_is_wrong_or_too_large_is_named(smoke, networks, monkeypatch):
 
 def test_integers_must_be_their_definition(networks):
     snn = convert(SMALL_NET, torch.rand(64, 3, 2, 2), T=4, method="opi", progress=False)
-    contest = gpu_contest.Contest(snn, {"ours": Entry(lambda x: snn(x) + 1, "int8")}, {"int8": snn})
+    contest = gpu_contest.GpuContest(
+        snn, {"ours": Entry(lambda x: snn(x) + 1, "int8")}, {"int8": snn}
+    )
     x = torch.rand(4, 3, 2, 2)
     with torch.no_grad():
         right = gpu_contest.right_classes(contest, x)

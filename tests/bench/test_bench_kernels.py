@@ -1,8 +1,6 @@
 """bench/kernels.py: its JSON, its contestants, and the red gate."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -20,12 +18,8 @@ def x(kernels):
     return kernels.current(5, 333, torch.float32, "cpu")
 
 
-def test_smoke_run_writes_the_promised_rows(bench, kernels, tmp_path):
-    path = tmp_path / "kernels.json"
-    command = [sys.executable, str(bench / "kernels.py"), "--smoke", "--json", str(path)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stdout + run.stderr
-    result = json.loads(path.read_text())
+def test_smoke_run_writes_the_promised_rows(smoke_run):
+    result, run = smoke_run("kernels")
     assert result["refused"] == {}
     assert result["machine"]["omp_wait_policy"] is not None
     names = {(row["dtype"], row["emit"], row["name"]) for row in result["rows"]}

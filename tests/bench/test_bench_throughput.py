@@ -1,18 +1,17 @@
 """bench/throughput.py: its JSON, its networks, and the red gate."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from torch import nn
 
 import contestants
+import cpu_goals
 import rival_networks
-import speed_goals
 from contestants import Contest
 from gate import Contestant
+from network_rows import rows_of
 from networks import Images, build_network
 from spikeconv import IFNode, convert
 from spikeconv.models import build_model
@@ -56,12 +55,9 @@ def population():
     return x, IFNode(theta, theta / 2, emit="psp")
 
 
-def test_smoke_run_writes_the_promised_rows(bench, tmp_path):
-    path = tmp_path / "throughput.json"
-    command = [sys.executable, str(bench / "throughput.py"), *SMALL, "--json", str(path)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stdout + run.stderr
-    (result,) = json.loads(path.read_text())["tables"]
+def test_smoke_run_writes_the_promised_rows(smoke_run):
+    written, run = smoke_run("throughput", *SMALL)
+    (result,) = written["tables"]
     assert result["refused"] == {}
     present = [name for name in NAMES if name not in result["skipped"]]
     assert [row["name"] for row in result["rows"]] == present
@@ -102,17 +98,30 @@ def test_the_usual_run_forces_instruction_sets_judges_goals_and_draws_curves(
     path = tmp_path / "throughput.json"
     assert throughput.main(["--smoke", "--image-size", "8", "--json", str(path)]) == 0
     result = json.loads(path.read_text())
+    said = {"T": 3, "rounds": 2, "check_images": 2, "calibration_images": 8, "smoke": True}
+    assert said.items() <= result["options"].items()
     forced = [found["setting"]["isa"] for found in result["tables"][1:]]
     assert forced == throughput.lower_instruction_sets()
     for found in result["tables"][1:]:
         assert [row["name"] for row in found["rows"]] == ["spikeconv-int8", "convolutions", "ann"]
-    assert len(result["goals"]) == len(speed_goals.GOALS)
+    assert len(result["goals"]) == len(cpu_goals.GOALS)
     assert {name: list(curve) for name, curve in result["curves"].items()} == {
         "T": ["1", "2"],
         "batch": ["1", "2"],
     }
     assert path.with_suffix(".svg").read_text().startswith("<?xml")
     assert "cost of an image, by batch" in capfd.readouterr().out
+
+
+def test_a_wrong_layer_makes_the_usual_run_fail(throughput, monkeypatch, capfd):
+    monkeypatch.setattr(throughput, "lower_instruction_sets", list)
+    monkeypatch.setattr(throughput, "curves", lambda options, device: {})
+    train = throughput.integer._train
+    monkeypatch.setattr(throughput.integer, "_train", lambda *given: 1 - train(*given))
+    assert throughput.main(["--smoke", "--image-size", "8"]) == 1
+    error = capfd.readouterr().err
+    assert "WRONG RESULT" in error
+    assert "differs from the definition in" in error
 
 
 def test_a_network_in_integers_is_held_against_its_definition(snn):
@@ -141,7 +150,7 @@ def test_goals_are_ratios_within_one_table():
         found(1, spikeconv_int8=1.0, ann=9.0, spikingjelly=90.0),
         found(2, spikeconv_int8=2.0, ann=1.0, spikingjelly=80.0),
     ]
-    judged = {row["goal"]: row for row in speed_goals.judge(tables)}
+    judged = {row["goal"]: row for row in cpu_goals.judge(tables)}
     first, second, third, *rest = judged.values()
     assert (first["ratio"], first["reached"]) == (0.5, False)  # of the most threads
     assert (second["ratio"], second["reached"]) == (40.0, True)
@@ -242,9 +251,9 @@ def test_weights_of_a_file_are_taken(tmp_path):
     assert not loaded.training
 
 
-def test_rows_are_in_units_of_the_ann(throughput):
+def test_rows_are_in_units_of_the_ann():
     times = {"spikeconv": Times(0.5, 0.4, 0.6, 3), "ann": Times(0.25, 0.2, 0.3, 3)}
-    rows = throughput.rows_of(times, {"spikeconv": 3.0, "ann": None}, batch=10)
+    rows = rows_of(times, {"spikeconv": 3.0, "ann": None}, batch=10)
     assert rows[0] == {
         "name": "spikeconv",
         "images_per_s": 20.0,
@@ -256,7 +265,7 @@ def test_rows_are_in_units_of_the_ann(throughput):
     }
     assert rows[1]["peak_mb"] is None
     del times["ann"]
-    assert throughput.rows_of(times, {"spikeconv": 3.0}, batch=10)[0]["times_ann"] is None
+    assert rows_of(times, {"spikeconv": 3.0}, batch=10)[0]["times_ann"] is None
 
 
 def test_gate_takes_compiled_networks_that_fail_as_missing(snn):

@@ -65,6 +65,7 @@ def test_machine_facts_fit_into_json_and_one_line():
     assert "\n" not in line
     assert str(facts["machine"]) in line
     assert torch.__version__ in line
+    assert ", 1 thread, " in str(facts["machine"])
 
 
 def judge(contestant, output):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -60,6 +62,9 @@ def test_every_instruction_set_has_a_row() -> None:
     assert {"default", *instruction_sets()} <= names
     for name in names:
         assert f"| `{name}` |" in page("kernels")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (said,) = re.findall(r"`SPIKECONV_ISA` takes (.*?), if", readme)
+    assert set(re.findall(r"`(\w+)`", said)) == names
 
 
 @pytest.mark.parametrize("name", _ENGINES)
@@ -113,6 +118,27 @@ def test_the_tables_are_those_of_the_measurements(tables: ModuleType) -> None:
 def test_a_table_that_was_changed_is_found(tables: ModuleType) -> None:
     text = page("results")
     assert tables.rewritten(text.replace("91.73", "92.73")) == text
+
+
+def test_who_was_not_timed_is_named_with_the_reason(
+    tables: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = {"T": 2, "N": 4096}
+    row = {"name": "clone", "emit": "copy", "dtype": "float32", "ns_per_element": 1.0}
+    facts = {"machine": "a desk", "torch": "2", "load": 0.5, "commit": "abc"}
+    content = {"setting": setting, "rows": [{**row, "times_clone": 1.0}], "machine": facts}
+    content |= {"refused": {"ours": "1 spike"}, "skipped": {"a": "no GPU", "b": "no compiler"}}
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    file = tmp_path / "desk" / "kernels.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert tables.neurons().split("\n\n") == [
+        "**x = [T, N], T = 2 steps of N = 4,096 neurons**",
+        "|  | emits | float32 |\n| --- | --- | ---: |\n| `clone` | copy | 1.00 (1.00) |",
+        "Refused, so not timed: `ours`: 1 spike.",
+        "Not run: `a`: no GPU; `b`: no compiler.",
+        "a desk; torch 2, load 0.5 when it began, commit abc.",
+    ]
 
 
 def test_no_page_asks_another_host_for_anything() -> None:

@@ -1,0 +1,51 @@
+"""Options that several scripts take, so that they mean the same in all of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ours import BACKENDS, DTYPES
+from spikeconv import backends
+
+
+def script_parser(
+    doc: str | None, *, rounds: int, json_required: bool = False
+) -> argparse.ArgumentParser:
+    """A parser that every script starts from: --rounds, --json and --smoke.
+
+    Args:
+        doc: of the script, whose first line describes it.
+        rounds: default of --rounds.
+        json_required: whether it goes on from what the file holds, and so cannot do without.
+    """
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=rounds, help="samples of each contestant")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", required=json_required, help="file to write"
+    )
+    parser.add_argument("--smoke", action="store_true", help="tiny: does it run at all")
+    return parser
+
+
+def add_allocator(parser: argparse.ArgumentParser) -> None:
+    """How memory is had that is freed and asked for again."""
+    parser.add_argument(
+        "--allocator", choices=("warm", "default"), default="warm",
+        help="warm: glibc keeps freed memory, so that page faults are not what is timed",
+    )  # fmt: skip
+
+
+def add_population(parser: argparse.ArgumentParser, *, T: int, N: int) -> None:
+    """One population, and where it runs: --T, --N, --dtypes, --backends, --device and --threads."""
+    parser.add_argument("--T", type=int, default=T, help="time-steps")
+    parser.add_argument("--N", type=int, default=N, help="neurons")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
+    parser.add_argument("--backends", nargs="+", choices=backends(), help="of ours")
+    parser.add_argument("--device", choices=BACKENDS, default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+
+
+def torch_compiler(smoke: bool) -> str:
+    """Backend of torch.compile; a smoke run only traces: to compile takes half a minute."""
+    return "aot_eager" if smoke else "inductor"
