@@ -48,6 +48,46 @@ struct IntDot {
   int32_t* out;
 };
 
+// Spikes of one convolution's source as a list of places: where few neurons fire, adding up the
+// weights of those that did takes less than multiplying all of them. A place is 4 times the byte's
+// index in its row, modulo 2^16.
+struct IntEventTerm {
+  const uint16_t* places;        // of all rows
+  const int32_t* from[kPixels];  // at the window's first pixel, row and step: where its places begin
+  uint16_t shift[kPixels];       // to be added to places, so that the window's first one is 0
+  int64_t step;                  // from step to step of `from`
+  const int64_t* runs;           // of `from`, from the window to each run
+  const uint16_t* run_shift;     // to be added to a run's places
+  int64_t n_runs;
+  int64_t pixels;         // of a run
+  uint16_t none;          // the place of a row of zeros
+  const int8_t* weights;  // of the tile's blocks: [places / 4][kBlocks][16 channels]
+};
+
+// Like IntDot, of events alone.
+struct IntEventDot {
+  const IntEventTerm* terms;
+  int n_high;
+  int n_terms;
+  int steps;
+  int blocks;
+  int32_t* out;
+};
+
+// A window has at most so many bytes, for a place to be 16 bits and a list of them to lie in the
+// first cache.
+constexpr int64_t kLargestWindow = 8191;
+
+// Places after the last one that may be read or written.
+constexpr int64_t kEventSlack = 64;
+
+// What events cost, for a pixel's step of a tile, in the same unit as a product of a byte with the
+// weights of a block; as measured on a Zen 5.
+struct IntEventCosts {
+  float window;
+  float event;
+};
+
 // Spikes of the same place that enter the membranes: per block coefficient[channel] times the 16
 // bytes from `spikes` on. Channels that receive nothing have coefficient 0.
 struct IntShortcut {
@@ -121,6 +161,15 @@ struct IntKernels {
   // multiplications of dot: what they could do at best. Returns how many products that are.
   int64_t (*bare)(int64_t rounds);
   int run_bytes;  // runs are padded with zero weights to a multiple of so many bytes
+
+  // Places of the spikes of a row's pixels are written from places[at] on, and from[pixel] is where
+  // its places begin, one more than there are pixels. Returns from's last. May write kEventSlack
+  // places more. Null where products are always faster, like the two after it.
+  int32_t (*list_events)(const uint8_t* spikes, int64_t pixels, int64_t channels, uint16_t* places,
+                         int32_t at, int32_t* from);
+  int64_t (*count_events)(const uint8_t* spikes, int64_t bytes);
+  void (*dot_events)(const IntEventDot& dot);
+  IntEventCosts event_costs;
 };
 
 namespace baseline {
