@@ -48,6 +48,12 @@ class IntegerProgram:
     pools: Mapping[str, Pool]
     sources: Mapping[str, Source]
 
+    def sources_of(self, step: str) -> frozenset[str]:
+        """Names of what a step reads: a layer or a pool; an encoder, as any other, reads none."""
+        if step in self.pools:
+            return frozenset((self.pools[step].source,))
+        return frozenset(self.layers[step].sources() if step in self.layers else ())
+
 
 @dataclass(frozen=True)
 class Fired:

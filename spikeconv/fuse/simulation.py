@@ -106,7 +106,7 @@ class FusedSimulation(Simulation):
                 count = found.count.contiguous().view(self.batch, *plan.shapes[name])
                 self._add(name, count, chunk)
         self.spikes |= {name: fired[name].spikes for name in segment.kept}
-        for name in segment.dropped & self.spikes.keys():
+        for name in segment.dropped:
             del self.spikes[name]
 
     def _current(self, encoder: str) -> Tensor:

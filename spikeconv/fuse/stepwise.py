@@ -56,24 +56,18 @@ class StepwiseEngine(ABC):
     def run(self, steps: Sequence[str], given: Given, want: Want) -> dict[str, Fired]:
         """As `Engine.run`: what is read later in the same part is kept so long."""
         spikes = dict(given.spikes)
-        last = {source: step for step in steps for source in self._read(step)}
+        read = {step: self.program.sources_of(step) for step in steps}
+        last = {source: step for step in steps for source in read[step]}
         fired: dict[str, Fired] = {}
         for step in steps:
             found = self._run_one(step, spikes, given, want, read=step in last)
             if step in last:
                 spikes[step] = found.spikes
             fired[step] = found if step in want.spikes else Fired(None, found.count, found.state)
-            for source in self._read(step):
+            for source in read[step]:
                 if last[source] == step:
                     del spikes[source]
         return fired
-
-    def _read(self, step: str) -> frozenset[str]:
-        if step in self.program.pools:
-            return frozenset((self.program.pools[step].source,))
-        if step in self.program.layers:
-            return frozenset(self.program.layers[step].sources())
-        return frozenset()
 
     def _run_one(
         self, step: str, spikes: Mapping[str, Any], given: Given, want: Want, *, read: bool
