@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from spikeconv.fuse.cpu_chain import ENCODER, LAYER, POOL, Chain, Stage
+from spikeconv.fuse.cpu_chain import ENCODER, LAYER, POOL, Chain, ChainStep
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Source, Want
 from spikeconv.fuse.layer import IntegerLayer, Pool
@@ -40,16 +40,16 @@ class CpuEngine:
         self._native = new_program(isa)
         self._planes = Planes(self._native)
         self._sources: dict[str, int] = {}
-        self._stages: dict[str, Stage] = {}
+        self._steps: dict[str, ChainStep] = {}
         self._chains: dict[tuple[tuple[str, ...], ...], Chain] = {}
         for name, source in _all_sources(program).items():
             self._sources[name] = self._native.add_source(
                 list(source.shape), source.largest, source.signed, list(source.halo)
             )
         for name, layer in program.layers.items():
-            self._stages[name] = Stage(name, LAYER, self._add_layer(layer), layer.signed)
+            self._steps[name] = ChainStep(name, LAYER, self._add_layer(layer), layer.signed)
         for name, pool in program.pools.items():
-            self._stages[name] = Stage(name, POOL, self._add_pool(pool), False)
+            self._steps[name] = ChainStep(name, POOL, self._add_pool(pool), False)
         for encoder in encoders:
             number = self._native.add_encoder(
                 self._sources[encoder.name],
@@ -58,7 +58,7 @@ class CpuEngine:
                 encoder.bias,
             )
             signed = program.sources[encoder.name].signed
-            self._stages[encoder.name] = Stage(encoder.name, ENCODER, number, signed)
+            self._steps[encoder.name] = ChainStep(encoder.name, ENCODER, number, signed)
 
     @property
     def isa(self) -> str:
@@ -102,9 +102,9 @@ class CpuEngine:
         """
         key = (tuple(steps), tuple(spikes), tuple(counts))
         if key not in self._chains:
-            stages = [self._stages[name] for name in steps]
+            found = [self._steps[name] for name in steps]
             self._chains[key] = Chain(
-                self._native, self._planes, self._sources, stages, spikes, counts
+                self._native, self._planes, self._sources, found, spikes, counts
             )
         return self._chains[key]
 

@@ -57,12 +57,12 @@ class IntegerProgram:
 
 @dataclass(frozen=True)
 class Fired:
-    """What a layer gave; None for what was not asked for.
+    """What an encoder, a layer or a pool gave; None for what was not asked for.
 
     Attributes:
-        spikes: in the engine's format, for its layers to read.
-        count: int32 ``[B, K, H, W]``, the net count of these steps.
-        state: for the steps that follow.
+        spikes: in the engine's format, for its layers to read; of a pool, their sums.
+        count: int32 ``[B, K, H, W]``, the net count of these steps; None of a pool.
+        state: for the steps that follow; None of a pool.
     """
 
     spikes: Any

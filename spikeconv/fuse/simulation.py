@@ -25,7 +25,7 @@ from spikeconv.neuron import IFNode
 
 
 class FusedSimulation(Simulation):
-    """`Simulation` whose populations in `plan.program` are an engine's.
+    """`Simulation` whose populations in `plan.program` and `plan.encoders` are an engine's.
 
     Spikes between them stay in the engine's format; a train in floating point is made of them only
     where something else reads it.

@@ -1,4 +1,4 @@
-"""Engines that run a program one layer at a time; the first of them is the definition."""
+"""Engines that run a program one step at a time, and the first of them, `ReferenceEngine`."""
 
 from __future__ import annotations
 
