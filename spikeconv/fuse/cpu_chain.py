@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from spikeconv.fuse.engine import Fired
+from spikeconv.fuse.layer import channels_first, channels_last
 from spikeconv.fuse.planes import Plane, Planes
 from spikeconv.fuse.reference import State
 
@@ -110,32 +111,22 @@ class Chain:
             images,
             T,
             done,
-            [_channels_last(state.v) for state in before],
-            [_channels_last(s.net_count) for s in before if s.net_count is not None],
+            [channels_last(state.v) for state in before],
+            [channels_last(s.net_count) for s in before if s.net_count is not None],
             want_states,
         )
         planes = dict(zip(self._spikes, out, strict=True))
         counted = {
-            self._steps[i].name: _channels_first(count)
+            self._steps[i].name: channels_first(count)
             for i, count in zip(self._counted, counts, strict=True)
         }
         after: dict[str, State] = {}
         if want_states:
             nets = iter(net)
             for step, potential in zip(neurons, v, strict=True):
-                net_count = _channels_first(next(nets)) if step.signed else None
-                after[step.name] = State(_channels_first(potential), net_count, done + T)
+                net_count = channels_first(next(nets)) if step.signed else None
+                after[step.name] = State(channels_first(potential), net_count, done + T)
         return {
             name: Fired(planes.get(name), counted.get(name), after.get(name))
             for name in (step.name for step in self._steps)
         }
-
-
-def _channels_last(table: Tensor) -> Tensor:
-    """``[B, K, H, W]`` as dense ``[B, H, W, K]``."""
-    return table.permute(0, 2, 3, 1).contiguous()
-
-
-def _channels_first(table: Tensor) -> Tensor:
-    """The view ``[B, K, H, W]`` of ``[B, H, W, K]``."""
-    return table.permute(0, 3, 1, 2)

@@ -111,14 +111,18 @@ class StepwiseEngine(ABC):
             return_v="last" if want.states else None,
             count_init=None if state is None else state.net_count,
         )
-        count = train.sum(0, dtype=torch.int32)
+        counted = encoder.name in want.counts
+        keeps_net = signed and want.states
+        count = train.sum(0, dtype=torch.int32) if counted or keeps_net else None
         after = None
         if v is not None:
-            net = count if state is None or state.net_count is None else count + state.net_count
-            after = State(v, net if signed else None, done + given.T)
+            net = count if keeps_net else None
+            if net is not None and state is not None and state.net_count is not None:
+                net = net + state.net_count
+            after = State(v, net, done + given.T)
         return Fired(
             self.pack(encoder.name, train) if want_spikes else None,
-            count if encoder.name in want.counts else None,
+            count if counted else None,
             after,
         )
 
