@@ -31,6 +31,7 @@ from memory import keep_freed_memory
 from options import script_parser
 from report import table, write_json
 from spikeconv.fuse.cpu import CpuEngine
+from spikeconv.fuse.engine import Fired, Given, Want
 from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.integer import new_program
 from spikeconv.ops.native import instruction_sets, load
@@ -40,7 +41,7 @@ COLUMNS = ("isa", "network", "layer", "ms", "q25", "q75", "gmac_per_s", "peak")
 BARE_ROUNDS = 200_000
 # A sample repeats a layer for so long: within a network, too, its spikes come from the cache.
 MIN_SECONDS = 0.004
-SPIKES = {"want_spikes": True, "want_count": False, "want_state": False}
+SPIKES = Want(frozenset({"out"}), frozenset(), states=False)
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,16 @@ def layers(options: argparse.Namespace, isa: str, gate: Gate) -> list[Entry]:
             continue
         builder = one_layer(shape, options.precision)
         engine = CpuEngine(builder.program(), isa=isa)
-        layer = builder.layers["out"]
         trains = {
             name: spikes(builder.sources[name], options.T, options.batch) for name in ("in", "same")
         }
         packed = {name: engine.pack(name, train) for name, train in trains.items()}
-        run = partial(engine.run_layer, layer, packed, None, **SPIKES)
+        run = partial(engine.run, ("out",), Given(packed, {}, options.T, {}), SPIKES)
         contestant = Contestant(
             f"{isa}: {shape.network}, {shape.name}", partial(_train, engine, run)
         )
         definition = ReferenceEngine(builder.program())
-        wanted = definition.run_layer(layer, trains, None, **SPIKES).spikes
+        wanted = definition.run(("out",), Given(trains, {}, options.T, {}), SPIKES)["out"].spikes
         gate.pass_all([contestant], partial(verdict, wanted))
         if contestant in gate.admitted:
             products = builder.products * options.T * options.batch
@@ -108,8 +108,8 @@ def layers(options: argparse.Namespace, isa: str, gate: Gate) -> list[Entry]:
     return entries
 
 
-def _train(engine: CpuEngine, run: Callable[[], object]) -> Tensor:
-    return engine.unpack("out", run().spikes)  # type: ignore[attr-defined]
+def _train(engine: CpuEngine, run: Callable[[], dict[str, Fired]]) -> Tensor:
+    return engine.unpack("out", run()["out"].spikes)
 
 
 def verdict(wanted: Tensor, contestant: Contestant, output: Tensor) -> str | None:

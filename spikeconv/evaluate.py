@@ -227,8 +227,8 @@ class _Count:
             raise ValueError("evaluate: loader must give at least one image, got none")
         ann, *snn = (group.sum(self.correct).double() / images).tolist()
         seen = monitor.totals()
-        labels = [step.name for step in self.snn.program.neurons()]
-        fired = torch.tensor([seen.get(name, (0, 0)) for name in labels], dtype=torch.int64)
+        names = [step.name for step in self.snn.program.neurons()]
+        fired = torch.tensor([seen.get(name, (0, 0)) for name in names], dtype=torch.int64)
         totals = [(int(spikes), int(chances)) for spikes, chances in group.sum(fired)]
         ann_seconds, snn_seconds = group.largest(self.seconds).tolist()
         return Evaluation(
@@ -236,7 +236,7 @@ class _Count:
             snn=snn,
             images=images,
             firing_rate=rate(totals),
-            firing_rates={name: rate([pair]) for name, pair in zip(labels, totals, strict=True)},
+            firing_rates={name: rate([pair]) for name, pair in zip(names, totals, strict=True)},
             ann_seconds=ann_seconds,
             snn_seconds=snn_seconds,
             timing=self.snn.timing,

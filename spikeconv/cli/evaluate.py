@@ -25,6 +25,7 @@ from spikeconv.convert.record import record
 from spikeconv.convert.recording import write_recording
 from spikeconv.data import DATASETS, Dataset, load_dataset
 from spikeconv.evaluate import Evaluation, evaluate
+from spikeconv.files.library import import_safetensors
 from spikeconv.fuse.form import PRECISIONS
 from spikeconv.models import MODEL_NAMES, load_model
 from spikeconv.models.checkpoint import open_weights
@@ -166,6 +167,7 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
     for path in (args.record, args.save):
         if path is not None:
             check_output(path, (".safetensors",))
+            import_safetensors(path)
     if args.plot is not None:
         check_output(args.plot, SUFFIXES)
         figure_class()

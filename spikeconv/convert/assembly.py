@@ -95,10 +95,13 @@ class Assembly(nn.Module):
             ValueError, FileNotFoundError: it cannot be written there.
             ImportError: safetensors is not installed.
         """
-        write_file(path, self.parts())
+        write_file(path, self.parts("SpikingNetwork.save"))
 
-    def parts(self) -> Parts:
+    def parts(self, function: str) -> Parts:
         """What the network is made of.
+
+        Args:
+            function: whose error it is where it cannot be taken apart.
 
         Raises:
             TypeError: it is of a class that this package has not.
@@ -106,7 +109,7 @@ class Assembly(nn.Module):
         kind = type(self)
         if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
             raise TypeError(
-                f"SpikingNetwork.save: the network must be of one of spikeconv's classes, got a "
+                f"{function}: the network must be of one of spikeconv's classes, got a "
                 f"{kind.__module__}.{kind.__qualname__}; torch.save(snn, path) keeps such a one"
             )
         return Parts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 Values = dict[str, Any]
@@ -27,3 +28,24 @@ class Chunk:
     trains: bool
     values: Values = field(default_factory=dict)
     running: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, name: str, value: Tensor, before: Tensor | None, delayed: int) -> Tensor:
+        """The sum over time of what the readout reads, with these steps.
+
+        Args:
+            name: of the value; with `trains`, `running` holds its sums afterwards.
+            value: a count of spikes, int32 ``[B, *]``, or a train ``[n, B, *]``.
+            before: the sum up to these steps, None where there were none.
+            delayed: so many of these steps come before the readout, whose sum begins after them.
+        """
+        if value.dtype == torch.int32:
+            return value if before is None else before + value
+        if not self.trains:
+            total = value[delayed:].sum(0, dtype=torch.float32)
+            return total if before is None else before + total
+        parts = value[:delayed], value[delayed:]
+        first, rest = (part.cumsum(0, dtype=torch.float32) for part in parts)
+        if before is not None:
+            (first if delayed else rest).add_(before)
+        self.running[name] = torch.cat([first, rest]) if delayed else rest
+        return self.running[name][-1]

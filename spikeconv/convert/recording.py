@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.convert.error_shares import KINDS
+from spikeconv.files.library import import_safetensors
 from spikeconv.output import replacing
 
 VERSION = 1
@@ -109,9 +110,9 @@ def write_recording(path: str | Path, recording: Recording) -> None:
 
     Raises:
         ValueError, FileNotFoundError: it cannot be written there.
+        ImportError: safetensors is not installed.
     """
-    from safetensors.torch import save_file
-
+    safetensors = import_safetensors(path)
     tensors = {
         f"{index}.{name}": getattr(layer, name).contiguous()
         for index, layer in enumerate(recording.layers)
@@ -128,7 +129,7 @@ def write_recording(path: str | Path, recording: Recording) -> None:
         ],
     }
     with replacing(path) as partial:
-        save_file(tensors, partial, {_KEY: json.dumps(about, allow_nan=False)})
+        safetensors.torch.save_file(tensors, partial, {_KEY: json.dumps(about, allow_nan=False)})
 
 
 def read_recording(path: str | Path) -> Recording:
@@ -137,6 +138,7 @@ def read_recording(path: str | Path) -> Recording:
     Raises:
         ValueError: the file is something else, damaged, or of a later version.
         FileNotFoundError: there is none.
+        ImportError: safetensors is not installed.
     """
     about, tensors = _opened(Path(path))
     try:
@@ -161,14 +163,13 @@ _TENSORS = {
 
 def _opened(path: Path) -> tuple[Any, dict[str, Tensor]]:
     """The description and the tensors of a file."""
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise FileNotFoundError(f"{path}: wanted a recording, found no file")
     if path.stat().st_size > _LARGEST_FILE:
         raise ValueError(f"{path}: wanted a recording, found a file of more than a gigabyte")
+    safetensors = import_safetensors(path)
     try:
-        with safe_open(path, "pt") as file:
+        with safetensors.safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(_KEY)
             if text is None:
                 raise ValueError(
@@ -177,7 +178,7 @@ def _opened(path: Path) -> tuple[Any, dict[str, Tensor]]:
                 )
             about = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
+    except (safetensors.SafetensorError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(
             f"{path}: wanted a recording of spikeconv evaluate --record, found something else or a "
             f"damaged one ({error})"

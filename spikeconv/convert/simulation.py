@@ -177,21 +177,8 @@ class Simulation:
 
     def _add(self, name: str, value: Tensor, chunk: Chunk) -> None:
         """Add a chunk's count ``[B, *]`` or train ``[n, B, *]`` to the sum over time."""
-        before = self.sums.get(name)
-        if value.dtype == torch.int32:
-            self.sums[name] = value if before is None else before + value
-            return
-        delayed = self._delayed(len(value))
-        if not chunk.trains:
-            total = value[delayed:].sum(0, dtype=torch.float32)
-            self.sums[name] = total if before is None else before + total
-            return
-        parts = value[:delayed], value[delayed:]
-        first, rest = (part.cumsum(0, dtype=torch.float32) for part in parts)
-        if before is not None:
-            (first if delayed else rest).add_(before)
-        chunk.running[name] = torch.cat([first, rest]) if delayed else rest
-        self.sums[name] = chunk.running[name][-1]
+        delayed = self._delayed(chunk.steps)
+        self.sums[name] = chunk.add(name, value, self.sums.get(name), delayed)
 
     def _fire(self, step: Step, chunk: Chunk) -> Tensor:
         """Emitted of a neuron layer: PSPs if layers read them, else a train or the count."""
@@ -227,9 +214,15 @@ class Simulation:
                 self.net_count[name] = count if before is None else before + count
         if name in self.silent:
             emitted.masked_fill_(self.silent[name], 0)
-        if self.monitor is not None and not stage.preview:
-            self.monitor.add(name, emitted, unread=delayed if stage.answers else n)
+        self._tell_monitor(name, emitted)
         return emitted
+
+    def _tell_monitor(self, name: str, train: Tensor) -> None:
+        """Let the monitor count a chunk's train, but for a preview's, which `_offset` counts."""
+        if self.monitor is not None and not self.stage.preview:
+            n = len(train)
+            unread = self._delayed(n) if self.stage.answers else n
+            self.monitor.add(name, train, unread=unread)
 
     def _spikes(self, name: str, psps: Tensor) -> Tensor:
         """What was emitted, without the threshold that a layer reads with it."""

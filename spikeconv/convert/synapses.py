@@ -15,7 +15,7 @@ from spikeconv.convert.monitor import Monitor, Seen
 from spikeconv.convert.operations import LayerOperations, Operations
 from spikeconv.convert.program import Phase, Program, Step, fill, map_tensors, refs, tensors
 from spikeconv.convert.run_step import Layers, run_step
-from spikeconv.convert.wires import Arriving, led, of_current, of_spikes, of_static
+from spikeconv.convert.wires import Arriving, all_ones, led, of_current, of_spikes, of_static
 
 _CONVOLUTIONS = (*vocabulary.CONVOLUTIONS, *vocabulary.TRANSPOSED)
 
@@ -136,7 +136,7 @@ class _Count:
 
         def outputs(given: Tensor) -> Tensor:
             def read(name: str) -> Any:
-                return given if name == signal else map_tensors(_one_each, self.values[name])
+                return given if name == signal else map_tensors(all_ones, self.values[name])
 
             total: Tensor = run_step(step, {}, fill(step.args, read), fill(step.kwargs, read)).sum()
             return total
@@ -166,8 +166,3 @@ def _one_channel(layer: Any) -> nn.Module:
     one = kind(1, 1, layer.kernel_size, bias=False, **shape).double()
     nn.init.ones_(one.weight)
     return one.requires_grad_(False)
-
-
-def _one_each(value: Tensor) -> Tensor:
-    """Weights of 1."""
-    return torch.ones_like(value, dtype=torch.float64)

@@ -77,6 +77,16 @@ MAX_POOL_MODULES = (
     nn.AdaptiveMaxPool3d,
     Largest,
 )
+# Arguments of average pools behind their input, with their defaults.
+AVERAGE_POOL_ARGUMENTS: dict[str, Any] = {
+    "kernel_size": None,
+    "stride": None,
+    "padding": 0,
+    "ceil_mode": False,
+    "count_include_pad": True,
+    "divisor_override": None,
+}
+
 # torch.nn.functional's pools are dispatchers over return_indices; a trace records either form.
 MAX_POOL_FUNCTIONS = frozenset(
     {torch.max_pool1d, torch.max_pool2d, torch.max_pool3d}

@@ -87,13 +87,13 @@ def of_spikes(count: Tensor) -> Arriving:
 def of_static(value: Any) -> Arriving:
     """A value that is the same at every step, or a tuple of such."""
     zero = map_tensors(_zeros, value)
-    return Arriving(zero, map_tensors(_ones, value), zero)
+    return Arriving(zero, map_tensors(all_ones, value), zero)
 
 
 def of_current(value: Any) -> Arriving:
     """A value that changes from step to step and is no spike, or a tuple of such."""
     zero = map_tensors(_zeros, value)
-    return Arriving(zero, zero, map_tensors(_ones, value))
+    return Arriving(zero, zero, map_tensors(all_ones, value))
 
 
 def led(
@@ -128,7 +128,7 @@ def _weightless(step: Step, other: Any) -> Any:
     """A weight that lets a signal through as it is: 1 as a factor, 0 as a term."""
     if not isinstance(other, Tensor) or not other.is_floating_point():
         return other
-    return _ones(other) if step.target in _PRODUCTS else _zeros(other)
+    return all_ones(other) if step.target in _PRODUCTS else _zeros(other)
 
 
 def _wire(step: Step, layers: Layers) -> Wire | None:
@@ -212,5 +212,6 @@ def _zeros(x: Tensor) -> Tensor:
     return torch.zeros_like(x, dtype=torch.float64)
 
 
-def _ones(x: Tensor) -> Tensor:
+def all_ones(x: Tensor) -> Tensor:
+    """1 in every place, in float64."""
     return torch.ones_like(x, dtype=torch.float64)

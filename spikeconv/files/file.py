@@ -17,6 +17,7 @@ from torch import Tensor
 
 from spikeconv.convert.parts import Parts
 from spikeconv.files.describe import VERSION, describe
+from spikeconv.files.library import import_safetensors
 from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.rebuild import rebuild
 from spikeconv.files.values import short
@@ -36,10 +37,7 @@ def write_file(path: str | Path, parts: Parts) -> None:
         ValueError, FileNotFoundError: it cannot be written there, or could not be read again.
         ImportError: safetensors is not installed.
     """
-    try:
-        from safetensors.torch import save_file
-    except ModuleNotFoundError as error:
-        raise ImportError(_needs_safetensors(path)) from error
+    safetensors = import_safetensors(path)
     description, tensors = describe(parts, "SpikingNetwork.save")
     try:
         rebuild(description, tensors)
@@ -49,7 +47,7 @@ def write_file(path: str | Path, parts: Parts) -> None:
         ) from error
     text = dumped(description, tensors)
     with replacing(path) as partial:
-        save_file(tensors, partial, {_METADATA: text})
+        safetensors.torch.save_file(tensors, partial, {_METADATA: text})
 
 
 def read_file(path: str | Path) -> Parts:
@@ -78,14 +76,18 @@ def read_file(path: str | Path) -> Parts:
 
 def _open(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
     """The metadata and the tensors of a safetensors file."""
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ModuleNotFoundError as error:
-        raise ImportError(_needs_safetensors(path)) from error
+    safetensors = import_safetensors(path)
     # What its parser and torch have been seen to raise on bytes that are no such file.
-    failures = (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError)
+    failures = (
+        safetensors.SafetensorError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+    )
     try:
-        with safe_open(path, "pt") as file:
+        with safetensors.safe_open(path, "pt") as file:
             # Copies: what safetensors gives changes when somebody writes into the file.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, tensors
@@ -161,7 +163,3 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
-
-
-def _needs_safetensors(path: str | Path) -> str:
-    return f"{path}: a .safetensors file needs safetensors: pip install safetensors"

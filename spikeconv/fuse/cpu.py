@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from spikeconv.fuse.cpu_chain import ENCODER, LAYER, POOL, Chain, Stage
+from spikeconv.fuse.cpu_chain import ENCODER, LAYER, POOL, Chain, ChainStep
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Source, Want
 from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.planes import Plane, Planes
-from spikeconv.fuse.reference import State
 from spikeconv.ops.integer import new_program
 
 
@@ -24,7 +23,7 @@ class CpuEngine:
 
     Args:
         program: what to compute.
-        encoders: populations in floating point whose static currents `encode` and chains take.
+        encoders: populations in floating point whose static currents it takes.
         isa: the kernels' instruction set by name; None for the one that the environment variable
             SPIKECONV_ISA asks for, or else the best that the processor has.
 
@@ -40,16 +39,16 @@ class CpuEngine:
         self._native = new_program(isa)
         self._planes = Planes(self._native)
         self._sources: dict[str, int] = {}
-        self._stages: dict[str, Stage] = {}
+        self._steps: dict[str, ChainStep] = {}
         self._chains: dict[tuple[tuple[str, ...], ...], Chain] = {}
         for name, source in _all_sources(program).items():
             self._sources[name] = self._native.add_source(
                 list(source.shape), source.largest, source.signed, list(source.halo)
             )
         for name, layer in program.layers.items():
-            self._stages[name] = Stage(name, LAYER, self._add_layer(layer), layer.signed)
+            self._steps[name] = ChainStep(name, LAYER, self._add_layer(layer), layer.signed)
         for name, pool in program.pools.items():
-            self._stages[name] = Stage(name, POOL, self._add_pool(pool), False)
+            self._steps[name] = ChainStep(name, POOL, self._add_pool(pool), False)
         for encoder in encoders:
             number = self._native.add_encoder(
                 self._sources[encoder.name],
@@ -58,7 +57,7 @@ class CpuEngine:
                 encoder.bias,
             )
             signed = program.sources[encoder.name].signed
-            self._stages[encoder.name] = Stage(encoder.name, ENCODER, number, signed)
+            self._steps[encoder.name] = ChainStep(encoder.name, ENCODER, number, signed)
 
     @property
     def isa(self) -> str:
@@ -102,9 +101,9 @@ class CpuEngine:
         """
         key = (tuple(steps), tuple(spikes), tuple(counts))
         if key not in self._chains:
-            stages = [self._stages[name] for name in steps]
+            found = [self._steps[name] for name in steps]
             self._chains[key] = Chain(
-                self._native, self._planes, self._sources, stages, spikes, counts
+                self._native, self._planes, self._sources, found, spikes, counts
             )
         return self._chains[key]
 
@@ -120,51 +119,6 @@ class CpuEngine:
             given.states or None,
             want_states=want.states,
         )
-
-    def run_pool(self, pool: Pool, spikes: Plane) -> Plane:
-        """A pool's sums of its source's spikes."""
-        chain = self.chain((pool.name,), (pool.name,))
-        sums: Plane = chain.run({pool.source: spikes})[pool.name].spikes
-        return sums
-
-    def run_layer(
-        self,
-        layer: IntegerLayer,
-        spikes: Mapping[str, Plane],
-        state: State | None,
-        *,
-        want_spikes: bool,
-        want_count: bool,
-        want_state: bool,
-    ) -> Fired:
-        """All steps of a layer on the spikes of its sources, from `state` on, or from v_init."""
-        name = layer.name
-        chain = self.chain((name,), (name,) * want_spikes, (name,) * want_count)
-        states = None if state is None else {name: state}
-        return chain.run(spikes, states=states, want_states=want_state)[name]
-
-    def encode(
-        self,
-        name: str,
-        current: Tensor,
-        T: int,
-        state: State | None = None,
-        *,
-        want_spikes: bool = True,
-        want_count: bool = False,
-        want_state: bool = False,
-    ) -> Fired:
-        """All steps of an encoder, as `if_multistep` computes them.
-
-        Args:
-            name: of the encoder.
-            current: float32 ``[B, C, H, W]``, the same at every step.
-            T: number of time-steps.
-            state: of the steps before, with v in float32, or None.
-        """
-        chain = self.chain((name,), (name,) * want_spikes, (name,) * want_count)
-        states = None if state is None else {name: state}
-        return chain.run({}, {name: current}, T, states, want_states=want_state)[name]
 
     def _add_layer(self, layer: IntegerLayer) -> int:
         windows: list[int] = []

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from spikeconv.fuse.engine import Fired
+from spikeconv.fuse.layer import channels_first, channels_last
 from spikeconv.fuse.planes import Plane, Planes
 from spikeconv.fuse.reference import State
 
@@ -17,7 +18,7 @@ LAYER, POOL, ENCODER = range(3)
 
 
 @dataclass(frozen=True)
-class Stage:
+class ChainStep:
     """One step of a chain: a layer, pool or encoder by its name and its number in the program."""
 
     name: str
@@ -42,27 +43,27 @@ class Chain:
         native: Any,
         planes: Planes,
         sources: Mapping[str, int],
-        stages: Sequence[Stage],
+        steps: Sequence[ChainStep],
         spikes: Sequence[str],
         counts: Sequence[str],
     ) -> None:
-        names = [stage.name for stage in stages]
+        names = [step.name for step in steps]
         for wanted in (*spikes, *counts):
             if wanted not in names:
                 raise ValueError(f"chain: {wanted!r} is wanted but is no step of {names}")
         self._native, self._planes, self._sources = native, planes, sources
-        self._stages = stages
+        self._steps = steps
         self._spikes = tuple(spikes)
         self._counted = [i for i, name in enumerate(names) if name in counts]
         self._number = native.add_chain(
-            [stage.kind for stage in stages],
-            [stage.number for stage in stages],
+            [step.kind for step in steps],
+            [step.number for step in steps],
             [sources[name] for name in spikes],
             self._counted,
         )
         by_number = {number: name for name, number in sources.items()}
         self.given = tuple(by_number[number] for number in native.given(self._number))
-        self.currents = tuple(stage.name for stage in stages if stage.kind == ENCODER)
+        self.currents = tuple(step.name for step in steps if step.kind == ENCODER)
 
     def run(
         self,
@@ -94,48 +95,38 @@ class Chain:
         given = [spikes[name] for name in self.given]
         x = [currents[name] for name in self.currents] if currents is not None else []
         if given:
-            images, steps = given[0].images, given[0].steps
+            images, T = given[0].images, given[0].steps
         elif T is not None:
-            images, steps = x[0].shape[0], T
+            images = x[0].shape[0]
         else:
             raise ValueError("chain: T must be the number of time-steps, got None and no spikes")
-        out = [self._planes.take(self._sources[name], images, steps) for name in self._spikes]
-        neurons = [stage for stage in self._stages if stage.kind != POOL]
-        before = [states[stage.name] for stage in neurons] if states is not None else []
+        out = [self._planes.take(self._sources[name], images, T) for name in self._spikes]
+        neurons = [step for step in self._steps if step.kind != POOL]
+        before = [states[step.name] for step in neurons] if states is not None else []
         done = before[0].done if before else 0
         counts, v, net = self._native.run_chain(
             self._number,
             [plane.memory for plane in (*given, *out)],
             x,
             images,
-            steps,
+            T,
             done,
-            [_channels_last(state.v) for state in before],
-            [_channels_last(s.net_count) for s in before if s.net_count is not None],
+            [channels_last(state.v) for state in before],
+            [channels_last(s.net_count) for s in before if s.net_count is not None],
             want_states,
         )
         planes = dict(zip(self._spikes, out, strict=True))
         counted = {
-            self._stages[i].name: _channels_first(count)
+            self._steps[i].name: channels_first(count)
             for i, count in zip(self._counted, counts, strict=True)
         }
         after: dict[str, State] = {}
         if want_states:
             nets = iter(net)
-            for stage, potential in zip(neurons, v, strict=True):
-                net_count = _channels_first(next(nets)) if stage.signed else None
-                after[stage.name] = State(_channels_first(potential), net_count, done + steps)
+            for step, potential in zip(neurons, v, strict=True):
+                net_count = channels_first(next(nets)) if step.signed else None
+                after[step.name] = State(channels_first(potential), net_count, done + T)
         return {
             name: Fired(planes.get(name), counted.get(name), after.get(name))
-            for name in (stage.name for stage in self._stages)
+            for name in (step.name for step in self._steps)
         }
-
-
-def _channels_last(table: Tensor) -> Tensor:
-    """``[B, K, H, W]`` as dense ``[B, H, W, K]``."""
-    return table.permute(0, 2, 3, 1).contiguous()
-
-
-def _channels_first(table: Tensor) -> Tensor:
-    """The view ``[B, K, H, W]`` of ``[B, H, W, K]``."""
-    return table.permute(0, 3, 1, 2)

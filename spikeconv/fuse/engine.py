@@ -48,15 +48,21 @@ class IntegerProgram:
     pools: Mapping[str, Pool]
     sources: Mapping[str, Source]
 
+    def sources_of(self, step: str) -> frozenset[str]:
+        """Names of what a step reads: a layer or a pool; an encoder, as any other, reads none."""
+        if step in self.pools:
+            return frozenset((self.pools[step].source,))
+        return frozenset(self.layers[step].sources() if step in self.layers else ())
+
 
 @dataclass(frozen=True)
 class Fired:
-    """What a layer gave; None for what was not asked for.
+    """What an encoder, a layer or a pool gave; None for what was not asked for.
 
     Attributes:
-        spikes: in the engine's format, for its layers to read.
-        count: int32 ``[B, K, H, W]``, the net count of these steps.
-        state: for the steps that follow.
+        spikes: in the engine's format, for its layers to read; of a pool, their sums.
+        count: int32 ``[B, K, H, W]``, the net count of these steps; None of a pool.
+        state: for the steps that follow; None of a pool.
     """
 
     spikes: Any

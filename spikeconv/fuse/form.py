@@ -19,7 +19,7 @@ from spikeconv.fuse.shapes import program_for
 from spikeconv.neuron import IFNode
 
 # Steps that are safe, the shapes of an image, and whether it is in float64.
-Shape = tuple[int, tuple[tuple[int, ...], ...], bool]
+PlanKey = tuple[int, tuple[tuple[int, ...], ...], bool]
 
 PRECISIONS = ("int8", "int16")
 
@@ -64,9 +64,8 @@ class IntegerForm:
         self._neurons = neurons
         self._weights = weights
         self._timing = timing
-        self._plans: dict[Shape, Plan] = {}
-        self._engines: dict[tuple[Shape, torch.device], Engine] = {}
-
+        self._plans: dict[PlanKey, Plan] = {}
+        self._engines: dict[tuple[PlanKey, torch.device], Engine] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -83,45 +82,47 @@ class IntegerForm:
 
     def for_run(self, T: int, batch: Batch) -> tuple[Plan, Engine]:
         """The plan of a run of T steps on such a batch, and what computes it on its device."""
+        wide = any(tensor.dtype == torch.float64 for tensor in tensors_of(batch))
+        key = _steps_of_plan(T), image_shapes(batch), wide
+        device = tensors_of(batch)[0].device
         with self._lock:
-            wide = any(tensor.dtype == torch.float64 for tensor in tensors_of(batch))
-            key = _steps_of_plan(T), image_shapes(batch), wide
-            device = tensors_of(batch)[0].device
-            if key not in self._plans:
-                _make_room(self._plans)
-                program = program_for(
-                    self._program, self._layers, self._neurons, self._weights, batch
-                )
-                self._plans[key] = self._plan(program, key)
+            plan = self._kept_plan(key, batch)
             if (key, device) not in self._engines:
                 _make_room(self._engines)
                 self._engines[key, device] = make_engine(
-                    self._plans[key].program,
-                    self._plans[key].encoders.values(),
-                    device,
-                    self.backend,
+                    plan.program, plan.encoders.values(), device, self.backend
                 )
-            return self._plans[key], self._engines[key, device]
+            return plan, self._engines[key, device]
 
     def plan(self, T: int) -> Plan:
         """The plan of a run of T steps on images of the size that it was converted with."""
         key = _steps_of_plan(T), tuple(item.shape for item in self._program.inputs), False
         with self._lock:
-            if key not in self._plans:
-                self._plans[key] = self._plan(self._program, key)
-            return self._plans[key]
+            return self._kept_plan(key)
 
-    def _plan(self, program: Program, shape: Shape) -> Plan:
-        steps, _, wide = shape
-        return make_plan(
-            program,
-            self._layers,
-            self._neurons,
-            self._timing,
-            self.precision,
-            steps,
-            encode=not wide,
-        )
+    def _kept_plan(self, key: PlanKey, batch: Batch | None = None) -> Plan:
+        """The plan with this key, made where it is not kept; the lock must be held.
+
+        Args:
+            key: steps, shapes and whether in float64.
+            batch: of such shapes; None where they are those that it was converted with.
+        """
+        if key not in self._plans:
+            _make_room(self._plans)
+            program = self._program
+            if batch is not None:
+                program = program_for(program, self._layers, self._neurons, self._weights, batch)
+            steps, _, wide = key
+            self._plans[key] = make_plan(
+                program,
+                self._layers,
+                self._neurons,
+                self._timing,
+                self.precision,
+                steps,
+                encode=not wide,
+            )
+        return self._plans[key]
 
     def paths(self, T: int) -> dict[str, str]:
         """How every population runs, by name: ``"int8"``, ``"int16"`` or why in floating point."""

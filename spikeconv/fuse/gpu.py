@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import Fired, IntegerProgram
-from spikeconv.fuse.layer import IntegerLayer, Pool
+from spikeconv.fuse.layer import IntegerLayer, Pool, channels_first, channels_last
 from spikeconv.fuse.reference import State
 from spikeconv.fuse.stepwise import StepwiseEngine
 from spikeconv.ops import triton
@@ -129,10 +129,10 @@ class TritonEngine(StepwiseEngine):
             run(
                 prepared,
                 {name: one.data for name, one in spikes.items()},
-                v=prepared.v_init if state is None else _pixels_first(state.v),
+                v=prepared.v_init if state is None else channels_last(state.v),
                 net=None
                 if state is None or state.net_count is None
-                else _pixels_first(state.net_count),
+                else channels_last(state.net_count),
                 spikes=fired,
                 count=count,
                 v_after=v_after,
@@ -144,12 +144,12 @@ class TritonEngine(StepwiseEngine):
         after = None
         if v_after is not None:
             done = T if state is None else state.done + T
-            net_count = None if net_after is None else _channels_first(net_after)
-            after = State(_channels_first(v_after), net_count, done)
+            net_count = None if net_after is None else channels_first(net_after)
+            after = State(channels_first(v_after), net_count, done)
         return Fired(
             None if fired is None else Fields(fired, T),
             # Dense: what sums it up in floating point rounds by the order in memory.
-            None if count is None else _channels_first(count).contiguous(),
+            None if count is None else channels_first(count).contiguous(),
             after,
         )
 
@@ -174,12 +174,3 @@ def _check_device(train: Tensor) -> None:
     reason = triton.unavailable(train.device.type)
     if reason is not None:
         raise ValueError(f"TritonEngine: spikes must be where it can run: {reason}")
-
-
-def _pixels_first(value: Tensor) -> Tensor:
-    """``[B, K, H, W]`` as dense ``[B, H, W, K]``, which it mostly is in memory already."""
-    return value.permute(0, 2, 3, 1).contiguous()
-
-
-def _channels_first(value: Tensor) -> Tensor:
-    return value.permute(0, 3, 1, 2)

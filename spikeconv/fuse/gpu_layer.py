@@ -18,7 +18,7 @@ from spikeconv.kernels.fields import bits_for, padded
 
 
 @dataclass(frozen=True)
-class Term:
+class GpuTerm:
     """A depthwise convolution or a shortcut.
 
     Attributes:
@@ -49,7 +49,7 @@ class GpuLayer:
 
     shape: tuple[int, int, int]
     passes: tuple[Pass, ...]
-    terms: tuple[Term, ...]
+    terms: tuple[GpuTerm, ...]
     shift: int
     signed: bool
     theta: Tensor
@@ -117,7 +117,7 @@ def prepare(
     return GpuLayer(
         layer.shape,
         tuple(entering),
-        tuple(Term(one.source, one.spec, one.coefficient.to(device)) for one in terms),
+        tuple(GpuTerm(one.source, one.spec, one.coefficient.to(device)) for one in terms),
         layer.shift,
         layer.signed,
         _by_row(layer.theta, rows, fill=1).to(device),
@@ -144,7 +144,7 @@ def _dense(one: Pass, data: Tensor) -> Dense:
     )
 
 
-def _depthwise(one: Convolution, bits: int, channels: int, rows: int, shift: int) -> Term:
+def _depthwise(one: Convolution, bits: int, channels: int, rows: int, shift: int) -> GpuTerm:
     K, _, kh, kw = one.weight.shape
     by_tap = one.weight.cpu().reshape(K, kh * kw).T
     coefficient = _wrapped(by_tap.to(torch.int64) << shift)
@@ -159,10 +159,10 @@ def _depthwise(one: Convolution, bits: int, channels: int, rows: int, shift: int
         sources=channels,
         multiplier=K // channels,
     )
-    return Term(one.source, spec, _by_row(coefficient, rows))
+    return GpuTerm(one.source, spec, _by_row(coefficient, rows))
 
 
-def _shortcut(one: Shortcut, bits: int, channels: int, rows: int) -> Term:
+def _shortcut(one: Shortcut, bits: int, channels: int, rows: int) -> GpuTerm:
     coefficient = torch.zeros(1, rows, dtype=torch.int32)
     coefficient[0, one.channel : one.channel + channels] = one.coefficient.cpu()
     spec = Each(
@@ -176,7 +176,7 @@ def _shortcut(one: Shortcut, bits: int, channels: int, rows: int) -> Term:
         sources=channels,
         multiplier=1,
     )
-    return Term(one.source, spec, coefficient)
+    return GpuTerm(one.source, spec, coefficient)
 
 
 def _wrapped(value: Tensor) -> Tensor:

@@ -140,3 +140,17 @@ def high_and_low(weight: Tensor) -> tuple[Tensor, Tensor]:
     wide = weight.to(torch.int32)
     low = ((wide + 128) & 255) - 128
     return ((wide - low) >> 8).to(torch.int8), low.to(torch.int8)
+
+
+def channels_last(value: Tensor) -> Tensor:
+    """``[B, K, H, W]`` as dense ``[B, H, W, K]``, as kernels have it; mostly a view of the same.
+
+    >>> channels_last(torch.zeros(2, 3, 4, 5)).shape
+    torch.Size([2, 4, 5, 3])
+    """
+    return value.permute(0, 2, 3, 1).contiguous()
+
+
+def channels_first(value: Tensor) -> Tensor:
+    """The view ``[B, K, H, W]`` of ``[B, H, W, K]``; undoes `channels_last`."""
+    return value.permute(0, 3, 1, 2)

@@ -85,15 +85,16 @@ def make_plan(
     read = read_in_integers(found, pools)
     encoded = read - read_as_float - found.keys() if encode else frozenset()
     encoders = _encoders(program, neurons, encoded)
+    integers = IntegerProgram(found, pools, all_sources(program, found, pools, neurons))
     return Plan(
-        IntegerProgram(found, pools, all_sources(program, found, pools, neurons)),
+        integers,
         shapes,
         reasons,
         absorbed,
         read_as_float,
         read,
         encoders,
-        find_segments(program, found, pools, encoders, read - encoders.keys()),
+        find_segments(program, integers, encoders),
         all(
             step.name in absorbed or step.name in found or step.name in encoders
             for step in program.phase(Phase.TEMPORAL)

@@ -17,7 +17,7 @@ class State:
     """What a population hands over where time runs in several chunks.
 
     Attributes:
-        v: int32 ``[B, K, H, W]``, the membranes.
+        v: ``[B, K, H, W]``, the membranes: int32 of a layer, float32 of an encoder.
         net_count: int32 ``[B, K, H, W]`` where signed, else None.
         done: steps before.
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from spikeconv.convert.program import Phase, Program
 from spikeconv.fuse.encoder import Encoder
-from spikeconv.fuse.layer import IntegerLayer, Pool
+from spikeconv.fuse.engine import IntegerProgram
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,11 @@ class Segment:
 
     Attributes:
         steps: their names, in order.
-        given: sources that come from before.
+        given: sources that come from before: steps that an earlier segment kept, and populations
+            in floating point.
         kept: of its steps, those whose spikes later segments read.
-        dropped: sources that no later segment reads.
+        dropped: of `given`, those that no later segment reads, so that nobody needs their spikes
+            any more.
     """
 
     steps: tuple[str, ...]
@@ -28,32 +30,33 @@ class Segment:
 
 
 def find_segments(
-    program: Program,
-    layers: Mapping[str, IntegerLayer],
-    pools: Mapping[str, Pool],
-    encoders: Mapping[str, Encoder],
-    packed: frozenset[str],
+    program: Program, integers: IntegerProgram, encoders: Mapping[str, Encoder]
 ) -> tuple[Segment, ...]:
     """The segments of a program in order, each as long as it can be.
 
+    Other populations that integer layers read run as they do without integers, and an engine packs
+    their spikes afterwards; a segment ends before each of them.
+
     Args:
         program: the steps in order.
-        layers, pools, encoders: those that are in integers, by name.
-        packed: populations in floating point whose spikes integer layers read: a segment ends
-            before each.
+        integers: the layers and pools that are in integers.
+        encoders: the populations that an engine runs in floating point, by name.
     """
-    parts = list(_parts(program, {*layers, *pools, *encoders}, packed))
-    reads = [_read(part, layers, pools) for part in parts]
+    inside = {*integers.layers, *integers.pools, *encoders}
+    packed = frozenset().union(*map(integers.sources_of, inside)) - inside
+    parts = list(_parts(program, inside, packed))
+    reads = [frozenset().union(*map(integers.sources_of, part)) for part in parts]
     segments = []
     for i, part in enumerate(parts):
         later: frozenset[str] = frozenset().union(*reads[i + 1 :])
         made = frozenset(part)
-        segments.append(Segment(part, reads[i] - made, made & later, (made | reads[i]) - later))
+        given = reads[i] - made
+        segments.append(Segment(part, given, made & later, given - later))
     return tuple(segments)
 
 
 def _parts(program: Program, inside: set[str], packed: frozenset[str]) -> Iterator[tuple[str, ...]]:
-    """Names of steps in integers between which no population in floating point is packed."""
+    """Names of steps in segments between which no population's spikes are packed."""
     part: list[str] = []
     for step in program.phase(Phase.TEMPORAL):
         if step.name in inside:
@@ -63,16 +66,3 @@ def _parts(program: Program, inside: set[str], packed: frozenset[str]) -> Iterat
             part = []
     if part:
         yield tuple(part)
-
-
-def _read(
-    part: tuple[str, ...], layers: Mapping[str, IntegerLayer], pools: Mapping[str, Pool]
-) -> frozenset[str]:
-    """Sources that the steps of a part read."""
-    read: set[str] = set()
-    for name in part:
-        if name in layers:
-            read.update(layers[name].sources())
-        if name in pools:
-            read.add(pools[name].source)
-    return frozenset(read)

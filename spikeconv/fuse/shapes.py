@@ -16,7 +16,7 @@ from spikeconv.convert.timing import Timing
 from spikeconv.neuron import IFNode
 
 
-class _Recorder(Simulation):
+class _ShapeRun(Simulation):
     """A run that notes the shape of every temporal value of one image."""
 
     def _run(self, step: Step, chunk: Chunk) -> None:
@@ -44,6 +44,6 @@ def program_for(
         return program
     one = batch_of(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in tensors_of(batch))
     with torch.no_grad():
-        found = _Recorder(program, dict(layers), neurons, weights, one, Timing()).record()
+        found = _ShapeRun(program, dict(layers), neurons, weights, one, Timing()).record()
     steps = tuple(replace(step, shape=found.get(step.name, step.shape)) for step in program.steps)
     return replace(program, steps=steps)

@@ -25,7 +25,7 @@ from spikeconv.neuron import IFNode
 
 
 class FusedSimulation(Simulation):
-    """`Simulation` whose populations in `plan.program` are an engine's.
+    """`Simulation` whose populations in `plan.program` and `plan.encoders` are an engine's.
 
     Spikes between them stay in the engine's format; a train in floating point is made of them only
     where something else reads it.
@@ -79,9 +79,12 @@ class FusedSimulation(Simulation):
         plan, program = self.plan, self.program
         populations = [name for name in segment.steps if name not in plan.program.pools]
         read_out = program.boundary.intersection(populations)
-        whole = chunk.trains or self._delayed(chunk.steps) > 0 or self.monitor is not None
-        wants_train = plan.read_as_float.intersection(populations)
-        wants_train |= frozenset(populations) if self.monitor else read_out if whole else set()
+        if self.monitor is not None:
+            wants_train = frozenset(populations)
+        elif chunk.trains or self._delayed(chunk.steps) > 0:  # the readout tells steps apart
+            wants_train = plan.read_as_float.intersection(populations) | read_out
+        else:
+            wants_train = plan.read_as_float.intersection(populations)
         fired = self.engine.run(
             segment.steps,
             Given(
@@ -103,7 +106,7 @@ class FusedSimulation(Simulation):
                 count = found.count.contiguous().view(self.batch, *plan.shapes[name])
                 self._add(name, count, chunk)
         self.spikes |= {name: fired[name].spikes for name in segment.kept}
-        for name in segment.dropped & self.spikes.keys():
+        for name in segment.dropped:
             del self.spikes[name]
 
     def _current(self, encoder: str) -> Tensor:
@@ -114,12 +117,9 @@ class FusedSimulation(Simulation):
     def _tell(self, name: str, spikes: Any, chunk: Chunk) -> None:
         """Give a population's train to all that are not in integers."""
         train = self.engine.unpack(name, spikes)
-        n = chunk.steps
-        train = train.reshape(n, self.batch, *self.plan.shapes[name])
+        train = train.reshape(chunk.steps, self.batch, *self.plan.shapes[name])
         if name in self.plan.read_as_float:
             chunk.values[name] = fold(train * self.neurons[name].v_threshold.to(self.like.dtype))
-        if self.monitor is not None and not self.stage.preview:
-            unread = self._delayed(n) if self.stage.answers else n
-            self.monitor.add(name, train, unread=unread)
+        self._tell_monitor(name, train)
         if name in self.program.boundary:
             self._add(name, train, chunk)

@@ -1,4 +1,4 @@
-"""Engines that run a program one layer at a time; the first of them is the definition."""
+"""Engines that run a program one step at a time, and the first of them, `ReferenceEngine`."""
 
 from __future__ import annotations
 
@@ -56,24 +56,18 @@ class StepwiseEngine(ABC):
     def run(self, steps: Sequence[str], given: Given, want: Want) -> dict[str, Fired]:
         """As `Engine.run`: what is read later in the same part is kept so long."""
         spikes = dict(given.spikes)
-        last = {source: step for step in steps for source in self._read(step)}
+        read = {step: self.program.sources_of(step) for step in steps}
+        last = {source: step for step in steps for source in read[step]}
         fired: dict[str, Fired] = {}
         for step in steps:
             found = self._run_one(step, spikes, given, want, read=step in last)
             if step in last:
                 spikes[step] = found.spikes
             fired[step] = found if step in want.spikes else Fired(None, found.count, found.state)
-            for source in self._read(step):
+            for source in read[step]:
                 if last[source] == step:
                     del spikes[source]
         return fired
-
-    def _read(self, step: str) -> frozenset[str]:
-        if step in self.program.pools:
-            return frozenset((self.program.pools[step].source,))
-        if step in self.program.layers:
-            return frozenset(self.program.layers[step].sources())
-        return frozenset()
 
     def _run_one(
         self, step: str, spikes: Mapping[str, Any], given: Given, want: Want, *, read: bool
@@ -117,14 +111,18 @@ class StepwiseEngine(ABC):
             return_v="last" if want.states else None,
             count_init=None if state is None else state.net_count,
         )
-        count = train.sum(0, dtype=torch.int32)
+        counted = encoder.name in want.counts
+        keeps_net = signed and want.states
+        count = train.sum(0, dtype=torch.int32) if counted or keeps_net else None
         after = None
         if v is not None:
-            net = count if state is None or state.net_count is None else count + state.net_count
-            after = State(v, net if signed else None, done + given.T)
+            net = count if keeps_net else None
+            if net is not None and state is not None and state.net_count is not None:
+                net = net + state.net_count
+            after = State(v, net, done + given.T)
         return Fired(
             self.pack(encoder.name, train) if want_spikes else None,
-            count if encoder.name in want.counts else None,
+            count if counted else None,
             after,
         )
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from spikeconv.convert.layers import reshape_like, reshape_samples
 from spikeconv.convert.program import Phase, Program, Ref, Step
+from spikeconv.convert.vocabulary import AVERAGE_POOL_ARGUMENTS
 from spikeconv.fuse.layer import LARGEST_COUNT, Pair, Pool
 
 _SUMS: dict[Any, float] = {
@@ -27,14 +28,6 @@ _SUMS: dict[Any, float] = {
 }
 _FLATTENS = (torch.flatten, "flatten", reshape_samples, reshape_like, "view", "reshape")
 _POOLS = (F.avg_pool1d, F.avg_pool2d)
-_POOL_DEFAULTS: dict[str, Any] = {
-    "kernel_size": None,
-    "stride": None,
-    "padding": 0,
-    "ceil_mode": False,
-    "count_include_pad": True,
-    "divisor_override": None,
-}
 _ADAPTIVE_POOLS = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d)
 
 
@@ -260,7 +253,8 @@ def _window(
         whole = layer.count_include_pad and not layer.ceil_mode
         divisor = getattr(layer, "divisor_override", None)
     elif step.kind == "function" and step.target in _POOLS:
-        given = _POOL_DEFAULTS | dict(zip(_POOL_DEFAULTS, step.args[1:], strict=False))
+        usual = AVERAGE_POOL_ARGUMENTS
+        given = usual | dict(zip(usual, step.args[1:], strict=False))
         given |= step.kwargs
         whole = given["count_include_pad"] and not given["ceil_mode"]
         divisor = given["divisor_override"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from spikeconv.files.library import import_safetensors
 from spikeconv.output import replacing
 
 _METADATA = "spikeconv"
@@ -45,16 +46,11 @@ def write_weights(path: str | Path, weights: Weights) -> None:
         ValueError, FileNotFoundError: it cannot be written there.
         ImportError: safetensors is not installed.
     """
-    try:
-        from safetensors.torch import save_file
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{path}: writing a .safetensors file needs safetensors: pip install safetensors"
-        ) from error
+    safetensors = import_safetensors(path)
     tensors = {name: tensor.detach().contiguous() for name, tensor in weights.state.items()}
     tensors |= {_THETA + name: theta.contiguous() for name, theta in weights.thresholds.items()}
     with replacing(path) as partial:
-        save_file(tensors, partial, {_METADATA: json.dumps(weights.about)})
+        safetensors.torch.save_file(tensors, partial, {_METADATA: json.dumps(weights.about)})
 
 
 def read_weights(path: str | Path) -> Weights:
@@ -64,19 +60,14 @@ def read_weights(path: str | Path) -> Weights:
         ValueError: the file is something else or damaged.
         ImportError: safetensors is not installed.
     """
+    safetensors = import_safetensors(path)
     try:
-        from safetensors import SafetensorError, safe_open
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"{path}: opening a .safetensors file needs safetensors: pip install safetensors"
-        ) from error
-    try:
-        with safe_open(path, "pt") as file:
+        with safetensors.safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(_METADATA)
             names = file.keys()
             # Their own memory: what is mapped would change with the file.
             tensors = {name: file.get_tensor(name).clone() for name in names}
-    except SafetensorError as error:
+    except safetensors.SafetensorError as error:
         raise ValueError(
             f"{path}: wanted a .safetensors file, found something else or a damaged one ({error})"
         ) from error

@@ -78,7 +78,7 @@ def to_nir(network: SpikingNetwork) -> Any:
 
 def graph_of(network: SpikingNetwork, nir: Any) -> Any:
     """`to_nir`, without its warning."""
-    description, tensors = describe(network.parts(), "to_nir")
+    description, tensors = describe(network.parts("to_nir"), "to_nir")
     low = sorted(name for name, value in tensors.items() if value.dtype == torch.bfloat16)
     if low:
         raise ValueError(

@@ -64,7 +64,8 @@ def from_nir(graph: Any, T: int | None = None, *, metadata: bool = True) -> Spik
         network = _own(graph, own, nir)
     except Malformed as error:
         raise ValueError(f"from_nir: {error}") from error
-    network.T = network.T if T is None else T
+    if T is not None:
+        network.T = T
     return network
 
 

@@ -8,28 +8,19 @@ import numpy as np
 from torch import nn
 
 from spikeconv.convert.program import Step
+from spikeconv.convert.vocabulary import AVERAGE_POOL_ARGUMENTS
 from spikeconv.nir_io.graph import Graph, Inexpressible, Value, argument, first
 from spikeconv.nir_io.shapes import flattened
-
-# Arguments of average pools, with their defaults.
-_ARGUMENTS: dict[str, Any] = {
-    "kernel_size": None,
-    "stride": None,
-    "padding": 0,
-    "ceil_mode": False,
-    "count_include_pad": True,
-    "divisor_override": None,
-}
 
 
 def average_layer(graph: Graph, step: Step, layer: nn.AvgPool2d) -> Value:
     """Average pooling by a layer."""
-    return _average(graph, step, *(getattr(layer, name) for name in _ARGUMENTS))
+    return _average(graph, step, *(getattr(layer, name) for name in AVERAGE_POOL_ARGUMENTS))
 
 
 def average_call(graph: Graph, step: Step) -> Value:
     """Average pooling by a function."""
-    named = enumerate(_ARGUMENTS.items(), start=1)
+    named = enumerate(AVERAGE_POOL_ARGUMENTS.items(), start=1)
     return _average(graph, step, *(argument(step, i, name, usual) for i, (name, usual) in named))
 
 

@@ -236,6 +236,16 @@ def test_a_missing_package_is_named(
     assert f"needs {package}: pip install {package}" in line
 
 
+@pytest.mark.parametrize("option", ["--record", "--save"])
+def test_a_file_that_cannot_be_written_is_told_before_the_work(
+    weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    path = weights.parent / "run.safetensors"
+    line = refused(capsys, evaluate(weights, "--data", "/none", option, str(path)))
+    assert f"{path}: a .safetensors file needs safetensors: pip install safetensors" in line
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -125,6 +125,16 @@ def saved(tmp_path: Path) -> tuple[Path, Recording]:
     return tmp_path / "run.safetensors", recording
 
 
+def test_a_file_needs_its_library(
+    saved: tuple[Path, Recording], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, recording = saved
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for call in (lambda: write_recording(path, recording), lambda: read_recording(path)):
+        with pytest.raises(ImportError, match=r"run\.safetensors: .* pip install safetensors"):
+            call()
+
+
 def test_a_file_gives_what_was_written(saved: tuple[Path, Recording]) -> None:
     path, recording = saved
     assert equal(read_recording(path), recording)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from tests.convert.bodies import NETWORKS
 from tests.convert.nets import converted
 
 Json = dict[str, Any]
+# What changes a description and its tensors, and what opening the file must say then.
+Forgery = tuple[Callable[[Json, dict[str, Tensor]], Any], str]
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +76,11 @@ def refused(path: Path) -> str:
     text = str(caught.value)
     assert text.startswith(f"{path}: ") and len(text) < 1000
     return text
+
+
+def assert_refused(forgery: Forgery, whole: bytes, folder: Path) -> None:
+    """A whole file that was forged so, with the right digest, is refused in the right words."""
+    forge, says = forgery
+    description, tensors = content(whole, folder)
+    forge(description, tensors)
+    assert says in refused(forged(description, tensors, folder))

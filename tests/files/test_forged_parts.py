@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from tests.files.hostile import Json, content, forged, nothing_runs, refused, snn, whole
+from tests.files.hostile import Forgery, assert_refused, nothing_runs, snn, whole
 
 __all__ = ["nothing_runs", "snn", "whole"]
 
 
-FORGERIES: dict[str, tuple[Callable[[Json, dict[str, Tensor]], Any], str]] = {
+FORGERIES: dict[str, Forgery] = {
     "a layer of Python": (
         lambda n, t: n["layers"]["c1"].update({"class": "subprocess.Popen"}),
         "'subprocess.Popen' is no layer that a file may name",
@@ -137,8 +134,4 @@ FORGERIES: dict[str, tuple[Callable[[Json, dict[str, Tensor]], Any], str]] = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forged(name: str, whole: bytes, tmp_path: Path) -> None:
-    """What says such a thing with the right digest."""
-    forge, says = FORGERIES[name]
-    description, tensors = content(whole, tmp_path)
-    forge(description, tensors)
-    assert says in refused(forged(description, tensors, tmp_path))
+    assert_refused(FORGERIES[name], whole, tmp_path)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
 
-from tests.files.hostile import Json, content, forged, nothing_runs, refused, snn, whole
+from tests.files.hostile import Forgery, Json, assert_refused, nothing_runs, snn, whole
 
 __all__ = ["nothing_runs", "snn", "whole"]
 
@@ -23,7 +21,7 @@ def _nested(depth: int) -> Any:
     return 0 if depth == 0 else [_nested(depth - 1)]
 
 
-FORGERIES: dict[str, tuple[Callable[[Json, dict[str, Tensor]], Any], str]] = {
+FORGERIES: dict[str, Forgery] = {
     "a function of Python": (
         lambda n, t: _step(n, kind="function", target="os.system", args=["true"]),
         "'os.system' is no function that a file may name",
@@ -114,8 +112,4 @@ FORGERIES: dict[str, tuple[Callable[[Json, dict[str, Tensor]], Any], str]] = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forged(name: str, whole: bytes, tmp_path: Path) -> None:
-    """What says such a thing with the right digest."""
-    forge, says = FORGERIES[name]
-    description, tensors = content(whole, tmp_path)
-    forge(description, tensors)
-    assert says in refused(forged(description, tensors, tmp_path))
+    assert_refused(FORGERIES[name], whole, tmp_path)

@@ -79,7 +79,10 @@ def test_a_network_of_ones_own_class(tmp_path: Path) -> None:
 
     snn = converted(NETWORKS["plain"](), T=3)
     snn.__class__ = Mine
-    with pytest.raises(TypeError, match=r"one of spikeconv's classes, got a .*Mine; torch.save"):
+    with pytest.raises(
+        TypeError,
+        match=r"^SpikingNetwork\.save: .*one of spikeconv's classes, got a .*Mine; torch.save",
+    ):
         snn.save(tmp_path / "snn.safetensors")
 
 

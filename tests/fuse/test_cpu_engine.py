@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from spikeconv.fuse.cpu import CpuEngine
-from spikeconv.fuse.engine import Fired, IntegerProgram, Source
+from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Source, Want
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Pool, Shortcut
 from spikeconv.fuse.reference import State
 from spikeconv.fuse.stepwise import ReferenceEngine
@@ -30,6 +30,7 @@ from tests.fuse.integer_cases import (
 
 ISAS = [*instruction_sets(), "amx_emulated"]
 ALL = {"want_spikes": True, "want_count": True, "want_state": True}
+EVERYTHING = Want(frozenset({OUT}), frozenset({OUT}), True)
 
 
 @pytest.fixture(params=ISAS)
@@ -47,8 +48,13 @@ def threads() -> Iterator[None]:
 
 
 def run(engine: CpuEngine, case: Case, trains: dict[str, Tensor], state: State | None) -> Fired:
+    return engine.run((OUT,), given_to(engine, trains, state), EVERYTHING)[OUT]
+
+
+def given_to(engine: CpuEngine, trains: dict[str, Tensor], state: State | None = None) -> Given:
     packed = {name: engine.pack(name, train) for name, train in trains.items()}
-    return engine.run_layer(case.layer, packed, state, **ALL)
+    steps = len(next(iter(trains.values())))
+    return Given(packed, {}, steps, {} if state is None else {OUT: state})
 
 
 def assert_state(got: State | None, wanted: State | None) -> None:
@@ -108,8 +114,9 @@ def test_pools(drawn: tuple[Pool, IntegerProgram, Tensor]) -> None:
     wanted = ReferenceEngine(program).run_pool(pool, train)
     for isa in ISAS:
         engine = CpuEngine(program, isa=isa)
-        sums = engine.run_pool(pool, engine.pack("read", train))
-        assert torch.equal(engine.unpack("sums", sums), wanted)
+        want = Want(frozenset({"sums"}), frozenset(), False)
+        found = engine.run(("sums",), given_to(engine, {"read": train}), want)["sums"]
+        assert torch.equal(engine.unpack("sums", found.spikes), wanted)
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -199,9 +206,10 @@ def test_any_number_of_threads(isa: str, B: int) -> None:
 def test_only_what_is_wanted_is_given() -> None:
     case = make(Recipe((5, 2, 2), (Window(3),)))
     engine = CpuEngine(case.program)
-    packed = {name: engine.pack(name, train) for name, train in case.trains.items()}
-    wants = {"want_spikes": False, "want_count": False, "want_state": False}
-    assert engine.run_layer(case.layer, packed, None, **wants) == Fired(None, None, None)
+    nothing = Want(frozenset(), frozenset(), False)
+    assert engine.run((OUT,), given_to(engine, case.trains), nothing) == {
+        OUT: Fired(None, None, None)
+    }
 
 
 def test_memory_is_used_again_once_nobody_holds_it() -> None:

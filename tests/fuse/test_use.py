@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -64,3 +66,14 @@ def test_layers_without_neurons_between_them_say_so() -> None:
 def test_a_backend_is_a_name(backend: object) -> None:
     with pytest.raises(ValueError, match="fuse: backend must be one of"):
         exact("strided").fuse(backend=backend)  # type: ignore[arg-type]
+
+
+def test_plans_of_ever_longer_runs_are_not_all_kept() -> None:
+    form = exact("strided").fuse().integers
+    assert form is not None
+    first = weakref.ref(form.plan(1))
+    assert form.plan(64) is first()  # the same steps are safe
+    for T in (65, 129, 257, 513):
+        form.plan(T)
+    gc.collect()
+    assert first() is None

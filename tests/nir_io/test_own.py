@@ -229,6 +229,18 @@ def test_wrong_arguments() -> None:
         spikeconv.from_nir(graph, T=0)
 
 
+@needs_nir
+@quiet
+def test_a_network_of_ones_own_class() -> None:
+    class Mine(SpikingNetwork):
+        pass
+
+    snn = converted(NETWORKS["plain"](), T=3)
+    snn.__class__ = Mine
+    with pytest.raises(TypeError, match=r"^to_nir: .*one of spikeconv's classes, got a .*Mine"):
+        spikeconv.to_nir(snn)
+
+
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nir", None)
     for call in (spikeconv.to_nir, spikeconv.from_nir):
