@@ -88,7 +88,8 @@ static void end() {
 }
 
 IntKernels int_kernels() {
-  return {dot_tiles<Amx>, dot_channelwise, scan, encode, begin, end, bare_tiles<Amx>, kTileBytes};
+  return {dot_tiles<Amx>,  dot_channelwise, scan, encode, begin, end,
+          bare_tiles<Amx>, kTileBytes,      {}};
 }
 
 }  // namespace spikeconv::cpu::amx

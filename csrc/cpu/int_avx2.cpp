@@ -14,13 +14,24 @@
 #include "cpu/int_channelwise.h"
 #include "cpu/int_dot_madd.h"
 #include "cpu/int_encode.h"
+#include "cpu/int_events.h"
 #include "cpu/int_scan.h"
 
 namespace spikeconv::cpu::avx2 {
 
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, dot_channelwise, scan, encode, nothing, nothing, bare, 4}; }
+IntKernels int_kernels() {
+  return {dot,
+          dot_channelwise,
+          scan,
+          encode,
+          nothing,
+          nothing,
+          bare,
+          4,
+          {list_events, count_events, dot_events, 0.7f, 150, 3.3f}};
+}
 
 }  // namespace spikeconv::cpu::avx2
 

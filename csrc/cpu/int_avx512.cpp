@@ -15,13 +15,24 @@
 #include "cpu/int_channelwise.h"
 #include "cpu/int_dot_madd.h"
 #include "cpu/int_encode.h"
+#include "cpu/int_events.h"
 #include "cpu/int_scan.h"
 
 namespace spikeconv::cpu::avx512 {
 
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, dot_channelwise, scan, encode, nothing, nothing, bare, 4}; }
+IntKernels int_kernels() {
+  return {dot,
+          dot_channelwise,
+          scan,
+          encode,
+          nothing,
+          nothing,
+          bare,
+          4,
+          {list_events, count_events, dot_events, 0.9f, 250, 3.5f}};
+}
 
 }  // namespace spikeconv::cpu::avx512
 

@@ -16,6 +16,7 @@
 #define SPIKECONV_VNNI
 #include "cpu/int_channelwise.h"
 #include "cpu/int_encode.h"
+#include "cpu/int_events.h"
 #include "cpu/int_scan.h"
 
 namespace spikeconv::cpu::avx512_vnni {
@@ -264,7 +265,17 @@ static int64_t bare(int64_t rounds) {
 
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, dot_channelwise, scan, encode, nothing, nothing, bare, 4}; }
+IntKernels int_kernels() {
+  return {dot,
+          dot_channelwise,
+          scan,
+          encode,
+          nothing,
+          nothing,
+          bare,
+          4,
+          {list_events, count_events, dot_events, 1.2f, 350, 4.6f}};
+}
 
 }  // namespace spikeconv::cpu::avx512_vnni
 

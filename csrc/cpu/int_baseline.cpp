@@ -9,6 +9,7 @@
 #define SPIKECONV_LANES 4
 #include "cpu/int_channelwise.h"
 #include "cpu/int_encode.h"
+#include "cpu/int_events.h"
 #include "cpu/int_scan.h"
 #if defined(SPIKECONV_X86)
 #include "cpu/int_dot_madd.h"
@@ -77,6 +78,16 @@ static int64_t bare(int64_t rounds) {
 
 static void nothing() {}
 
-IntKernels int_kernels() { return {dot, dot_channelwise, scan, encode, nothing, nothing, bare, 4}; }
+IntKernels int_kernels() {
+  return {dot,
+          dot_channelwise,
+          scan,
+          encode,
+          nothing,
+          nothing,
+          bare,
+          4,
+          {list_events, count_events, dot_events, 0.3f, 30, 2}};
+}
 
 }  // namespace spikeconv::cpu::baseline

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/int_pack.h"
 #include "cpu/int_sizes.h"
-#include "cpu/int_tile.h"
 
 namespace spikeconv::cpu {
 namespace {
@@ -14,9 +14,6 @@ namespace {
 constexpr char kName[] = "_IntegerProgram.add_layer";
 constexpr int64_t kNumbersOfWindow = 8;
 constexpr int64_t kNumbersOfPlace = 4;
-constexpr int64_t kQuad = 4;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 void check_size(const char* name, int64_t value, int64_t least) {
   TORCH_CHECK(value >= least && value <= kLargestSize, kName, ": ", name, " must be from ", least,
@@ -50,64 +47,9 @@ at::Tensor channels_last(const at::Tensor& table, int64_t lead, int64_t channels
   return to;
 }
 
-// The channels of the source that a block of output channels reads: from first on, `count` each.
-struct Channels {
-  std::vector<int64_t> first;
-  int64_t count;
-};
-
-Channels channels_of(int64_t outputs, int64_t groups, int64_t per_group_in) {
-  const int64_t per_group_out = outputs / groups;
-  Channels channels{{}, 0};
-  for (int64_t k = 0; k < outputs; k += kLanes) {
-    const int64_t last = std::min<int64_t>(k + kLanes, outputs) - 1;
-    const int64_t first = k / per_group_out * per_group_in;
-    channels.first.push_back(first);
-    channels.count = std::max(channels.count, (last / per_group_out + 1) * per_group_in - first);
-  }
-  for (int64_t& first : channels.first) {
-    first = std::min(first, groups * per_group_in - channels.count);
-  }
-  return channels;
-}
-
-// Copies weight [K, C / groups, kh, kw] to [blocks][n_runs][quads][16][4].
-at::Tensor pack(const at::Tensor& weight, const IntConvolution& to, const Channels& channels) {
-  const int64_t outputs = weight.size(0), inputs = weight.size(1);
-  const int64_t per_group_out = outputs / to.window.groups;
-  const int64_t taps_y = to.window.kernel_y, taps_x = to.window.kernel_x;
-  const int64_t blocks = ceil_div(outputs, kLanes);
-  at::Tensor packed = at::zeros({blocks * to.block_bytes()}, at::kChar);
-  const at::Tensor plain = weight.to(at::kChar).contiguous();
-  const int8_t* from = plain.const_data_ptr<int8_t>();
-  int8_t* data = packed.mutable_data_ptr<int8_t>();
-  for (int64_t k = 0; k < outputs; ++k) {
-    const int64_t block = k / kLanes, lane = k % kLanes;
-    const int64_t shift = k / per_group_out * inputs - channels.first[block];
-    for (int64_t c = 0; c < inputs; ++c) {
-      for (int64_t y = 0; y < taps_y; ++y) {
-        for (int64_t x = 0; x < taps_x; ++x) {
-          const int64_t run = to.rows_are_runs ? y : y * taps_x + x;
-          const int64_t byte = (to.rows_are_runs ? x * channels.count : 0) + shift + c;
-          data[block * to.block_bytes() + (run * to.quads + byte / kQuad) * 64 + lane * kQuad +
-               byte % kQuad] = *from++;
-        }
-      }
-    }
-  }
-  return packed;
-}
-
-// Copies weight [K, 1, kh, kw] to int32 [blocks][kh * kw][16].
-at::Tensor pack_channelwise(const at::Tensor& weight) {
-  const int64_t outputs = weight.size(0), blocks = ceil_div(outputs, kLanes);
-  at::Tensor padded = at::zeros({blocks * kLanes, weight.size(2) * weight.size(3)}, at::kInt);
-  padded.slice(0, 0, outputs).copy_(weight.flatten(1));
-  return padded.view({blocks, kLanes, -1}).transpose(1, 2).contiguous();
-}
-
 IntConvolution make_convolution(const std::vector<IntSource>& sources, const at::Tensor& weight,
-                                at::IntArrayRef numbers, at::IntArrayRef shape, int64_t run_bytes) {
+                                at::IntArrayRef numbers, at::IntArrayRef shape,
+                                const IntKernels& kernels) {
   TORCH_CHECK(weight.defined() && weight.device().is_cpu() && weight.dim() == 4 &&
                   (weight.scalar_type() == at::kChar || weight.scalar_type() == at::kShort),
               kName, ": weights must be int8 or int16 [K, C / groups, kh, kw] on the CPU");
@@ -129,12 +71,12 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
                   weight.size(1) * w.groups == source.channels,
               kName, ": weights must be [", shape[0], ", ", source.channels, " / groups, kh, kw] ",
               "with groups dividing both, got ", weight.sizes(), " and groups ", w.groups);
-  check_reach(kName, "a convolution", "rows",
-              {shape[1], w.stride_y, w.above, (w.kernel_y - 1) * w.dilation_y + 1, source.height,
-               source.above, source.below});
-  check_reach(kName, "a convolution", "columns",
-              {shape[2], w.stride_x, w.left, (w.kernel_x - 1) * w.dilation_x + 1, source.width,
-               source.left, source.right});
+  check_reach(
+      kName, "a convolution", "rows",
+      {shape[1], w.stride_y, w.above, w.extent_y(), source.height, source.above, source.below});
+  check_reach(
+      kName, "a convolution", "columns",
+      {shape[2], w.stride_x, w.left, w.extent_x(), source.width, source.left, source.right});
   if (w.groups == source.channels && w.groups == shape[0]) {
     to.channelwise = true;
     to.n_runs = w.kernel_y * w.kernel_x;
@@ -150,22 +92,31 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
   to.rows_are_runs = channels.count == source.channels && w.dilation_x == 1;
   to.n_runs = to.rows_are_runs ? w.kernel_y : w.kernel_y * w.kernel_x;
   const int64_t bytes = to.rows_are_runs ? w.kernel_x * channels.count : channels.count;
-  to.quads = ceil_div(bytes, run_bytes) * run_bytes / kQuad;
+  to.quads = ceil_div(bytes, kernels.run_bytes) * kernels.run_bytes / kQuad;
   to.first_channel = channels.first;
   // Two products to a sum, of a byte and at most 128.
   to.narrow = std::numeric_limits<int16_t>::max() / (2 * 128 * (source.zero() + source.largest));
   to.same_channels =
       std::all_of(channels.first.begin(), channels.first.end(), [](int64_t c) { return c == 0; });
+  const bool by_events = kernels.events.list != nullptr && to.same_channels &&
+                         channels.count == source.channels && source.largest == 1 &&
+                         !source.is_signed && to.window_bytes() <= kLargestWindow;
+  const auto pack_bytes = [&](const at::Tensor& from, at::Tensor& quads, at::Tensor& rows) {
+    quads = pack_quads(from, to, channels);
+    if (by_events) {
+      rows = pack_rows(from, to, channels);
+    }
+  };
   if (weight.scalar_type() == at::kChar) {
-    to.low = pack(weight, to, channels);
+    pack_bytes(weight, to.low, to.low_rows);
   } else {
     const at::Tensor wide = weight.to(at::kInt);
     const at::Tensor low = wide.add(128).bitwise_and(255).sub(128);
     const at::Tensor high = wide.sub(low).div(256, "floor");
     TORCH_CHECK(weight.numel() == 0 || high.max().item<int64_t>() < 128, kName,
                 ": int16 weights must be at most 32639, so that two bytes hold them");
-    to.low = pack(low, to, channels);
-    to.high = pack(high, to, channels);
+    pack_bytes(low, to.low, to.low_rows);
+    pack_bytes(high, to.high, to.high_rows);
   }
   return to;
 }
@@ -220,7 +171,7 @@ void IntConvolution::runs(int64_t dilated_row, int64_t dilated_pixel, int64_t* t
 }
 
 IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArguments& a,
-                        int64_t run_bytes) {
+                        const IntKernels& kernels) {
   TORCH_CHECK(a.shape.size() == 3, kName, ": shape must be [K, H, W], got ", a.shape);
   for (const int64_t size : a.shape) {
     check_size("shape's entries", size, 1);
@@ -248,8 +199,14 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
   for (size_t i = 0; i < a.weights.size(); ++i) {
     layer.convolutions.push_back(make_convolution(
         sources, a.weights[i], a.windows.slice(i * kNumbersOfWindow, kNumbersOfWindow), a.shape,
-        run_bytes));
+        kernels));
   }
+  layer.in_pairs = std::all_of(
+      layer.convolutions.begin(), layer.convolutions.end(),
+      [](const IntConvolution& each) { return each.same_channels || each.channelwise; });
+  layer.takes_events = std::all_of(
+      layer.convolutions.begin(), layer.convolutions.end(),
+      [](const IntConvolution& each) { return each.low_rows.defined() || each.channelwise; });
   for (size_t i = 0; i < a.coefficients.size(); ++i) {
     layer.shortcuts.push_back(make_shortcut(sources, a.coefficients[i],
                                             a.places.slice(i * kNumbersOfPlace, kNumbersOfPlace),

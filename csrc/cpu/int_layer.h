@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cpu/int_plane.h"
+#include "cpu/int_tile.h"
 
 namespace spikeconv::cpu {
 
@@ -19,6 +20,9 @@ struct IntWindow {
   int64_t above, left;  // padding
   int64_t dilation_y, dilation_x;
   int64_t groups;
+
+  int64_t extent_y() const { return (kernel_y - 1) * dilation_y + 1; }
+  int64_t extent_x() const { return (kernel_x - 1) * dilation_x + 1; }
 };
 
 // A convolution with its weights packed, uint8 bytes by int8 weights.
@@ -28,14 +32,18 @@ struct IntConvolution {
   bool channelwise;    // each channel reads itself
   bool rows_are_runs;  // a row of taps is one run of bytes; else each tap is one
   int64_t n_runs;
-  int64_t quads;                       // of a run
-  at::Tensor low;                      // int8 [blocks][n_runs][quads][16][4], or channelwise
-                                       // int32 [blocks][n_runs][16]
-  at::Tensor high;                     // likewise; undefined where weights are int8
+  int64_t quads;    // of a run
+  at::Tensor low;   // int8 [blocks][n_runs][quads][16][4], or channelwise
+                    // int32 [blocks][n_runs][16]
+  at::Tensor high;  // likewise; undefined where weights are int8
+  // Where sums may be made from events, int8 [blocks / 2][places, then one of zeros][2][16].
+  at::Tensor low_rows, high_rows;
   std::vector<int64_t> first_channel;  // of each block's runs
   int64_t narrow;                      // so many quads' products add up in 16 bits
   bool same_channels;                  // for every block
 
+  // That a pixel's window has.
+  int64_t window_bytes() const { return window.kernel_y * window.kernel_x * channels; }
   int64_t block_bytes() const { return n_runs * quads * 64; }
   // Bytes from tap to tap of a run where that are whole quads, else 0.
   int64_t tap() const { return rows_are_runs && channels % 4 == 0 ? channels : 0; }
@@ -61,6 +69,8 @@ struct IntLayer {
   at::Tensor v_init;  // int32 [1 or height * width][blocks * 16]
   at::Tensor bias;    // int32 [steps][1 or height * width][blocks * 16]
   std::vector<IntConvolution> convolutions;
+  bool in_pairs;      // blocks read the same channels, so that two of them can share a tile
+  bool takes_events;  // all sums, but channelwise ones, can be made from events
   std::vector<IntShortcutTerm> shortcuts;
 
   int64_t pixels() const { return height * width; }
@@ -81,8 +91,8 @@ struct IntLayerArguments {
   at::IntArrayRef places;  // of each shortcut: source, stride, channel
 };
 
-// Checks everything that a kernel relies on, and packs. `run_bytes` is the kernels' own.
+// Checks everything that a kernel relies on, and packs.
 IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArguments& arguments,
-                        int64_t run_bytes);
+                        const IntKernels& kernels);
 
 }  // namespace spikeconv::cpu

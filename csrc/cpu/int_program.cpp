@@ -68,8 +68,17 @@ void check_all_used(const char* name, const std::vector<at::Tensor>& list, size_
 
 }  // namespace
 
-IntegerProgram::IntegerProgram(std::string isa)
-    : isa_(isa.empty() ? isa_name() : std::move(isa)), parts_{int_kernels(isa_), {}, {}, {}, {}} {}
+IntegerProgram::IntegerProgram(std::string isa, const std::string& events)
+    : isa_(isa.empty() ? isa_name() : std::move(isa)), parts_{int_kernels(isa_), {}, {}, {}, {}} {
+  if (events == "never") {
+    parts_.kernels.events = {};
+  } else if (events == "always") {
+    IntEventKernels& kernels = parts_.kernels.events;
+    kernels.byte_cost = kernels.window_cost = kernels.event_cost = 0;
+  } else {
+    TORCH_CHECK(events == "auto", kClass, ": events must be auto, always or never, got ", events);
+  }
+}
 
 int64_t IntegerProgram::bare(int64_t rounds) const {
   parts_.kernels.begin();
@@ -117,7 +126,7 @@ int64_t IntegerProgram::add_layer(std::vector<int64_t> shape, int64_t out, int64
   parts_.layers.push_back(make_int_layer(
       parts_.sources,
       {shape, out, shift, theta, v_init, bias, is_signed, weights, windows, coefficients, places},
-      parts_.kernels.run_bytes));
+      parts_.kernels));
   return static_cast<int64_t>(parts_.layers.size()) - 1;
 }
 
@@ -275,7 +284,7 @@ IntegerProgram::run_chain(int64_t chain, std::vector<at::Tensor> planes,
 
 TORCH_LIBRARY_FRAGMENT(spikeconv, library) {
   library.class_<IntegerProgram>(kClass)
-      .def(torch::init<std::string>())
+      .def(torch::init<std::string, std::string>())
       .def("isa", &IntegerProgram::isa)
       .def("bare", &IntegerProgram::bare)
       .def("add_source", &IntegerProgram::add_source)

@@ -22,7 +22,9 @@ namespace spikeconv::cpu {
 class IntegerProgram : public torch::CustomClassHolder {
  public:
   // With the kernels of an instruction set, or of the one that runs by default ("").
-  explicit IntegerProgram(std::string isa);
+  // Sums are made from events, where a layer can, by what takes less time ("auto"), "always" or
+  // "never"; the bits are the same.
+  IntegerProgram(std::string isa, const std::string& events);
 
   std::string isa() const { return isa_; }
   // A bare loop of this instruction set's multiplications; returns how many products it made.

@@ -34,8 +34,12 @@ struct IntRun {
 // Pixels are taken four at a time, in the order of rows; a layer's `pixels()` make so many.
 inline int64_t quads_of(int64_t pixels) { return (pixels + kPixels - 1) / kPixels; }
 
-// Quads [first_quad, last_quad) of an image for channel blocks [first_block, last_block).
-void run_layer(const IntRun& run, int64_t image, int64_t first_quad, int64_t last_quad,
-               int64_t first_block, int64_t last_block);
+// From first to before last.
+struct IntRange {
+  int64_t first, last;
+};
+
+// Some quads of an image, for some channel blocks.
+void run_layer(const IntRun& run, int64_t image, IntRange quads, IntRange blocks);
 
 }  // namespace spikeconv::cpu

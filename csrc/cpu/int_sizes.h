@@ -10,6 +10,8 @@ namespace spikeconv::cpu {
 // Sizes, strides and halos stay far from where products of them overflow.
 constexpr int64_t kLargestSize = int64_t{1} << 20;
 
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // One direction of a window that moves over a source.
 struct IntReach {
   int64_t outputs, stride, padding;

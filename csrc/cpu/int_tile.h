@@ -1,7 +1,7 @@
 // What passes between the integer program's driver and its kernels, which are compiled once per
 // instruction set. Knows neither torch nor the standard library.
 //
-// The unit of work is a tile: four output pixels, anywhere, times some steps, times one or two
+// The unit of work is a tile: four output pixels, anywhere, times some steps, times up to four
 // blocks of 16 output channels. First the convolutions of a tile add up into int32 (dot), then its
 // neurons run over the steps (scan). What is added up never leaves the caches.
 #pragma once
@@ -12,7 +12,8 @@ namespace spikeconv::cpu {
 
 constexpr int kPixels = 4;
 constexpr int kLanes = 16;      // output channels of a block
-constexpr int kBlocks = 2;      // blocks of a tile at most
+constexpr int kBlocks = 4;      // blocks of a tile at most
+constexpr int kDotBlocks = 2;   // where its sums are products
 constexpr int kTileSteps = 16;  // steps of a tile at most
 constexpr int kTileValues = kTileSteps * kPixels * kBlocks * kLanes;
 
@@ -44,24 +45,25 @@ struct IntDot {
   const IntTerm* channelwise;
   int n_channelwise;
   int steps;   // 1 to kTileSteps
-  int blocks;  // 1 to kBlocks
+  int blocks;  // 1 to kDotBlocks
   int32_t* out;
 };
 
 // Spikes of one convolution's source as a list of places: where few neurons fire, adding up the
-// weights of those that did takes less than multiplying all of them. A place is 4 times the byte's
+// weights of those that did takes less than multiplying all of them. A place is 8 times the byte's
 // index in its row, modulo 2^16.
 struct IntEventTerm {
-  const uint16_t* places;        // of all rows
-  const int32_t* from[kPixels];  // at the window's first pixel, row and step: where its places begin
-  uint16_t shift[kPixels];       // to be added to places, so that the window's first one is 0
-  int64_t step;                  // from step to step of `from`
-  const int64_t* runs;           // of `from`, from the window to each run
-  const uint16_t* run_shift;     // to be added to a run's places
+  const uint16_t* places;  // of all rows
+  const int32_t*
+      from[kPixels];          // at the window's first pixel, row and step: where its places begin
+  uint16_t shift[kPixels];    // to be added to places, so that the window's first one is 0
+  int64_t step;               // from step to step of `from`
+  const int64_t* runs;        // of `from`, from the window to each run
+  const uint16_t* run_shift;  // to be added to a run's places
   int64_t n_runs;
   int64_t pixels;         // of a run
   uint16_t none;          // the place of a row of zeros
-  const int8_t* weights;  // of the tile's blocks: [places / 4][kBlocks][16 channels]
+  const int8_t* weights;  // of the tile's blocks: [places / 8][kBlocks][16 channels]
 };
 
 // Like IntDot, of events alone.
@@ -76,16 +78,22 @@ struct IntEventDot {
 
 // A window has at most so many bytes, for a place to be 16 bits and a list of them to lie in the
 // first cache.
-constexpr int64_t kLargestWindow = 8191;
+constexpr int64_t kLargestWindow = 8190;
 
 // Places after the last one that may be read or written.
 constexpr int64_t kEventSlack = 64;
 
-// What events cost, for a pixel's step of a tile, in the same unit as a product of a byte with the
-// weights of a block; as measured on a Zen 5.
-struct IntEventCosts {
-  float window;
-  float event;
+struct IntEventKernels {
+  // Writes the places of the spikes of a row's pixels from places[at] on, and to from[pixel] where
+  // its places begin, one more than there are pixels. Returns the last of them. May write
+  // kEventSlack places more. Null where products are always faster, like the others.
+  int32_t (*list)(const uint8_t* spikes, int64_t pixels, int64_t channels, uint16_t* places,
+                  int32_t at, int32_t* from);
+  int64_t (*count)(const uint8_t* spikes, int64_t bytes);
+  void (*dot)(const IntEventDot& dot);
+  // What they take, beside the product of a byte with a block's weights, as measured on a Zen 5: a
+  // byte to list; for each pair of blocks, the window of a pixel at a step, and each event in it.
+  float byte_cost, window_cost, event_cost;
 };
 
 // Spikes of the same place that enter the membranes: per block coefficient[channel] times the 16
@@ -162,14 +170,7 @@ struct IntKernels {
   int64_t (*bare)(int64_t rounds);
   int run_bytes;  // runs are padded with zero weights to a multiple of so many bytes
 
-  // Places of the spikes of a row's pixels are written from places[at] on, and from[pixel] is where
-  // its places begin, one more than there are pixels. Returns from's last. May write kEventSlack
-  // places more. Null where products are always faster, like the two after it.
-  int32_t (*list_events)(const uint8_t* spikes, int64_t pixels, int64_t channels, uint16_t* places,
-                         int32_t at, int32_t* from);
-  int64_t (*count_events)(const uint8_t* spikes, int64_t bytes);
-  void (*dot_events)(const IntEventDot& dot);
-  IntEventCosts event_costs;
+  IntEventKernels events;
 };
 
 namespace baseline {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpu/int_run.h"
+#include "cpu/int_sizes.h"
 #include "cpu/int_team.h"
 
 namespace spikeconv::cpu {
@@ -20,6 +21,9 @@ constexpr int64_t kGrain = int64_t{1} << 20;
 
 // Parts that each thread takes of a step, so that one that is held up leaves the rest to others.
 constexpr int64_t kShares = 2;
+
+// Of a layer's channels: whole tiles.
+int64_t most_shares(int64_t blocks) { return ceil_div(blocks, kBlocks); }
 
 template <class Value>
 const Value* data_of(const at::Tensor& table) {
@@ -139,9 +143,8 @@ class Worker {
       products += convolution.block_bytes();
     }
     const int64_t quads = quads_of(layer.pixels());
-    const int64_t pairs = (layer.blocks + kBlocks - 1) / kBlocks;
     const int64_t few = int64_t{8} * at::get_num_threads();
-    const int64_t shares = std::clamp<int64_t>(few / quads, 1, pairs);
+    const int64_t shares = std::clamp<int64_t>(few / quads, 1, most_shares(layer.blocks));
     prepared_.push_back({IntStep::Kind::kLayer, quads * shares,
                          products * kPixels * call_.steps * layer.blocks / shares, shares,
                          std::move(run)});
@@ -195,12 +198,13 @@ class Worker {
   static void run_shares(const IntRun& run, int64_t quads, int64_t shares, int64_t image,
                          int64_t first, int64_t last) {
     const int64_t blocks = run.layer.blocks;
-    const int64_t pairs = (blocks + kBlocks - 1) / kBlocks;
+    const int64_t most = most_shares(blocks);
     while (first < last) {
       const int64_t share = first / quads, quad = first % quads;
       const int64_t end = std::min(quads, quad + last - first);
-      run_layer(run, image, quad, end, std::min(blocks, pairs * share / shares * kBlocks),
-                std::min(blocks, pairs * (share + 1) / shares * kBlocks));
+      run_layer(run, image, {quad, end},
+                {std::min(blocks, most * share / shares * kBlocks),
+                 std::min(blocks, most * (share + 1) / shares * kBlocks)});
       first += end - quad;
     }
   }

@@ -77,9 +77,10 @@ def compare(case: Case, isas: list[str]) -> Fired:
     """Run a case on all of them; what the definition gives."""
     wanted = ReferenceEngine(case.program).run_layer(case.layer, case.trains, None, **ALL)
     for isa in isas:
-        engine = CpuEngine(case.program, isa=isa)
-        assert engine.isa == isa
-        assert_equal(engine, run(engine, case, case.trains, None), wanted)
+        for events in ("never", "always"):
+            engine = CpuEngine(case.program, isa=isa, events=events)
+            assert engine.isa == isa
+            assert_equal(engine, run(engine, case, case.trains, None), wanted)
     return wanted
 
 

@@ -10,52 +10,9 @@
 #include <vector>
 
 #include "cpu/int_plane.h"
-#include "cpu/int_tile.h"
-
-using namespace spikeconv::cpu;
+#include "integer_cases.h"
 
 namespace {
-
-uint64_t state = 1;
-
-int draw(int low, int high) {  // both included
-  state = state * 6364136223846793005u + 1442695040888963407u;
-  return low + static_cast<int>((state >> 33) % static_cast<uint64_t>(high - low + 1));
-}
-
-template <class Value>
-std::vector<Value> draws(size_t count, int low, int high) {
-  std::vector<Value> values(count);
-  for (Value& value : values) {
-    value = static_cast<Value>(draw(low, high));
-  }
-  return values;
-}
-
-// Like an allocation of torch: kernels may expect tables at a multiple of 64.
-template <class Value>
-struct Table {
-  explicit Table(const std::vector<Value>& from) {
-    const size_t bytes = from.size() * sizeof(Value);
-    data = static_cast<Value*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
-    std::memcpy(data, from.data(), bytes);
-  }
-  ~Table() { std::free(data); }
-  Table(const Table&) = delete;
-  Table& operator=(const Table&) = delete;
-  Value* data;
-};
-
-[[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "%s differs from the plain loops\n", what);
-  std::exit(1);
-}
-
-void check(bool equal, const char* what) {
-  if (!equal) {
-    fail(what);
-  }
-}
 
 // A term with memory of its own: spikes of four pixels, each with all that its runs may reach.
 struct Term {
@@ -243,21 +200,6 @@ void run_scan(const IntKernels& kernels, int steps, int blocks, const std::vecto
   check(std::memcmp(net.data, net_plain.data(), net_plain.size() * 4) == 0, "net");
 }
 
-IntKernels kernels_of(const std::string& isa) {
-  if (isa == "default") return baseline::int_kernels();
-  if (isa == "amx_emulated") return amx_emulated::int_kernels();
-#if defined(__x86_64__) && !defined(SPIKECONV_PORTABLE)
-  if (isa == "avx2") return avx2::int_kernels();
-  if (isa == "avx512") return avx512::int_kernels();
-  if (isa == "avx512_vnni") return avx512_vnni::int_kernels();
-#if defined(__linux__)
-  if (isa == "amx") return amx::int_kernels();
-#endif
-#endif
-  std::fprintf(stderr, "no instruction set %s\n", isa.c_str());
-  std::exit(2);
-}
-
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -267,7 +209,7 @@ int main(int count, char** arguments) {
   const IntKernels kernels = kernels_of(arguments[1]);
   const int tiles = std::atoi(arguments[2]);
   for (int i = 0; i < tiles; ++i) {
-    const int steps = draw(1, kTileSteps), blocks = draw(1, kBlocks);
+    const int steps = draw(1, kTileSteps), blocks = draw(1, kDotBlocks);
     run_scan(kernels, steps, blocks, run_dot(kernels, steps, blocks));
   }
   std::printf("%d\n", tiles);

@@ -1,4 +1,4 @@
-"""The integer kernels, tile by tile, under the compiler's sanitizers."""
+"""The integer kernels, tile by tile and list by list, under the compiler's sanitizers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 PORTABLE = ("int_baseline", "int_amx_emulated")
 
 
-def compile_tiles(
-    folder: Path, kernels: list[Path], *flags: str
+def compile_program(
+    program: Path, kernels: list[Path], *flags: str
 ) -> subprocess.CompletedProcess[str]:
-    """Compile integer_tiles.cpp with some of the kernels into a program of that name."""
-    files = [str(Path(__file__).with_name("integer_tiles.cpp")), *map(str, kernels)]
+    """Compile the source of that name with some of the kernels."""
+    files = [str(Path(__file__).with_name(f"{program.name}.cpp")), *map(str, kernels)]
     return subprocess.run(
         [
             *shlex.split(os.environ.get("CXX", "c++")),
             *("-std=c++17", "-O1", "-g0", "-Wall", "-Wextra", "-Werror", *flags),
-            *("-I", str(ROOT / "csrc"), "-o", str(folder / "integer_tiles"), *files),
+            *("-I", str(ROOT / "csrc"), "-o", str(program), *files),
         ],
         capture_output=True,
         text=True,
@@ -35,35 +35,37 @@ def compile_tiles(
     )
 
 
-def tiles_program(folder: Path, *, portable: bool) -> Path:
-    """The program, with sanitizers where the compiler has their libraries."""
+def make_program(program: Path, *, portable: bool) -> Path:
+    """Compile it, with sanitizers where the compiler has their libraries."""
     kernels = [
         path
         for path in sorted((ROOT / "csrc" / "cpu").glob("int_*.cpp"))
         if "#define SPIKECONV_ISA" in path.read_text() and (not portable or path.stem in PORTABLE)
     ]
     flags = ["-DSPIKECONV_PORTABLE"] if portable else []
-    if compile_tiles(folder, kernels, *flags, *SANITIZERS).returncode != 0:
-        done = compile_tiles(folder, kernels, *flags)
+    if compile_program(program, kernels, *flags, *SANITIZERS).returncode != 0:
+        done = compile_program(program, kernels, *flags)
         assert done.returncode == 0, done.stderr
-    return folder / "integer_tiles"
+    return program
 
 
-def run(program: Path, isa: str) -> None:
+def run(program: Path, isa: str, cases: int = 300) -> None:
     done = subprocess.run([program, isa, "300"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "300\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{cases}\n"), done.stderr
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiles_program(tmp_path_factory.mktemp("tiles"), portable=False)
+@pytest.fixture(scope="module", params=["integer_tiles", "integer_events"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_program(tmp_path_factory.mktemp("native") / request.param, portable=False)
 
 
 @pytest.mark.parametrize("isa", [*instruction_sets(), "amx_emulated"])
-def test_random_tiles(program: Path, isa: str) -> None:
-    run(program, isa)
+def test_random_cases(program: Path, isa: str) -> None:
+    products_only = program.name == "integer_events" and isa.startswith("amx")
+    run(program, isa, 0 if products_only else 300)
 
 
-def test_random_tiles_in_plain_cpp(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["integer_tiles", "integer_events"])
+def test_random_cases_in_plain_cpp(tmp_path: Path, name: str) -> None:
     """What processors other than x86-64 run."""
-    run(tiles_program(tmp_path, portable=True), "default")
+    run(make_program(tmp_path / name, portable=True), "default")

@@ -1,0 +1,84 @@
+#include "cpu/int_pack.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "cpu/int_sizes.h"
+#include "cpu/int_tile.h"
+
+namespace spikeconv::cpu {
+namespace {
+
+// Calls to(k, run, byte in the run, weight) for all.
+template <class To>
+void each_weight(const at::Tensor& weight, const IntConvolution& of, const Channels& channels,
+                 const To& to) {
+  const int64_t outputs = weight.size(0), inputs = weight.size(1);
+  const int64_t per_group_out = outputs / of.window.groups;
+  const int64_t taps_y = of.window.kernel_y, taps_x = of.window.kernel_x;
+  const at::Tensor plain = weight.to(at::kChar).contiguous();
+  const int8_t* from = plain.const_data_ptr<int8_t>();
+  for (int64_t k = 0; k < outputs; ++k) {
+    const int64_t shift = k / per_group_out * inputs - channels.first[k / kLanes];
+    for (int64_t c = 0; c < inputs; ++c) {
+      for (int64_t y = 0; y < taps_y; ++y) {
+        for (int64_t x = 0; x < taps_x; ++x) {
+          const int64_t run = of.rows_are_runs ? y : y * taps_x + x;
+          to(k, run, (of.rows_are_runs ? x * channels.count : 0) + shift + c, *from++);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Channels channels_of(int64_t outputs, int64_t groups, int64_t per_group_in) {
+  const int64_t per_group_out = outputs / groups;
+  Channels channels{{}, 0};
+  for (int64_t k = 0; k < outputs; k += kLanes) {
+    const int64_t last = std::min<int64_t>(k + kLanes, outputs) - 1;
+    const int64_t first = k / per_group_out * per_group_in;
+    channels.first.push_back(first);
+    channels.count = std::max(channels.count, (last / per_group_out + 1) * per_group_in - first);
+  }
+  for (int64_t& first : channels.first) {
+    first = std::min(first, groups * per_group_in - channels.count);
+  }
+  return channels;
+}
+
+at::Tensor pack_quads(const at::Tensor& weight, const IntConvolution& to,
+                      const Channels& channels) {
+  const int64_t blocks = ceil_div(weight.size(0), kLanes);
+  at::Tensor packed = at::zeros({blocks * to.block_bytes()}, at::kChar);
+  int8_t* data = packed.mutable_data_ptr<int8_t>();
+  each_weight(weight, to, channels, [&](int64_t k, int64_t run, int64_t byte, int8_t value) {
+    const int64_t quad = run * to.quads + byte / kQuad;
+    data[k / kLanes * to.block_bytes() + quad * kLanes * kQuad + k % kLanes * kQuad +
+         byte % kQuad] = value;
+  });
+  return packed;
+}
+
+at::Tensor pack_rows(const at::Tensor& weight, const IntConvolution& to, const Channels& channels) {
+  constexpr int64_t kRow = kBlocks * kLanes;
+  const int64_t places = to.window_bytes(), run_bytes = places / to.n_runs;
+  const int64_t pairs = ceil_div(weight.size(0), kRow);
+  at::Tensor packed = at::zeros({pairs * (places + 1) * kRow}, at::kChar);
+  int8_t* data = packed.mutable_data_ptr<int8_t>();
+  each_weight(weight, to, channels, [&](int64_t k, int64_t run, int64_t byte, int8_t value) {
+    data[(k / kRow * (places + 1) + run * run_bytes + byte) * kRow + k % kRow] = value;
+  });
+  return packed;
+}
+
+at::Tensor pack_channelwise(const at::Tensor& weight) {
+  const int64_t outputs = weight.size(0), blocks = ceil_div(outputs, kLanes);
+  at::Tensor padded = at::zeros({blocks * kLanes, weight.size(2) * weight.size(3)}, at::kInt);
+  padded.slice(0, 0, outputs).copy_(weight.flatten(1));
+  return padded.view({blocks, kLanes, -1}).transpose(1, 2).contiguous();
+}
+
+}  // namespace spikeconv::cpu

@@ -1,0 +1,32 @@
+// The order in which kernels read the weights of a convolution.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/int_layer.h"
+
+namespace spikeconv::cpu {
+
+constexpr int64_t kQuad = 4;  // bytes that are multiplied at once
+
+// The channels of the source that a block of output channels reads: from first on, `count` each.
+struct Channels {
+  std::vector<int64_t> first;
+  int64_t count;
+};
+
+Channels channels_of(int64_t outputs, int64_t groups, int64_t per_group_in);
+
+// Copies weight [K, C / groups, kh, kw] to [blocks][n_runs][quads][16][4].
+at::Tensor pack_quads(const at::Tensor& weight, const IntConvolution& to, const Channels& channels);
+
+// Copies it to [blocks / 2][places][2][16], where each block reads all channels.
+at::Tensor pack_rows(const at::Tensor& weight, const IntConvolution& to, const Channels& channels);
+
+// Copies weight [K, 1, kh, kw] to int32 [blocks][kh * kw][16].
+at::Tensor pack_channelwise(const at::Tensor& weight);
+
+}  // namespace spikeconv::cpu
