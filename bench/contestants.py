@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 
 import torch
@@ -94,6 +95,12 @@ def convert_network(
     calibration = Images(image_size).draw(calibration_images, seed=1)[0]
     batches = [batch.to(device) for batch in calibration.split(32)]
     return ann, convert(ann, batches, T=T, method="opi", progress=False)
+
+
+def firing_rate(snn: SpikingNetwork) -> float:
+    """The share of all neurons that fires at a step, on the calibration images."""
+    rows = [(row.firing_rate, prod(row.shape)) for row in snn.report().rows]
+    return sum(rate * neurons for rate, neurons in rows) / sum(neurons for _, neurons in rows)
 
 
 def is_compiled(name: str) -> bool:

@@ -1,13 +1,15 @@
 """How far the CPU's integer layers are from what its multiplications could do at best.
 
-    python bench/integer.py [--T 16] [--isas avx2 ...] [--json FILE]
+    python bench/integer.py [--T 16] [--isas avx2 ...] [--rate 0.125] [--json FILE]
 
 Each layer must give the spikes of the definition before it is timed; otherwise it gets no number
 and the exit status is 1. The ceiling is a bare loop of the same multiplications over registers,
 timed in turns with the layers, and `peak` the share of it that a layer reaches: products of a byte
-and a weight that the layer needs, over what the loop makes in the same time. A line for each
-instruction set names the layer that is furthest from it. On one thread (the default) processor time
-is what counts, so that other work on the machine disturbs little; on several it is wall-clock time.
+and a weight that the layer needs, over what the loop makes in the same time. Sums made from events
+leave out the products with zero, so they may be above 1; `--events never` is without them. A line
+for each instruction set names the layer that is furthest from it. On one thread (the default)
+processor time is what counts, so that other work on the machine disturbs little; on several it is
+wall-clock time.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     facts = machine_facts(torch.device("cpu")) | {"allocator_warm": warm}
     print(machine_line(facts))
     print(
-        f"T = {options.T}, batch {options.batch}, {options.precision}, {options.threads} thread(s)"
+        f"T = {options.T}, batch {options.batch}, {options.precision}, "
+        f"{options.threads} thread(s); {options.rate:.1%} fire at a step, events {options.events}"
     )
     rows: list[dict[str, object]] = []
     refused: dict[str, str] = {}
@@ -76,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(gate.report(), file=sys.stderr)
     print("\n" + table(rows, COLUMNS))
     if options.json is not None:
-        names = ("T", "batch", "precision", "rounds", "smoke")
+        names = ("T", "batch", "precision", "rate", "events", "rounds", "smoke")
         setting = {name: getattr(options, name) for name in names}
         content = {"machine": facts, "setting": setting, "rows": rows, "refused": refused}
         write_json(options.json, content)
@@ -90,9 +93,10 @@ def layers(options: argparse.Namespace, isa: str, gate: Gate) -> list[Entry]:
         if options.smoke and shape.inputs > 16:
             continue
         builder = one_layer(shape, options.precision)
-        engine = CpuEngine(builder.program(), isa=isa)
+        engine = CpuEngine(builder.program(), isa=isa, events=options.events)
         trains = {
-            name: spikes(builder.sources[name], options.T, options.batch) for name in ("in", "same")
+            name: spikes(builder.sources[name], options.T, options.batch, options.rate)
+            for name in ("in", "same")
         }
         packed = {name: engine.pack(name, train) for name, train in trains.items()}
         run = partial(engine.run, ("out",), Given(packed, {}, options.T, {}), SPIKES)
@@ -126,8 +130,9 @@ def chains(options: argparse.Namespace, isa: str) -> list[Entry]:
     entries = []
     for name in NETWORKS if not options.smoke else ():
         builder, encoder, names = residual_network(name, options.precision)
-        chain = CpuEngine(builder.program(), [encoder], isa).chain(names, counts=names[-1:])
-        current = torch.rand(options.batch, *builder.sources["stem"].shape)
+        engine = CpuEngine(builder.program(), [encoder], isa, options.events)
+        chain = engine.chain(names, counts=names[-1:])
+        current = 0.25 * torch.rand(options.batch, *builder.sources["stem"].shape)
         run = partial(chain.run, {}, {"stem": current}, options.T)
         products = builder.products * options.T * options.batch
         entries.append(Entry(name, "all of them, in one chain", run, products))
@@ -178,6 +183,18 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     isas = instruction_sets()
     parser.add_argument("--isas", nargs="+", choices=isas, default=isas)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0.125,
+        help="of a layer's sources that fires at each step; a converted ResNet's by default",
+    )
+    parser.add_argument(
+        "--events",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="whether sums are made from events, which may beat the peak of products",
+    )
     options = parser.parse_args(arguments)
     if (reason := load()) is not None:
         parser.error(reason)

@@ -52,7 +52,7 @@ NETWORKS = {"resnet20": ((16, 32, 64), 3), "resnet18": ((64, 128, 256, 512), 2)}
 
 
 class Builder:
-    """Layers with random weights of one precision, whose neurons fire at a usual rate."""
+    """Layers with random weights of one precision, whose neurons fire at one step in eight."""
 
     def __init__(self, precision: str) -> None:
         self.dtype = torch.int16 if precision == "int16" else torch.int8
@@ -79,7 +79,7 @@ class Builder:
     ) -> None:
         """A population under convolutions, and the spikes of another one of its shape."""
         outputs = convolutions[0].weight.shape[0]
-        deviation = 0.3 * self.most * sum(c.weight[0].numel() for c in convolutions) ** 0.5
+        deviation = 0.6 * self.most * sum(c.weight[0].numel() for c in convolutions) ** 0.5
         theta = torch.full((outputs,), int(deviation), dtype=torch.int32)
         shortcuts = (Shortcut(shortcut, theta // 2),) if shortcut is not None else ()
         self.layers[name] = IntegerLayer(
@@ -90,7 +90,7 @@ class Builder:
             0,
             theta,
             theta // 2,
-            (theta // 8).unsqueeze(0),
+            (theta // 16).unsqueeze(0),
             False,
             torch.ones(outputs, dtype=torch.float64),
             2**20,
@@ -139,7 +139,7 @@ def residual_network(name: str, precision: str) -> tuple[Builder, Encoder, list[
     return builder, Encoder("stem", torch.ones(1, 1, 1), torch.full((1, 1, 1), 0.5), None), names
 
 
-def spikes(source: Source, T: int, B: int) -> Tensor:
-    """A train in which a quarter of the neurons fires at each step."""
+def spikes(source: Source, T: int, B: int, rate: float) -> Tensor:
+    """A train in which that share of the neurons fires at each step."""
     random = torch.Generator().manual_seed(1)
-    return (torch.rand(T, B, *source.shape, generator=random) < 0.25).to(torch.int8)
+    return (torch.rand(T, B, *source.shape, generator=random) < rate).to(torch.int8)

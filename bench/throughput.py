@@ -33,7 +33,15 @@ import torch
 from torch import Tensor
 
 import integer
-from contestants import CONVOLUTIONS, SAME_CLASS, SAME_CLASS_TF32, Contest, admit, build_contest
+from contestants import (
+    CONVOLUTIONS,
+    SAME_CLASS,
+    SAME_CLASS_TF32,
+    Contest,
+    admit,
+    build_contest,
+    firing_rate,
+)
 from cpu_goals import judge
 from curves import BATCHES, STEPS, growth, measure_curves, plot_curves
 from machine import machine_facts, machine_line
@@ -87,8 +95,10 @@ def measure(
     images = Images(setting.image_size)
     count = max(1, options.check_images // setting.batch)
     batches = [images.draw(setting.batch, seed=1000 + i)[0].to(device) for i in range(count)]
+    rate = firing_rate(contest.snn)
     print(
-        f"\n{setting}; classes checked on {setting.batch * count} images, "
+        f"\n{setting}; {rate:.1%} of neurons fire at a step; "
+        f"classes checked on {setting.batch * count} images, "
         f"median and quartiles of {options.rounds} rounds\n"
     )
     with torch.no_grad():
@@ -106,7 +116,8 @@ def measure(
         for name in contest.definitions.keys() & tasks.keys():
             _keep_weights_only(contest.networks[name], batches[0])
         peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
-    return shown(setting.to_dict(), rows_of(times, peaks, setting.batch), gate)
+    said = setting.to_dict() | {"firing_rate": rate}
+    return shown(said, rows_of(times, peaks, setting.batch), gate)
 
 
 def _keep_weights_only(network: Any, x: Tensor) -> None:

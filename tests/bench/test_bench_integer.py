@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.ops.native import instruction_sets
 
 
@@ -54,3 +55,15 @@ def test_networks_are_as_large_as_they_are_known(precision):
     assert len(names) == 19
     assert all(layer.weight.dtype == (torch.int8 if passes == 1 else torch.int16)
                for found in builder.layers.values() for layer in found.convolutions)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18"])
+def test_neurons_of_chains_fire_as_often_as_those_of_converted_networks(name):
+    from integer_cases import residual_network
+
+    builder, encoder, names = residual_network(name, "int8")
+    chain = CpuEngine(builder.program(), [encoder]).chain(names, counts=names)
+    current = 0.25 * torch.rand(1, *builder.sources["stem"].shape)
+    counts = chain.run({}, {"stem": current}, 16)
+    rates = [counts[each].count.float().mean().item() / 16 for each in names]
+    assert 0.1 < sum(rates) / len(rates) < 0.15
