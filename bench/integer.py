@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(machine_line(facts))
     print(
         f"T = {options.T}, batch {options.batch}, {options.precision}, "
-        f"{options.threads} thread(s); {options.rate:.1%} fire at a step, events {options.events}"
+        f"{options.threads} thread(s), events {options.events}; what single layers read fires at "
+        f"{options.rate:.1%} of the steps, a chain's neurons as they do"
     )
     rows: list[dict[str, object]] = []
     refused: dict[str, str] = {}
@@ -187,7 +188,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--rate",
         type=float,
         default=0.125,
-        help="of a layer's sources that fires at each step; a converted ResNet's by default",
+        help="from 0 to 1, of what single layers read that fires at each step; by default about "
+        "that of a converted ResNet",
     )
     parser.add_argument(
         "--events",
@@ -196,6 +198,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="whether sums are made from events, which may beat the peak of products",
     )
     options = parser.parse_args(arguments)
+    if not 0 <= options.rate <= 1:
+        parser.error(f"argument --rate: must be from 0 to 1, got {options.rate}")
     if (reason := load()) is not None:
         parser.error(reason)
     if options.smoke:

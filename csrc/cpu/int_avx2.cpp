@@ -30,7 +30,7 @@ IntKernels int_kernels() {
           nothing,
           bare,
           4,
-          {list_events, count_events, dot_events, 0.7f, 150, 3.3f}};
+          {list_events, count_events, dot_events, 0.4f, 18, 110, 3.3f}};
 }
 
 }  // namespace spikeconv::cpu::avx2

@@ -31,7 +31,7 @@ IntKernels int_kernels() {
           nothing,
           bare,
           4,
-          {list_events, count_events, dot_events, 0.9f, 250, 3.5f}};
+          {list_events, count_events, dot_events, 0.4f, 31, 170, 3.5f}};
 }
 
 }  // namespace spikeconv::cpu::avx512

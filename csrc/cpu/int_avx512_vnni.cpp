@@ -274,7 +274,7 @@ IntKernels int_kernels() {
           nothing,
           bare,
           4,
-          {list_events, count_events, dot_events, 1.2f, 350, 4.6f}};
+          {list_events, count_events, dot_events, 0.55f, 45, 230, 4.6f}};
 }
 
 }  // namespace spikeconv::cpu::avx512_vnni

@@ -87,7 +87,7 @@ IntKernels int_kernels() {
           nothing,
           bare,
           4,
-          {list_events, count_events, dot_events, 0.3f, 30, 2}};
+          {list_events, count_events, dot_events, 0.2f, 6, 20, 2}};
 }
 
 }  // namespace spikeconv::cpu::baseline

@@ -10,6 +10,13 @@ namespace {
 // Bytes of spikes that are listed together; their places are to stay in the second cache.
 constexpr int64_t kBytesTogether = int64_t{1} << 19;
 
+// So many spikes, or a part of an image that could have them, are not listed: positions in a list
+// are 32 bits, and memory is kept.
+constexpr int64_t kMostPlaces = int64_t{1} << 24;
+
+// What it takes to begin with a pixel's bytes, in bytes.
+constexpr int64_t kBytesOfPixel = 80;
+
 // Made once for each thread, and never smaller again.
 IntListMemory& memory_of_thread() {
   static thread_local IntListMemory memory;
@@ -24,6 +31,9 @@ int64_t EventLists::together(const IntRun& run, int64_t first, int64_t last) {
   }
   int64_t rows = run.layer.height;
   for (const IntConvolution& convolution : run.layer.convolutions) {
+    if (convolution.channelwise) {
+      continue;
+    }
     const IntWindow& window = convolution.window;
     const int64_t row = run.sources[window.source].step_bytes() * run.steps;
     const int64_t further = kBytesTogether / row - window.extent_y();
@@ -76,11 +86,13 @@ const uint8_t* EventLists::row(const Listed& listed, int64_t y, int64_t step) co
 // What is gained by events, were there none, and what each of them in a window takes of it.
 EventLists::Gain EventLists::gain_of(const Listed& listed, int64_t blocks) const {
   const IntEventKernels& kernels = run_.kernels.events;
-  const auto pairs = static_cast<float>(ceil_div(blocks, kDotBlocks));
-  const auto windows = static_cast<float>(pixels_ * run_.steps);
-  const auto products = static_cast<float>(listed.convolution->window_bytes() * blocks);
-  const auto bytes = static_cast<float>(listed.rows() * run_.steps * row_bytes(listed));
-  return {windows * (products - pairs * kernels.window_cost) - kernels.byte_cost * bytes,
+  const IntConvolution& convolution = *listed.convolution;
+  const float windows = static_cast<float>(pixels_ * run_.steps) * convolution.passes();
+  const auto pairs = static_cast<float>(ceil_div(blocks, kPair));
+  return {windows * gain_of_silence(kernels, convolution, blocks) -
+              kernels.byte_cost *
+                  static_cast<float>(listed.rows() * run_.steps * listed.source->columns() *
+                                     (listed.source->channels + kBytesOfPixel)),
           windows * pairs * kernels.event_cost};
 }
 
@@ -106,7 +118,7 @@ bool EventLists::make(int64_t blocks) {
   for (const Listed& listed : listed_) {
     gain += gain_of(listed, blocks).without;
   }
-  if (listed_.empty() || gain < 0) {
+  if (listed_.empty() || gain < 0 || n_places_ > kMostPlaces) {
     return false;
   }
   for (const Listed& listed : listed_) {

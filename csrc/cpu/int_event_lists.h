@@ -74,7 +74,7 @@ class EventLists {
   const IntRun& run_;
   const int64_t image_, pixels_;
   IntListMemory& memory_;
-  size_t n_places_ = 0, n_from_ = 0;
+  int64_t n_places_ = 0, n_from_ = 0;
   c10::SmallVector<Listed, 2> listed_;  // none where a convolution cannot take events
 };
 

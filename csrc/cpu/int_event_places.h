@@ -39,11 +39,11 @@ SPIKECONV_INLINE uint64_t lowest(int64_t count) {
 
 #if SPIKECONV_LANES == 16
 
-// Places of 16 neighbouring bytes.
-struct Places {
+// Places of 16 neighbouring bytes, which may be spikes.
+struct Candidates {
   __m512i values;
 
-  SPIKECONV_MEMBER static Places from(int64_t byte) {
+  SPIKECONV_MEMBER static Candidates from(int64_t byte) {
     const __m512i steps =
         _mm512_set_epi32(120, 112, 104, 96, 88, 80, 72, 64, 56, 48, 40, 32, 24, 16, 8, 0);
     return {_mm512_add_epi32(steps, _mm512_set1_epi32(static_cast<int>(8 * byte)))};
@@ -56,7 +56,7 @@ struct Places {
     return to + __builtin_popcount(mask);
   }
 };
-constexpr int kPlaces = 16;
+constexpr int kCandidates = 16;
 
 #else
 
@@ -77,12 +77,12 @@ struct PlacesOfByte {
 };
 static constexpr PlacesOfByte kOfByte;
 
-// Places of eight neighbouring bytes.
-struct Places {
+// Places of eight neighbouring bytes, which may be spikes.
+struct Candidates {
   typedef uint16_t Eight __attribute__((vector_size(16)));
   Eight first;
 
-  SPIKECONV_MEMBER static Places from(int64_t byte) {
+  SPIKECONV_MEMBER static Candidates from(int64_t byte) {
     return {Eight{} + static_cast<uint16_t>(8 * byte)};
   }
   SPIKECONV_MEMBER uint16_t* write(uint64_t bits, uint16_t* to) const {
@@ -94,7 +94,7 @@ struct Places {
     return to + kOfByte.counts[byte];
   }
 };
-constexpr int kPlaces = 8;
+constexpr int kCandidates = 8;
 
 #endif
 
@@ -108,9 +108,9 @@ static int32_t list_events(const uint8_t* spikes, int64_t pixels, int64_t channe
     const int64_t end = byte + channels;
     for (; byte < end; byte += 64) {
       uint64_t bits = fired(spikes + byte) & lowest(end - byte);
-      for (int i = 0; i < 64 && byte + i < end; i += kPlaces) {
-        to = Places::from(byte + i).write(bits, to);
-        bits >>= kPlaces;
+      for (int i = 0; i < 64 && byte + i < end; i += kCandidates) {
+        to = Candidates::from(byte + i).write(bits, to);
+        bits >>= kCandidates;
       }
     }
     byte = end;

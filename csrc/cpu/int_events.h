@@ -7,7 +7,6 @@
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
 // Sums of 16 bits for the 32 channels of a pair of blocks.
-constexpr int kPair = 2;
 constexpr int kPairLanes = kPair * kLanes;
 
 #if SPIKECONV_LANES == 16

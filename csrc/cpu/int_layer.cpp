@@ -100,7 +100,8 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
       std::all_of(channels.first.begin(), channels.first.end(), [](int64_t c) { return c == 0; });
   const bool by_events = kernels.events.list != nullptr && to.same_channels &&
                          channels.count == source.channels && source.largest == 1 &&
-                         !source.is_signed && to.window_bytes() <= kLargestWindow;
+                         !source.is_signed && to.window_bytes() <= kLargestWindow &&
+                         gain_of_silence(kernels.events, to, ceil_div(shape[0], kLanes)) >= 0;
   const auto pack_bytes = [&](const at::Tensor& from, at::Tensor& quads, at::Tensor& rows) {
     quads = pack_quads(from, to, channels);
     if (by_events) {
@@ -170,6 +171,13 @@ void IntConvolution::runs(int64_t dilated_row, int64_t dilated_pixel, int64_t* t
   }
 }
 
+float gain_of_silence(const IntEventKernels& kernels, const IntConvolution& convolution,
+                      int64_t blocks) {
+  return static_cast<float>(convolution.window_bytes() * blocks) -
+         kernels.run_cost * static_cast<float>(convolution.n_runs * ceil_div(blocks, kBlocks)) -
+         kernels.window_cost * static_cast<float>(ceil_div(blocks, kPair));
+}
+
 IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArguments& a,
                         const IntKernels& kernels) {
   TORCH_CHECK(a.shape.size() == 3, kName, ": shape must be [K, H, W], got ", a.shape);
@@ -207,6 +215,9 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
   layer.takes_events = std::all_of(
       layer.convolutions.begin(), layer.convolutions.end(),
       [](const IntConvolution& each) { return each.low_rows.defined() || each.channelwise; });
+  layer.takes_events = layer.takes_events &&
+                       std::any_of(layer.convolutions.begin(), layer.convolutions.end(),
+                                   [](const IntConvolution& each) { return !each.channelwise; });
   for (size_t i = 0; i < a.coefficients.size(); ++i) {
     layer.shortcuts.push_back(make_shortcut(sources, a.coefficients[i],
                                             a.places.slice(i * kNumbersOfPlace, kNumbersOfPlace),

@@ -36,7 +36,7 @@ struct IntConvolution {
   at::Tensor low;   // int8 [blocks][n_runs][quads][16][4], or channelwise
                     // int32 [blocks][n_runs][16]
   at::Tensor high;  // likewise; undefined where weights are int8
-  // Where sums may be made from events, int8 [blocks / 2][places, then one of zeros][2][16].
+  // Where sums may be made from events, int8 [blocks / 4][places, then one of zeros][4][16].
   at::Tensor low_rows, high_rows;
   std::vector<int64_t> first_channel;  // of each block's runs
   int64_t narrow;                      // so many quads' products add up in 16 bits
@@ -44,12 +44,18 @@ struct IntConvolution {
 
   // That a pixel's window has.
   int64_t window_bytes() const { return window.kernel_y * window.kernel_x * channels; }
+  int passes() const { return high.defined() ? 2 : 1; }
   int64_t block_bytes() const { return n_runs * quads * 64; }
   // Bytes from tap to tap of a run where that are whole quads, else 0.
   int64_t tap() const { return rows_are_runs && channels % 4 == 0 ? channels : 0; }
   // Bytes from a pixel's window to each run, in planes of that row and pixel distance.
   void runs(int64_t dilated_row, int64_t dilated_pixel, int64_t* to) const;
 };
+
+// What a window at a step takes less by events, where there are none, than by products; in units of
+// IntEventKernels' costs.
+float gain_of_silence(const IntEventKernels& kernels, const IntConvolution& convolution,
+                      int64_t blocks);
 
 struct IntShortcutTerm {
   int64_t source;
@@ -70,7 +76,7 @@ struct IntLayer {
   at::Tensor bias;    // int32 [steps][1 or height * width][blocks * 16]
   std::vector<IntConvolution> convolutions;
   bool in_pairs;      // blocks read the same channels, so that two of them can share a tile
-  bool takes_events;  // all sums, but channelwise ones, can be made from events
+  bool takes_events;  // sums of all but channelwise convolutions can be made from events
   std::vector<IntShortcutTerm> shortcuts;
 
   int64_t pixels() const { return height * width; }

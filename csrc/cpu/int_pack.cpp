@@ -65,8 +65,8 @@ at::Tensor pack_quads(const at::Tensor& weight, const IntConvolution& to,
 at::Tensor pack_rows(const at::Tensor& weight, const IntConvolution& to, const Channels& channels) {
   constexpr int64_t kRow = kBlocks * kLanes;
   const int64_t places = to.window_bytes(), run_bytes = places / to.n_runs;
-  const int64_t pairs = ceil_div(weight.size(0), kRow);
-  at::Tensor packed = at::zeros({pairs * (places + 1) * kRow}, at::kChar);
+  const int64_t tiles = ceil_div(weight.size(0), kRow);
+  at::Tensor packed = at::zeros({tiles * (places + 1) * kRow}, at::kChar);
   int8_t* data = packed.mutable_data_ptr<int8_t>();
   each_weight(weight, to, channels, [&](int64_t k, int64_t run, int64_t byte, int8_t value) {
     data[(k / kRow * (places + 1) + run * run_bytes + byte) * kRow + k % kRow] = value;

@@ -23,7 +23,7 @@ Channels channels_of(int64_t outputs, int64_t groups, int64_t per_group_in);
 // Copies weight [K, C / groups, kh, kw] to [blocks][n_runs][quads][16][4].
 at::Tensor pack_quads(const at::Tensor& weight, const IntConvolution& to, const Channels& channels);
 
-// Copies it to [blocks / 2][places][2][16], where each block reads all channels.
+// Copies it to [blocks / 4][places, then one of zeros][4][16], where each block reads all channels.
 at::Tensor pack_rows(const at::Tensor& weight, const IntConvolution& to, const Channels& channels);
 
 // Copies weight [K, 1, kh, kw] to int32 [blocks][kh * kw][16].

@@ -69,16 +69,8 @@ void check_all_used(const char* name, const std::vector<at::Tensor>& list, size_
 }  // namespace
 
 IntegerProgram::IntegerProgram(std::string isa, const std::string& events)
-    : isa_(isa.empty() ? isa_name() : std::move(isa)), parts_{int_kernels(isa_), {}, {}, {}, {}} {
-  if (events == "never") {
-    parts_.kernels.events = {};
-  } else if (events == "always") {
-    IntEventKernels& kernels = parts_.kernels.events;
-    kernels.byte_cost = kernels.window_cost = kernels.event_cost = 0;
-  } else {
-    TORCH_CHECK(events == "auto", kClass, ": events must be auto, always or never, got ", events);
-  }
-}
+    : isa_(isa.empty() ? isa_name() : std::move(isa)),
+      parts_{int_kernels(isa_, events), {}, {}, {}, {}} {}
 
 int64_t IntegerProgram::bare(int64_t rounds) const {
   parts_.kernels.begin();

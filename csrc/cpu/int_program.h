@@ -23,7 +23,7 @@ class IntegerProgram : public torch::CustomClassHolder {
  public:
   // With the kernels of an instruction set, or of the one that runs by default ("").
   // Sums are made from events, where a layer can, by what takes less time ("auto"), "always" or
-  // "never"; the bits are the same.
+  // "never"; the bits are the same for planes that `pack` or a layer wrote, of 0 and 1.
   IntegerProgram(std::string isa, const std::string& events);
 
   std::string isa() const { return isa_; }

@@ -6,6 +6,7 @@
 
 #include "cpu/int_layer.h"
 #include "cpu/int_plane.h"
+#include "cpu/int_sizes.h"
 #include "cpu/int_tile.h"
 
 namespace spikeconv::cpu {
@@ -32,7 +33,7 @@ struct IntRun {
 };
 
 // Pixels are taken four at a time, in the order of rows; a layer's `pixels()` make so many.
-inline int64_t quads_of(int64_t pixels) { return (pixels + kPixels - 1) / kPixels; }
+inline int64_t quads_of(int64_t pixels) { return ceil_div(pixels, kPixels); }
 
 // From first to before last.
 struct IntRange {

@@ -11,9 +11,9 @@
 namespace spikeconv::cpu {
 
 constexpr int kPixels = 4;
-constexpr int kLanes = 16;      // output channels of a block
-constexpr int kBlocks = 4;      // blocks of a tile at most
-constexpr int kDotBlocks = 2;   // where its sums are products
+constexpr int kLanes = 16;  // output channels of a block
+constexpr int kBlocks = 4;  // blocks of a tile at most
+constexpr int kPair = 2;    // of them, whose sums are made together; all where they are products
 constexpr int kTileSteps = 16;  // steps of a tile at most
 constexpr int kTileValues = kTileSteps * kPixels * kBlocks * kLanes;
 
@@ -45,7 +45,7 @@ struct IntDot {
   const IntTerm* channelwise;
   int n_channelwise;
   int steps;   // 1 to kTileSteps
-  int blocks;  // 1 to kDotBlocks
+  int blocks;  // 1 to kPair, or of dot_channelwise after events, to kBlocks
   int32_t* out;
 };
 
@@ -76,24 +76,25 @@ struct IntEventDot {
   int32_t* out;
 };
 
-// A window has at most so many bytes, for a place to be 16 bits and a list of them to lie in the
-// first cache.
-constexpr int64_t kLargestWindow = 8190;
+// A window has at most so many bytes, so that a place, and that of the row of zeros, has 16 bits.
+constexpr int64_t kLargestWindow = 8191;
 
 // Places after the last one that may be read or written.
 constexpr int64_t kEventSlack = 64;
 
+// Null where sums are always products.
 struct IntEventKernels {
   // Writes the places of the spikes of a row's pixels from places[at] on, and to from[pixel] where
   // its places begin, one more than there are pixels. Returns the last of them. May write
-  // kEventSlack places more. Null where products are always faster, like the others.
+  // kEventSlack places more.
   int32_t (*list)(const uint8_t* spikes, int64_t pixels, int64_t channels, uint16_t* places,
                   int32_t at, int32_t* from);
   int64_t (*count)(const uint8_t* spikes, int64_t bytes);
   void (*dot)(const IntEventDot& dot);
-  // What they take, beside the product of a byte with a block's weights, as measured on a Zen 5: a
-  // byte to list; for each pair of blocks, the window of a pixel at a step, and each event in it.
-  float byte_cost, window_cost, event_cost;
+  // What they take beside the product of a byte with a block's weights, as measured on a Zen 5: for
+  // a byte that is listed; for the window of a pixel at a step, each run, each pair of blocks, and
+  // each event in each pair.
+  float byte_cost, run_cost, window_cost, event_cost;
 };
 
 // Spikes of the same place that enter the membranes: per block coefficient[channel] times the 16

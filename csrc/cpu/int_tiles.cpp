@@ -12,7 +12,8 @@
 namespace spikeconv::cpu {
 namespace {
 
-// One or two blocks of an image's channels, for any of its pixels.
+// Some blocks of an image's channels, up to kBlocks by events and kPair by products, for any of its
+// pixels.
 class Tile {
  public:
   // With lists, sums are made from them.
@@ -269,7 +270,7 @@ class Tile {
 
 void run_tiles(const IntRun& run, int64_t image, IntRange quads, IntRange blocks,
                const EventLists* events) {
-  const int64_t most = events != nullptr ? kBlocks : run.layer.in_pairs ? kDotBlocks : 1;
+  const int64_t most = events != nullptr ? kBlocks : run.layer.in_pairs ? kPair : 1;
   for (int64_t block = blocks.first; block < blocks.last; block += most) {
     const int count = static_cast<int>(std::min(most, blocks.last - block));
     Tile(run, image, block, count, events).run(quads.first, quads.last);

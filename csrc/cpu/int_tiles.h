@@ -8,7 +8,8 @@
 
 namespace spikeconv::cpu {
 
-// Those of an image's quads and channel blocks; with lists, sums are made from them.
+// Those of an image's quads and channel blocks, of which the first is a multiple of kBlocks, or
+// without lists of kPair; with lists, sums are made from them.
 void run_tiles(const IntRun& run, int64_t image, IntRange quads, IntRange blocks,
                const EventLists* events);
 

@@ -22,8 +22,12 @@ constexpr int64_t kGrain = int64_t{1} << 20;
 // Parts that each thread takes of a step, so that one that is held up leaves the rest to others.
 constexpr int64_t kShares = 2;
 
-// Of a layer's channels: whole tiles.
-int64_t most_shares(int64_t blocks) { return ceil_div(blocks, kBlocks); }
+// Channel blocks of a tile, which threads do not share.
+int64_t blocks_together(const IntLayer& layer) { return layer.takes_events ? kBlocks : kPair; }
+
+int64_t most_shares(const IntLayer& layer) {
+  return ceil_div(layer.blocks, blocks_together(layer));
+}
 
 template <class Value>
 const Value* data_of(const at::Tensor& table) {
@@ -144,7 +148,7 @@ class Worker {
     }
     const int64_t quads = quads_of(layer.pixels());
     const int64_t few = int64_t{8} * at::get_num_threads();
-    const int64_t shares = std::clamp<int64_t>(few / quads, 1, most_shares(layer.blocks));
+    const int64_t shares = std::clamp<int64_t>(few / quads, 1, most_shares(layer));
     prepared_.push_back({IntStep::Kind::kLayer, quads * shares,
                          products * kPixels * call_.steps * layer.blocks / shares, shares,
                          std::move(run)});
@@ -198,13 +202,13 @@ class Worker {
   static void run_shares(const IntRun& run, int64_t quads, int64_t shares, int64_t image,
                          int64_t first, int64_t last) {
     const int64_t blocks = run.layer.blocks;
-    const int64_t most = most_shares(blocks);
+    const int64_t most = most_shares(run.layer), together = blocks_together(run.layer);
     while (first < last) {
       const int64_t share = first / quads, quad = first % quads;
       const int64_t end = std::min(quads, quad + last - first);
       run_layer(run, image, {quad, end},
-                {std::min(blocks, most * share / shares * kBlocks),
-                 std::min(blocks, most * (share + 1) / shares * kBlocks)});
+                {std::min(blocks, most * share / shares * together),
+                 std::min(blocks, most * (share + 1) / shares * together)});
       first += end - quad;
     }
   }

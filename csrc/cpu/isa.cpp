@@ -109,10 +109,19 @@ std::string isa_name() { return chosen().name; }
 IfAdvance if_advance(const IfVariant& variant) { return chosen().if_advance(variant); }
 GoBack go_back(const BackwardVariant& variant) { return chosen().go_back(variant); }
 
-IntKernels int_kernels(const std::string& name) {
+IntKernels int_kernels(const std::string& name, const std::string& events) {
   // For tests, on any processor; not a choice for anybody else.
-  return name == "amx_emulated" ? amx_emulated::int_kernels()
-                                : find(name, "_IntegerProgram: isa").int_kernels();
+  IntKernels kernels = name == "amx_emulated" ? amx_emulated::int_kernels()
+                                              : find(name, "_IntegerProgram: isa").int_kernels();
+  if (events == "never") {
+    kernels.events = {};
+  } else if (events == "always") {  // they cost nothing
+    kernels.events = {kernels.events.list, kernels.events.count, kernels.events.dot, 0, 0, 0, 0};
+  } else {
+    TORCH_CHECK(events == "auto", "_IntegerProgram: events must be auto, always or never, got ",
+                events);
+  }
+  return kernels;
 }
 
 TORCH_LIBRARY_IMPL(spikeconv, CompositeExplicitAutograd, library) {

@@ -18,8 +18,8 @@ std::string isa_name();
 IfAdvance if_advance(const IfVariant& variant);
 GoBack go_back(const BackwardVariant& variant);
 
-// The integer program's kernels for an instruction set by name; throws where the processor lacks
-// it.
-IntKernels int_kernels(const std::string& name);
+// The integer program's kernels for an instruction set by name, which make sums from events where
+// it pays ("auto"), always or never; throws where the processor lacks it.
+IntKernels int_kernels(const std::string& name, const std::string& events);
 
 }  // namespace spikeconv::cpu

@@ -43,26 +43,49 @@ def compare(case: Case, isas: list[str]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(recipes(), st.sampled_from([0.0, 0.02, 0.1, 0.3, 1.0]))
 def test_random_layers_of_spikes(recipe: Recipe, rate: float) -> None:
-    plain = [replace(each, signed=False, largest=1, groups=1) for each in recipe.windows]
-    if plain:
+    windows = tuple(replace(each, signed=False, largest=1) for each in recipe.windows)
+    if windows:
         jumps = tuple(replace(each, signed=False, largest=1) for each in recipe.jumps)
-        case = make(replace(recipe, windows=tuple(plain), jumps=jumps, B=max(1, recipe.B)))
+        case = make(replace(recipe, windows=windows, jumps=jumps, B=max(1, recipe.B)))
         compare(fire(case, rate), instruction_sets())
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 1.0])
 @pytest.mark.parametrize("wide", [False, True])
-def test_an_image_is_listed_in_parts(rate: float, wide: bool) -> None:
+@pytest.mark.parametrize("width", [40, 41])
+def test_an_image_is_listed_in_parts(rate: float, wide: bool, width: int) -> None:
     """64 channels of 40 x 40 pixels and 16 steps are more than is listed together."""
-    recipe = Recipe((70, 40, 40), (Window(64, wide=wide),), (Jump(64),), T=16)
+    recipe = Recipe((70, 40, width), (Window(64, wide=wide),), (Jump(64),), T=16)
     compare(fire(make(recipe), rate), instruction_sets()[-1:])
 
 
-@pytest.mark.parametrize("channels", [909, 910, 911])
-def test_windows_too_large_for_a_place(channels: int) -> None:
-    """9 * 910 = 8190 places of 16 bits are the most."""
-    recipe = Recipe((33, 2, 2), (Window(channels),), T=2)
-    compare(fire(make(recipe), 0.5), instruction_sets())
+def test_windows_of_every_kind_in_one_layer() -> None:
+    windows = (
+        Window(48),
+        Window(40, stride=(2, 2), padding=(1, 1), after=(1, 1)),
+        Window(9, kernel=(5, 3), dilation=(2, 1), padding=(4, 1), after=(4, 1)),
+        Window(72, groups=72),
+    )
+    compare(fire(make(Recipe((72, 6, 7), windows, T=19)), 0.1), instruction_sets())
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_groups_that_one_block_of_channels_reads(groups: int) -> None:
+    compare(fire(make(Recipe((16, 5, 5), (Window(64, groups),), T=5)), 0.1), instruction_sets())
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+@pytest.mark.parametrize("channels", [8190, 8191, 8192])
+def test_windows_too_large_for_a_place(channels: int, rate: float) -> None:
+    """8191 places and that of a row of zeros are the most that 16 bits can say."""
+    window = Window(channels, kernel=(1, 1), padding=(0, 0), after=(0, 0))
+    compare(fire(make(Recipe((33, 2, 2), (window,), T=2)), rate), instruction_sets())
+
+
+def test_rows_that_no_window_reads_cost_no_memory() -> None:
+    """Lists of all rows between the first and the last would have room for 18 million places."""
+    window = Window(512, kernel=(2, 1), dilation=(900, 1), padding=(0, 0), after=(0, 0))
+    compare(fire(make(Recipe((20, 1, 10), (window,), T=4)), 0.01), instruction_sets()[-1:])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -15,12 +15,14 @@ namespace {
 
 // A window of taps_y x taps_x pixels over a plane of rows, steps and columns, at four places.
 struct Window {
-  int channels = draw(1, draw(0, 1) == 0 ? 20 : 150);
-  int taps_y = draw(1, 3), taps_x = draw(1, 3), dilation = draw(1, 2);
+  // One in fifty has as many places as there may be.
+  bool largest = draw(1, 50) == 1;
+  int channels = largest ? kLargestWindow : draw(1, draw(0, 1) == 0 ? 20 : 150);
+  int taps_y = largest ? 1 : draw(1, 3), taps_x = largest ? 1 : draw(1, 3), dilation = draw(1, 2);
   bool rows_are_runs = dilation == 1;
-  int steps = draw(1, kTileSteps);
+  int steps = draw(1, largest ? 2 : kTileSteps);
   int rows = (taps_y - 1) * dilation + draw(1, 2), columns = (taps_x - 1) * dilation + draw(1, 4);
-  int percent = draw(0, 3) * draw(0, 33);
+  int percent = largest ? 100 : draw(0, 3) * draw(0, 33);
   std::vector<uint8_t> spikes = bytes();
 
   std::vector<uint8_t> bytes() const {

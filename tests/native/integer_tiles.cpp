@@ -209,7 +209,7 @@ int main(int count, char** arguments) {
   const IntKernels kernels = kernels_of(arguments[1]);
   const int tiles = std::atoi(arguments[2]);
   for (int i = 0; i < tiles; ++i) {
-    const int steps = draw(1, kTileSteps), blocks = draw(1, kDotBlocks);
+    const int steps = draw(1, kTileSteps), blocks = draw(1, kPair);
     run_scan(kernels, steps, blocks, run_dot(kernels, steps, blocks));
   }
   std::printf("%d\n", tiles);
