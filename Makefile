@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h')
-FORMATTED := $(NATIVE) $(wildcard tests/native/*.cpp)
+FORMATTED := $(NATIVE) $(wildcard tests/native/*.cpp tests/native/*.h)
 
 # The extension is built with the pinned ninja, whether or not the environment is activated.
 export PATH := $(BIN):$(PATH)
