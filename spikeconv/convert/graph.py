@@ -47,8 +47,13 @@ class Graphable(nn.Module):
             RuntimeError: a layer waits for the GPU, so that it cannot be captured.
 
         Example:
-            >>> fast = snn.cuda().graph(images)  # doctest: +SKIP
-            >>> fast(images, T=8).argmax(1)  # doctest: +SKIP
+            >>> import spikeconv
+            >>> images = torch.rand(32, 4)
+            >>> ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+            >>> snn = spikeconv.convert(ann, images, T=8, progress=False)
+            >>> if torch.cuda.is_available():
+            ...     fast = snn.cuda().graph(images.cuda())
+            ...     classes = fast(images.cuda()).argmax(1)
         """
         return GraphedNetwork(self, self._given(example, named), CudaGraphs())
 

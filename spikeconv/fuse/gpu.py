@@ -50,9 +50,7 @@ class TritonEngine(StepwiseEngine):
     Raises:
         ValueError: triton cannot run here, or `multiply` is neither.
 
-    Example:
-        >>> from spikeconv.fuse.gpu import TritonEngine
-        >>> TritonEngine(program).run_layer(...)  # doctest: +SKIP
+    `SpikingNetwork.fuse` makes one, where it is on a GPU or asked for by ``backend="triton"``.
     """
 
     def __init__(
