@@ -7,9 +7,6 @@
 namespace spikeconv::cpu {
 namespace {
 
-// Bytes of spikes that are listed together; their places are to stay in the second cache.
-constexpr int64_t kBytesTogether = int64_t{1} << 19;
-
 // So many spikes, or a part of an image that could have them, are not listed: positions in a list
 // are 32 bits, and memory is kept.
 constexpr int64_t kMostPlaces = int64_t{1} << 24;

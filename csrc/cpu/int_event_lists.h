@@ -11,14 +11,17 @@
 
 namespace spikeconv::cpu {
 
-// Room for lists. What no event is written to is never touched.
-template <class Value>
+// Room for lists. What no event is written to is never touched, so it begins large enough for most
+// layers: what was outgrown would stay with the allocator.
+template <class Value, size_t kLeast>
 class IntRoom {
  public:
   void grow(size_t size) {
     if (size_ < size) {
-      values_.reset(new Value[size]);
-      size_ = size;
+      values_.reset();
+      size_ = 0;  // also where there is no memory for more
+      values_.reset(new Value[size < kLeast ? kLeast : size]);
+      size_ = size < kLeast ? kLeast : size;
     }
   }
   Value* data() const { return values_.get(); }
@@ -28,9 +31,12 @@ class IntRoom {
   size_t size_ = 0;
 };
 
+// Bytes of spikes that are listed together; their places are to stay in the second cache.
+constexpr int64_t kBytesTogether = int64_t{1} << 19;
+
 struct IntListMemory {
-  IntRoom<uint16_t> places;
-  IntRoom<int32_t> from;
+  IntRoom<uint16_t, kBytesTogether + kEventSlack> places;
+  IntRoom<int32_t, kBytesTogether / 8> from;
 };
 
 // Lists for an image's output pixels [first, last), in the order of rows. A thread has one of them
