@@ -12,27 +12,12 @@
 
 #define SPIKECONV_ISA avx512
 #define SPIKECONV_LANES 16
-#include "cpu/int_channelwise.h"
 #include "cpu/int_dot_madd.h"
-#include "cpu/int_encode.h"
-#include "cpu/int_events.h"
-#include "cpu/int_scan.h"
+#include "cpu/int_kernels.h"
 
 namespace spikeconv::cpu::avx512 {
 
-static void nothing() {}
-
-IntKernels int_kernels() {
-  return {dot,
-          dot_channelwise,
-          scan,
-          encode,
-          nothing,
-          nothing,
-          bare,
-          4,
-          {list_events, count_events, dot_events, 0.4f, 31, 170, 3.5f}};
-}
+IntKernels int_kernels() { return vector_kernels(0.4f, 31, 170, 3.5f); }
 
 }  // namespace spikeconv::cpu::avx512
 

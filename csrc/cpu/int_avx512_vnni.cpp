@@ -14,10 +14,7 @@
 #define SPIKECONV_ISA avx512_vnni
 #define SPIKECONV_LANES 16
 #define SPIKECONV_VNNI
-#include "cpu/int_channelwise.h"
-#include "cpu/int_encode.h"
-#include "cpu/int_events.h"
-#include "cpu/int_scan.h"
+#include "cpu/int_lanes.h"
 
 namespace spikeconv::cpu::avx512_vnni {
 
@@ -263,19 +260,13 @@ static int64_t bare(int64_t rounds) {
   return rounds * kSums * kLanes * 4;
 }
 
-static void nothing() {}
+}  // namespace spikeconv::cpu::avx512_vnni
 
-IntKernels int_kernels() {
-  return {dot,
-          dot_channelwise,
-          scan,
-          encode,
-          nothing,
-          nothing,
-          bare,
-          4,
-          {list_events, count_events, dot_events, 0.55f, 45, 230, 4.6f}};
-}
+#include "cpu/int_kernels.h"
+
+namespace spikeconv::cpu::avx512_vnni {
+
+IntKernels int_kernels() { return vector_kernels(0.55f, 45, 230, 4.6f); }
 
 }  // namespace spikeconv::cpu::avx512_vnni
 

@@ -7,10 +7,7 @@
 
 #define SPIKECONV_ISA baseline
 #define SPIKECONV_LANES 4
-#include "cpu/int_channelwise.h"
-#include "cpu/int_encode.h"
-#include "cpu/int_events.h"
-#include "cpu/int_scan.h"
+#include "cpu/int_lanes.h"
 #if defined(SPIKECONV_X86)
 #include "cpu/int_dot_madd.h"
 #endif
@@ -76,18 +73,12 @@ static int64_t bare(int64_t rounds) {
 
 #endif
 
-static void nothing() {}
+}  // namespace spikeconv::cpu::baseline
 
-IntKernels int_kernels() {
-  return {dot,
-          dot_channelwise,
-          scan,
-          encode,
-          nothing,
-          nothing,
-          bare,
-          4,
-          {list_events, count_events, dot_events, 0.2f, 6, 20, 2}};
-}
+#include "cpu/int_kernels.h"
+
+namespace spikeconv::cpu::baseline {
+
+IntKernels int_kernels() { return vector_kernels(0.2f, 6, 20, 2); }
 
 }  // namespace spikeconv::cpu::baseline
