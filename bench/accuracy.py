@@ -4,8 +4,8 @@
     python bench/accuracy.py --quick     # a few cells on 2,000 images, beside the full table
 
 Every cell is kept as soon as it is measured, so the same command goes on where it was stopped. With
-all methods and all images it takes days on two cores; what matters most comes first, and tables and
-plots are written whenever it ends. ``--tables`` only writes them.
+all methods and images it takes days on two cores, a fifth of that with ``--arithmetic int16``. What
+matters most comes first. Tables and plots are written when it ends; ``--tables`` does only that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import accuracy_smoke
 from accuracy_plots import draw
 from accuracy_quick import compare, verdict
 from accuracy_tables import goals, methods, report
-from cells import Cells
+from cells import ARITHMETICS, Cells
 from lookup import Results
 from machine import Facts, machine_facts, machine_line
 from memory import keep_freed_memory
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
-    stopped = False if options.tables else _measure(tasks, results, facts)
+    stopped = False if options.tables else _measure(tasks, results, facts, options.arithmetic)
     if options.quick:
         text, agrees = verdict(compare(tasks, results.cells, table))
         print(f"\n{text}")
@@ -95,17 +95,17 @@ def _plan(options: argparse.Namespace, results: Results) -> list[Task]:
     return plan(networks, chosen, options.T, limit, options.calibration_images, options.seed)
 
 
-def _measure(tasks: Sequence[Task], results: Results, facts: Facts) -> bool:
+def _measure(tasks: Sequence[Task], results: Results, facts: Facts, arithmetic: str) -> bool:
     """Measure the tasks that have no cell yet; whether that was interrupted."""
     cells = results.cells
-    todo = missing(tasks, cells)
+    todo = missing(tasks, cells, arithmetic)
     print(
         f"{len(tasks)} cells wanted, {len(tasks) - len(todo)} are there, {len(todo)} to measure: "
-        f"about {timedelta(seconds=round(estimate(todo, cells)))} h\n"
+        f"about {timedelta(seconds=round(estimate(todo, cells, arithmetic)))} h\n"
     )
     made = {key: facts[key] for key in ("machine", "torch", "commit", "time")}
     try:
-        run(todo, results.loaded, cells, made)
+        run(todo, results.loaded, cells, made, arithmetic)
     except KeyboardInterrupt:
         print("\nstopped: all finished cells are kept; the same command goes on", file=sys.stderr)
         return True
@@ -210,6 +210,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add("--seed", type=int, metavar="N", default=0, help="draws them (%(default)s)")
     add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")
+    add(
+        "--arithmetic",
+        choices=ARITHMETICS,
+        default=ARITHMETICS[0],
+        help="the simulation in float32, or the integer program, which is faster (%(default)s)",
+    )
     add("--out", type=Path, metavar="DIR", default=OUT, help="(bench/results/accuracy)")
     add("--tables", action="store_true", help="measure nothing, write tables and plots")
     add("--quick", action="store_true", help="a few cells on 2,000 images beside the full table")

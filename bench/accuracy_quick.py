@@ -88,9 +88,9 @@ def error_bar(full: Cell, images: int) -> float:
 
 def compare(tasks: Sequence[Task], here: Cells, full: Cells) -> list[Compared]:
     """The cells of tasks that were measured, each beside the full table's."""
-    found = ((task, here.get(task.key)) for task in tasks)
+    found = ((task, here.best(task.key)) for task in tasks)
     return [
-        Compared(task, cell, _larger(full.most_images(task.key), cell))
+        Compared(task, cell, _larger(full.best(task.key), cell))
         for task, cell in found
         if cell is not None
     ]

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from accuracy_goals import GOALS, Goal
-from cells import Cell
+from cells import ARITHMETICS, Cell
 from lookup import Results
 from methods import CLAIM_STEPS, FREE_THRESHOLDS, TRAINED_THRESHOLDS
 from published import PUBLISHED, Published
@@ -37,8 +37,9 @@ def report(
         "counts all steps, those before the readout too. Binary spikes unless a row says signed. "
         f"Calibrated on {results.calibration} training images, which seed {results.seed} draws; "
         f"`{NONE}`: not measured, or the method needs more steps. `*`: on fewer than all test "
-        "images. Made by `python bench/accuracy.py`; [cells.jsonl](cells.jsonl) has every cell "
-        "with its settings, seconds and commit.",
+        "images; _in italics_: run by the integer program, `snn.fuse()`, not the simulation. Made "
+        "by `python bench/accuracy.py`; [cells.jsonl](cells.jsonl) has every cell with its "
+        "settings, arithmetic, seconds and commit.",
         f"{facts['machine']}; torch {facts['torch']}, commit {facts['commit']}; "
         f"{len(results.cells)} cells, {seconds / 3600:.1f} hours; "
         + ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None),
@@ -53,6 +54,7 @@ def report(
             methods(results, network.name),
             "### What the initial potential lifts",
             claim(results, network.name),
+            *_arithmetics(results, network.name),
             *_early_exit(results, network.name),
             *_linked(network.name, pictures),
         ]
@@ -89,11 +91,9 @@ def _goal_cell(results: Results, goal: Goal, T: int) -> str:
 
 def _headline(results: Results, network: str) -> str:
     label = next(one.label for one in results.networks if one.name == network)
-    if network in results.missing:
-        return f"{label}. {results.missing[network]}"
-    ann = results.ann(network)
-    shown = NONE if ann is None else _percent(ann, results.all_images(network))
-    return f"{label}. ANN {shown}."
+    ann, absent = results.ann(network), results.missing.get(network)
+    accuracy = "" if ann is None else f" ANN {_percent(ann, results.all_images(network))}."
+    return f"{label}.{accuracy}" + (f" {absent}" if absent else "")
 
 
 def methods(results: Results, network: str) -> str:
@@ -126,6 +126,19 @@ def _lift(upper: Cell | None, lower: Cell | None) -> str:
     if upper is None or lower is None:
         return NONE
     return f"{100 * (upper.accuracy - lower.accuracy):+.2f}"
+
+
+def _arithmetics(results: Results, network: str) -> list[str]:
+    """What the integer program changes, where it and the simulation were measured."""
+    rows = []
+    for method in results.rows(network):
+        for T in results.steps:
+            cells = [results.cell(network, method.name, T, [a]) for a in ARITHMETICS]
+            if sum(cell is not None for cell in cells) > 1:
+                whole = results.all_images(network)
+                rows.append([method.name, str(T), *(_percent(cell, whole) for cell in cells)])
+    title = "### The integer program beside the simulation"
+    return [title, markdown(["method", "T", *ARITHMETICS], rows)] if rows else []
 
 
 def _early_exit(results: Results, network: str) -> list[str]:
@@ -183,7 +196,8 @@ def _our_rows(results: Results, network: str) -> Iterable[list[str]]:
 def _percent(cell: Cell | None, whole: int) -> str:
     if cell is None:
         return NONE
-    return f"{100 * cell.accuracy:.2f}{'*' if cell.images < whole else ''}"
+    italics = "" if cell.arithmetic == ARITHMETICS[0] else "_"
+    return f"{italics}{100 * cell.accuracy:.2f}{italics}{'*' if cell.images < whole else ''}"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -201,5 +215,5 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _is_number(text: str) -> bool:
-    text = text.rstrip("*")
+    text = text.rstrip("*").strip("_")
     return text == NONE or text.lstrip("+-").replace(".", "", 1).isdigit()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 VERSION = 1
 """Raise it when all cells have to be measured anew; for one method, raise its revision."""
+
+ARITHMETICS = ("float32", "int16", "int8")
+"""What networks are run in, the most exact first: the simulation, or the integer program."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Cell:
         tried: combinations that ``method="best"`` compared, with their errors.
         shares: layer -> shares of its error, where they were measured.
         exit: confidences, mean steps and accuracies of early exit, where it was measured.
+        arithmetic: one of `ARITHMETICS`.
     """
 
     correct: int
@@ -71,17 +75,28 @@ class Cell:
     tried: list[list[Any]] = field(default_factory=list)
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     exit: Mapping[str, list[float]] = field(default_factory=dict)
+    arithmetic: str = ARITHMETICS[0]
 
     @property
     def accuracy(self) -> float:
         """0 to 1."""
         return self.correct / self.images
 
+    @property
+    def worth(self) -> tuple[int, int]:
+        """The larger, the better known its number: by images, then by arithmetic."""
+        return self.images, -ARITHMETICS.index(self.arithmetic)
+
+    def suffices(self, images: int, arithmetic: str) -> bool:
+        """Whether it was measured on as many images, and as exactly."""
+        exact = ARITHMETICS.index(self.arithmetic) <= ARITHMETICS.index(arithmetic)
+        return self.images >= images and exact
+
 
 class Cells:
     """All cells of a file, and new ones, each written when it is added.
 
-    Two runs may add to one file at once. Of two cells of one key the later counts.
+    Two runs may add to one file at once. Of two cells of one key and arithmetic the later counts.
 
     Args:
         path: the file, which need not exist, or None to keep cells in memory only.
@@ -92,20 +107,28 @@ class Cells:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._cells: dict[str, tuple[Key, Cell]] = {}
-        self._widest: dict[str, Cell] = {}
+        self._cells: dict[tuple[str, str], tuple[Key, Cell]] = {}
+        self._best: dict[tuple[str, str], Cell] = {}
         if path is not None and path.exists():
             for key, cell in _read(path):
                 self._keep(key, cell)
 
-    def get(self, key: Key) -> Cell | None:
-        """The cell, if it has been measured."""
-        found = self._cells.get(key.text())
-        return None if found is None else found[1]
+    def best(self, key: Key, arithmetics: Sequence[str] = ARITHMETICS) -> Cell | None:
+        """The cell of this key on most images, of equals the most exact.
 
-    def most_images(self, key: Key) -> Cell | None:
-        """The cell of this key that was measured on most images, whatever number the key says."""
-        return self._widest.get(_without_images(key))
+        Args:
+            key: its number of images does not count.
+            arithmetics: those that do.
+        """
+        text = _without_images(key)
+        found = (self._best.get((text, arithmetic)) for arithmetic in arithmetics)
+        cells = [cell for cell in found if cell is not None]
+        return max(cells, key=lambda cell: cell.worth) if cells else None
+
+    def last(self, network: str) -> Key | None:
+        """The key of the newest cell of a network."""
+        keys = [key for key, _ in self if key.network == network]
+        return keys[-1] if keys else None
 
     def add(self, key: Key, cell: Cell) -> None:
         """Keep a cell, on disk before this returns."""
@@ -125,10 +148,10 @@ class Cells:
             raise OSError(f"{self.path}: the disk took {written} of {len(line)} bytes; is it full?")
 
     def _keep(self, key: Key, cell: Cell) -> None:
-        self._cells[key.text()] = key, cell
-        found = self._widest.get(_without_images(key))
-        if found is None or cell.images >= found.images:
-            self._widest[_without_images(key)] = cell
+        self._cells[key.text(), cell.arithmetic] = key, cell
+        place = _without_images(key), cell.arithmetic
+        if (found := self._best.get(place)) is None or cell.images >= found.images:
+            self._best[place] = cell
 
     def __iter__(self) -> Iterator[tuple[Key, Cell]]:
         return iter(self._cells.values())
@@ -146,11 +169,12 @@ def _read(path: Path) -> Iterator[tuple[Key, Cell]]:
         try:
             content = json.loads(line)
             key, cell = Key(**content["key"]), Cell(**content["cell"])
-            whole = 0 <= cell.correct <= cell.images and cell.images > 0
+            whole = 0 <= cell.correct <= cell.images > 0 and cell.arithmetic in ARITHMETICS
         except (ValueError, TypeError, KeyError) as error:
             raise _damaged(path, number, f"{type(error).__name__}: {error}") from error
         if not whole:
-            raise _damaged(path, number, f"{cell.correct} of {cell.images} images right")
+            found = f"{cell.correct} of {cell.images} images right in {cell.arithmetic}"
+            raise _damaged(path, number, found)
         yield key, cell
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cells import Cell, Cells
-from methods import METHODS, STEPS, Method, by_name
+from cells import ARITHMETICS, Cell, Cells, Key
+from methods import METHODS, STEPS, TRAINED_THRESHOLDS, Method, by_name
 from scan import ann_key, cell_key
 from trained import Loaded, Network
 
@@ -35,24 +35,24 @@ class Results:
     steps: tuple[int, ...] = STEPS
 
     def all_images(self, network: str) -> int:
-        """Test images of a network's dataset; 0 where it is not there."""
-        return len(self.loaded[network].data.test) if network in self.loaded else 0
+        """Test images of a network's dataset, as far as is known; 0 of a network never seen."""
+        key = self._key(network)
+        return 0 if key is None else key.images
 
     def ann(self, network: str) -> Cell | None:
         """The ANN's cell."""
-        for one in self.networks:
-            if one.name == network and network in self.loaded:
-                return self.cells.most_images(self._ann_key(one))
-        return None
+        key = self._key(network)
+        return None if key is None else self.cells.best(key)
 
-    def cell(self, network: str, method: str, T: int) -> Cell | None:
-        """A method's cell on as many images as there is one on; None where there is none."""
-        for one in self.networks:
-            if one.name == network and network in self.loaded:
-                trained = self.loaded[network].trained
-                key = cell_key(self._ann_key(one), by_name(method), T, trained)
-                return None if key is None else self.cells.most_images(key)
-        return None
+    def cell(
+        self, network: str, method: str, T: int, arithmetics: Sequence[str] = ARITHMETICS
+    ) -> Cell | None:
+        """A method's cell on most images, of equals the most exact; None where there is none."""
+        ann = self._key(network)
+        key = ann and cell_key(ann, by_name(method), T, self.trained(network))
+        if key is None:
+            return None
+        return self.cells.best(key, arithmetics)
 
     def curve(self, network: str, method: str) -> dict[int, float]:
         """T -> accuracy, 0 to 1, where it was measured."""
@@ -65,21 +65,24 @@ class Results:
 
     def trained(self, network: str) -> str | None:
         """The threshold that the network was trained with."""
-        return self.loaded[network].trained if network in self.loaded else None
+        if network in self.loaded:
+            return self.loaded[network].trained
+        used = (key.settings.get("threshold") for key, _ in self.cells if key.network == network)
+        return next((threshold for threshold in used if threshold in TRAINED_THRESHOLDS), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Network -> its ANN's accuracy, its weights and its methods' cells, as JSON has it."""
         content: dict[str, Any] = {}
         for network in self.networks:
             name = network.name
-            if name not in self.loaded:
+            key, ann = self._key(name), self.ann(name)
+            if key is None:
                 content[name] = {"missing": self.missing[name]}
                 continue
-            ann = self.ann(name)
             content[name] = {
                 "label": network.label,
                 "dataset": network.dataset,
-                "weights_sha256": self.loaded[name].weights,
+                "weights_sha256": key.weights,
                 "trained": self.trained(name),
                 "ann": None if ann is None else ann.accuracy,
                 "methods": {row.name: self._cells_of(name, row) for row in self.rows(name)},
@@ -92,6 +95,7 @@ class Results:
             str(T): {
                 "accuracy": cell.accuracy,
                 "images": cell.images,
+                "arithmetic": cell.arithmetic,
                 "before_readout": cell.before,
                 "seconds": dict(cell.seconds),
                 "chosen": dict(cell.chosen),
@@ -101,7 +105,10 @@ class Results:
             if cell is not None
         }
 
-    def _ann_key(self, network: Network) -> Any:
-        loaded = self.loaded[network.name]
-        calibration = min(self.calibration, len(loaded.data.train))
-        return ann_key(network, loaded, self.all_images(network.name), calibration, self.seed)
+    def _key(self, name: str) -> Key | None:
+        """The key of the ANN's cell; of weights that are not here that of their newest cells."""
+        if name in self.loaded:
+            network = next(one for one in self.networks if one.name == name)
+            return ann_key(network, self.loaded[name], None, self.calibration, self.seed)
+        last = self.cells.last(name)
+        return None if last is None else replace(last, T=0, settings={}, revision=1)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cells import Cell
+from cells import ARITHMETICS, Cell
 from spikeconv.convert import SpikingNetwork, convert
 from spikeconv.convert.error_shares import error_shares
 from spikeconv.data import Batches
@@ -42,6 +42,7 @@ def measure(
     made: Mapping[str, Any],
     advance: Advance,
     *,
+    arithmetic: str = ARITHMETICS[0],
     with_shares: bool = False,
     with_exit: bool = False,
 ) -> Cell:
@@ -56,11 +57,14 @@ def measure(
         seed: draws random potentials.
         made: what the cell says of machine and commit.
         advance: told of images that are done.
+        arithmetic: `float32` for the simulation, else the precision of the integer program; layers
+            that have no integer form run in the simulation then too.
         with_shares: also measure the shares of every layer's error, on calibration images.
         with_exit: also measure accuracy against mean steps of early exit.
     """
     start = perf_counter()
     snn = convert(ann, calibration, T=T, seed=seed, progress=False, **settings)
+    tested, arithmetic = _in_arithmetic(snn, arithmetic)
     middle = perf_counter()
     report = snn.report()
     right = 0
@@ -68,11 +72,11 @@ def measure(
     with torch.inference_mode():
         for x, labels in images:
             if with_exit:
-                every_step = snn(x, readout="all")
+                every_step = tested(x, readout="all")
                 exits.add(every_step, labels)
                 right += int(correct(every_step[-1], labels))
             else:
-                right += int(correct(snn(x), labels))
+                right += int(correct(tested(x), labels))
             advance(len(labels))
     end = perf_counter()
     return Cell(
@@ -85,7 +89,18 @@ def measure(
         [[one.method, _round(one.error)] for one in report.tried],
         _shares(snn, calibration) if with_shares and not snn.timing.before else {},
         asdict(exits.curve()) if with_exit else {},
+        arithmetic,
     )
+
+
+def _in_arithmetic(snn: SpikingNetwork, arithmetic: str) -> tuple[SpikingNetwork, str]:
+    """The network to run, and its arithmetic: the simulation's if no layer has an integer form."""
+    if arithmetic == ARITHMETICS[0]:
+        return snn, arithmetic
+    fused = snn.fuse(arithmetic)
+    if all(path.startswith("float") for path in fused.report().paths.values()):
+        return snn, ARITHMETICS[0]
+    return fused, arithmetic
 
 
 def _shares(snn: SpikingNetwork, calibration: Tensor) -> dict[str, dict[str, float]]:

@@ -55,9 +55,27 @@ class Task:
         return self.key.images * max(1, self.key.T) * self.network.cost
 
 
-def ann_key(network: Network, loaded: Loaded, images: int, calibration: int, seed: int) -> Key:
-    """The key of the ANN's own accuracy, whose settings are empty and whose T is 0."""
-    return Key(network.name, loaded.weights, network.dataset, images, calibration, seed)
+def ann_key(
+    network: Network, loaded: Loaded, images: int | None, calibration: int, seed: int
+) -> Key:
+    """The key of the ANN's own accuracy, whose settings are empty and whose T is 0.
+
+    Args:
+        network: what the tables call it.
+        loaded: the network in memory.
+        images: test images, None for all.
+        calibration: training images, fewer where there are fewer.
+        seed: draws them.
+    """
+    there = len(loaded.data.test)
+    return Key(
+        network.name,
+        loaded.weights,
+        network.dataset,
+        there if images is None else min(images, there),
+        min(calibration, len(loaded.data.train)),
+        seed,
+    )
 
 
 def cell_key(ann: Key, method: Method, T: int, trained: str | None) -> Key | None:
@@ -88,14 +106,7 @@ def plan(
     """
     tasks: dict[str, Task] = {}
     for place, (network, loaded) in enumerate(networks):
-        count = len(loaded.data.test)
-        ann = ann_key(
-            network,
-            loaded,
-            count if images is None else min(images, count),
-            min(calibration, len(loaded.data.train)),
-            seed,
-        )
+        ann = ann_key(network, loaded, images, calibration, seed)
         tasks[ann.text()] = Task(network, "ann", ann, (-1, place))
         for row, method in enumerate(methods):
             for T in method.steps if steps is None else steps:
@@ -117,18 +128,21 @@ def _rank(method: Method, T: int) -> int:
     return method.rank + late + 1
 
 
-def missing(tasks: Iterable[Task], cells: Cells) -> list[Task]:
-    """The tasks without a cell, or with one on fewer images."""
-    found = ((task, cells.most_images(task.key)) for task in tasks)
-    return [task for task, cell in found if cell is None or cell.images < task.key.images]
+def missing(tasks: Iterable[Task], cells: Cells, arithmetic: str) -> list[Task]:
+    """The tasks without a cell, or with one on fewer images or in a coarser arithmetic."""
+    return [
+        task
+        for task in tasks
+        if (cell := cells.best(task.key)) is None or not cell.suffices(task.key.images, arithmetic)
+    ]
 
 
-def estimate(tasks: Iterable[Task], cells: Cells) -> float:
-    """Seconds that tasks will take, from those that cells took."""
+def estimate(tasks: Iterable[Task], cells: Cells, arithmetic: str) -> float:
+    """Seconds that tasks will take, from those that cells took in the same arithmetic."""
     rates: dict[str, list[float]] = {}
     converting: dict[bool, list[float]] = {}
     for key, cell in cells:
-        if key.T:
+        if key.T and cell.arithmetic == arithmetic:
             rates.setdefault(key.network, []).append(cell.seconds["run"] / (cell.images * key.T))
             chooses = key.settings["corrections"] != []
             converting.setdefault(chooses, []).append(cell.seconds["convert"])
@@ -147,6 +161,7 @@ def run(
     loaded: Mapping[str, Loaded],
     cells: Cells,
     made: Mapping[str, Any],
+    arithmetic: str,
 ) -> None:
     """Measure cells, and add each to `cells` as soon as it is done."""
     calibration: dict[tuple[str, int, int], Tensor] = {}
@@ -180,6 +195,7 @@ def run(
                     key.seed,
                     made,
                     advance,
+                    arithmetic=arithmetic,
                     with_shares=key.T == SHARES_T and _one_of(task, SHARES_METHODS, network),
                     with_exit=key.T == EXIT_T and _one_of(task, (EXIT_METHOD,), network),
                 )

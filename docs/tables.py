@@ -51,19 +51,22 @@ def accuracy() -> str:
         if network.get("dataset") != "cifar10":  # of another one, or without its weights
             continue
         for name, cells in network["methods"].items():
-            found, seconds = _cells(cells), [c["seconds"]["convert"] for c in cells.values()]
+            seconds = [cell["seconds"]["convert"] for cell in cells.values()]
             rows.append(
                 [
                     network["label"],
                     f"`{name}`",
                     _percent(network["ann"]),
-                    *(_percent(found.get(T)) for T in _STEPS),
+                    *(_in_italics_if_fused(cells.get(str(T))) for T in _STEPS),
                     f"{min(seconds):.0f} - {max(seconds):.0f}",
                 ]
             )
     head = ["network", "method", "ANN", *(f"T={T}" for T in _STEPS), "seconds to convert"]
     machine = json.loads((RESULTS / "accuracy" / "accuracy.json").read_text())["machine"]
-    return f"{_table(head, rows)}\n\nThe last of them on {_machine(machine)}"
+    return (
+        f"{_table(head, rows)}\n\nIn italics: by the integer program, `snn.fuse()`; all others by "
+        f"the simulation. The last of them on {_machine(machine)}"
+    )
 
 
 def neurons() -> str:
@@ -185,6 +188,14 @@ def _cells(cells: Mapping[str, Any]) -> dict[int, float]:
     return {int(T): c["accuracy"] for T, c in cells.items() if c["images"] == _ALL_IMAGES}
 
 
+def _in_italics_if_fused(cell: Mapping[str, Any] | None) -> str:
+    """A cell of the accuracy table, if it was measured on all images."""
+    if cell is None or cell["images"] != _ALL_IMAGES:
+        return "-"
+    italics = "" if cell["arithmetic"] == "float32" else "_"
+    return f"{italics}{_percent(cell['accuracy'])}{italics}"
+
+
 def _evaluated(kind: str) -> dict[int, float]:
     """Accuracy by T of the runs of `spikeconv evaluate` of that kind."""
     found = {}
@@ -205,7 +216,7 @@ def _or_missing(parts: Sequence[str], script: str) -> str:
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Markdown, words to the left and figures to the right."""
     rows = list(rows)
-    figures = [all(re.fullmatch(r"[\d.,() -]+", row[i]) for row in rows) for i in range(len(head))]
+    figures = [all(re.fullmatch(r"[\d.,()_ -]+", row[i]) for row in rows) for i in range(len(head))]
     lines = [head, ["---:" if figure else "---" for figure in figures], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

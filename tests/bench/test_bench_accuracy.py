@@ -168,7 +168,7 @@ def test_of_cells_that_differ_in_their_images_the_largest_is_found():
     cells.add(Key("net", "hash", "digits", 30, 5, 0, 4), Cell(20, 30))
     cells.add(key, Cell(5, 10))
     cells.add(Key("net", "other hash", "digits", 90, 5, 0, 4), Cell(90, 90))
-    found = cells.most_images(key)
+    found = cells.best(key)
     assert found is not None
     assert found.correct == 20
 

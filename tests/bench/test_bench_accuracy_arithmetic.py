@@ -1,0 +1,116 @@
+"""bench/accuracy.py --arithmetic: cells of integer programs, and cells whose weights are gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import accuracy_smoke
+import scan
+from accuracy_tables import methods
+from cells import Cell, Cells, Key
+from lookup import Results
+from methods import by_name
+from spikeconv import convert
+from spikeconv.data import load_dataset
+from spikeconv.evaluate import evaluate
+from spikeconv.models import load_model
+from trained import Network
+
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def accuracy(load_script):
+    return load_script("accuracy")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """Weights of a network for digits."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
+    accuracy_smoke.write_weights(path)
+    return path
+
+
+def made_by(folder: Path) -> list[tuple[int, str, int]]:
+    """T, arithmetic and right answers of every cell, in the order they were measured."""
+    found = Cells(folder / "cells.jsonl")
+    return [(key.T, cell.arithmetic, cell.correct) for key, cell in found]
+
+
+def test_integer_cells_are_measured_marked_and_replaced_by_exact_ones(
+    accuracy, tiny, tmp_path, monkeypatch
+):
+    command = ["--dataset", "digits", "--weights", f"tiny={tiny}", "--calibration-images", "32"]
+    command += ["--limit", str(IMAGES), "--T", "4", "--out", str(tmp_path)]
+    rows = ["--methods", "opi", "cos"]
+    assert accuracy.main([*command, *rows, "--arithmetic", "int16"]) == 0
+
+    data = load_dataset("digits")
+    ann = load_model(tiny)
+    settings = by_name("opi").settings(4, None)
+    snn = convert(ann, data.train.sample(32, 0), T=4, progress=False, **settings)
+    fused = evaluate(ann, snn.fuse("int16"), data.test.batches(50, IMAGES), progress=False)
+    measured = made_by(tmp_path)
+    assert [cell[:2] for cell in measured] == [(0, "float32"), (4, "int16"), (4, "float32")], (
+        "COS has no integer form, and its cell says so"
+    )
+    assert measured[1][2] == round(fused.snn[-1] * IMAGES)
+    text = (tmp_path / "README.md").read_text()
+    share = f"{100 * fused.snn[-1]:.2f}"
+    assert f"| _{share}_* |" in text
+    assert "beside the simulation" not in text
+
+    assert accuracy.main([*command, *rows]) == 0, "the simulation is more exact: measured again"
+    assert [cell[:2] for cell in made_by(tmp_path)][3:] == [(4, "float32")]
+    text = (tmp_path / "README.md").read_text()
+    assert "### The integer program beside the simulation" in text
+    assert f"| opi | 4 | {100 * made_by(tmp_path)[3][2] / IMAGES:.2f}* | _{share}_* | - |" in text
+
+    monkeypatch.setattr(scan, "measure", None)
+    assert accuracy.main([*command, *rows, "--arithmetic", "int8"]) == 0, "coarser: nothing to do"
+
+
+def test_of_cells_on_as_many_images_the_most_exact_is_found_and_more_images_win():
+    cells = Cells(None)
+    key = Key("net", "hash", "digits", 10, 5, 0, 4)
+    cells.add(key, Cell(5, 10))
+    cells.add(key, Cell(6, 10, arithmetic="int8"))
+    assert cells.best(key) == Cell(5, 10)
+    assert cells.best(key, ["int16", "int8"]) == Cell(6, 10, arithmetic="int8")
+    assert cells.best(key, ["int16"]) is None
+    more = Cell(11, 20, arithmetic="int16")
+    cells.add(Key("net", "hash", "digits", 20, 5, 0, 4), more)
+    assert cells.best(key) == more
+    assert more.suffices(20, "int16")
+    assert more.suffices(10, "int8")
+    assert not more.suffices(20, "float32")
+    assert not more.suffices(21, "int16")
+
+
+def test_a_cell_in_no_known_arithmetic_is_a_damaged_line(tmp_path):
+    path = tmp_path / "cells.jsonl"
+    Cells(path).add(Key("net", "hash", "digits", 10, 5, 0, 4), Cell(5, 10, arithmetic="int3"))
+    with pytest.raises(ValueError, match=r"line 1: .*5 of 10 images right in int3"):
+        Cells(path)
+
+
+def test_cells_of_weights_that_are_not_here_stay_in_the_tables():
+    network = Network("vgg", "digits", Path("vgg.safetensors"), "a VGG", train="spikeconv train x")
+    cells = Cells(None)
+    for weights, right in (("old", 3), ("new", 8)):
+        ann = Key("vgg", weights, "digits", 10, 5, 0)
+        cells.add(ann, Cell(9, 10))
+        for name in ("best", "tcl"):
+            key = scan.cell_key(ann, by_name(name), 4, "tcl")
+            assert key is not None
+            cells.add(key, Cell(right, 10))
+    results = Results(cells, [network], {}, {"vgg": "not there"}, 5, 0)
+    assert results.trained("vgg") == "tcl"
+    table = methods(results, "vgg")
+    assert table.count("80.00") == 4, "best, and tcl, which opi and half are; of the newest weights"
+    assert "30.00" not in table
+    content = results.to_dict()["vgg"]
+    assert (content["weights_sha256"], content["ann"]) == ("new", 0.9)
