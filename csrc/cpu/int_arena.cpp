@@ -13,8 +13,20 @@ constexpr int64_t kPage = 4096;
 
 // Slots begin at a page, each a few lines later than the one before: planes at the same distance
 // from a page's beginning would get in each other's way.
-int64_t slot_bytes(const IntSource& source, int64_t steps) {
-  return (source.plane_bytes(1, steps) + kPage - 1) / kPage * kPage + 5 * 64;
+int64_t slot_bytes(const IntParts& parts, const IntSlot& slot, int64_t steps) {
+  int64_t bytes = 0;
+  for (const int64_t source : slot.sources) {
+    bytes = std::max(bytes, parts.sources[source].plane_bytes(1, steps));
+  }
+  return (bytes + kPage - 1) / kPage * kPage + 5 * 64;
+}
+
+int64_t arena_bytes(const IntParts& parts, const IntChain& chain, int64_t steps) {
+  int64_t bytes = 0;
+  for (const IntSlot& slot : chain.slots) {
+    bytes += slot_bytes(parts, slot, steps);
+  }
+  return bytes;
 }
 
 c10::DataPtr IntArenas::take(const IntParts& parts, const IntChain& chain, int64_t steps) {
@@ -29,16 +41,13 @@ c10::DataPtr IntArenas::take(const IntParts& parts, const IntChain& chain, int64
       }
     }
   }
-  int64_t bytes = 0;
-  for (const int64_t format : chain.formats) {
-    bytes += slot_bytes(parts.sources[format], steps);
-  }
-  c10::DataPtr memory = c10::GetAllocator(c10::DeviceType::CPU)->allocate(bytes);
-  auto* slot = static_cast<uint8_t*>(memory.get());
-  for (const int64_t format : chain.formats) {
-    const int64_t size = slot_bytes(parts.sources[format], steps);
-    std::memset(slot, parts.sources[format].zero(), size);
-    slot += size;
+  c10::DataPtr memory =
+      c10::GetAllocator(c10::DeviceType::CPU)->allocate(arena_bytes(parts, chain, steps));
+  auto* begin = static_cast<uint8_t*>(memory.get());
+  for (const IntSlot& slot : chain.slots) {
+    const int64_t size = slot_bytes(parts, slot, steps);
+    std::memset(begin, parts.sources[slot.sources.front()].zero(), size);
+    begin += size;
   }
   return memory;
 }

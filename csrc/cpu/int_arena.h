@@ -11,11 +11,12 @@
 
 namespace spikeconv::cpu {
 
-// Bytes of a slot for one image.
-int64_t slot_bytes(const IntSource& source, int64_t steps);
+// Bytes of a slot for one image, and of all slots of a chain.
+int64_t slot_bytes(const IntParts& parts, const IntSlot& slot, int64_t steps);
+int64_t arena_bytes(const IntParts& parts, const IntChain& chain, int64_t steps);
 
-// Arenas hold all slots of a chain, one after the other, their borders written. What is given back
-// is kept for the next run.
+// Arenas hold all slots of a chain, one after the other, with borders as the first plane of each
+// has them. What is given back is kept for the next run.
 class IntArenas {
  public:
   c10::DataPtr take(const IntParts& parts, const IntChain& chain, int64_t steps);

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <tuple>
 
 namespace spikeconv::cpu {
 namespace {
@@ -11,6 +12,47 @@ bool same_format(const IntSource& a, const IntSource& b) {
   return a.channels == b.channels && a.height == b.height && a.width == b.width &&
          a.above == b.above && a.left == b.left && a.below == b.below && a.right == b.right &&
          a.zero() == b.zero();
+}
+
+int64_t slot_bytes(const IntParts& parts, const IntSlot& slot) {
+  int64_t bytes = 0;
+  for (const int64_t source : slot.sources) {
+    bytes = std::max(bytes, parts.sources[source].image_bytes(1));
+  }
+  return bytes;
+}
+
+// A slot for a source, taken from the free ones if there are any: the one that was left by the same
+// format, else the smallest that is large enough, else the largest, which will grow.
+int64_t take_slot(const IntParts& parts, int64_t source, std::vector<int64_t>* free,
+                  std::vector<IntSlot>* slots) {
+  if (free->empty()) {
+    slots->emplace_back();
+    return static_cast<int64_t>(slots->size()) - 1;
+  }
+  const int64_t wanted = parts.sources[source].image_bytes(1);
+  const auto cost = [&](int64_t slot) {
+    const bool same =
+        same_format(parts.sources[(*slots)[slot].sources.back()], parts.sources[source]);
+    const int64_t bytes = slot_bytes(parts, (*slots)[slot]);
+    const bool grows = bytes < wanted;
+    return std::make_tuple(!same, grows, grows ? -bytes : bytes);
+  };
+  const auto best = std::min_element(free->begin(), free->end(),
+                                     [&](int64_t a, int64_t b) { return cost(a) < cost(b); });
+  const int64_t slot = *best;
+  free->erase(best);
+  return slot;
+}
+
+void mark_borders(const IntParts& parts, const IntSlot& slot, std::vector<char>* borders) {
+  const auto format = [&](size_t i) -> const IntSource& { return parts.sources[slot.sources[i]]; };
+  bool one_format = true;
+  for (size_t i = 1; i < slot.sources.size(); ++i) {
+    (*borders)[slot.sources[i]] = !same_format(format(i), format(i - 1));
+    one_format = one_format && same_format(format(i), format(0));
+  }
+  (*borders)[slot.sources[0]] = !one_format;
 }
 
 }  // namespace
@@ -44,7 +86,7 @@ int64_t writes(const IntParts& parts, const IntStep& step) {
 IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,
                         std::vector<int64_t> wanted, std::vector<char> counts) {
   const auto n_sources = static_cast<int64_t>(parts.sources.size());
-  IntChain chain{std::move(steps), {}, std::move(wanted), std::move(counts), {}, {}};
+  IntChain chain{std::move(steps), {}, std::move(wanted), std::move(counts), {}, {}, {}};
   constexpr int64_t kNever = -1;
   std::vector<int64_t> written(n_sources, kNever), last_read(n_sources, kNever);
   for (size_t i = 0; i < chain.steps.size(); ++i) {
@@ -70,27 +112,23 @@ IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,
                 " is wanted twice");
     handed_in[source] = 1;
   }
-  chain.slots.assign(n_sources, -1);
+  chain.slot_of.assign(n_sources, -1);
   std::vector<int64_t> free;
   for (size_t i = 0; i < chain.steps.size(); ++i) {
     const int64_t out = writes(parts, chain.steps[i]);
     if (out >= 0 && handed_in[out] == 0 && last_read[out] != kNever) {
-      const auto fits = std::find_if(free.begin(), free.end(), [&](int64_t slot) {
-        return same_format(parts.sources[chain.formats[slot]], parts.sources[out]);
-      });
-      if (fits != free.end()) {
-        chain.slots[out] = *fits;
-        free.erase(fits);
-      } else {
-        chain.slots[out] = static_cast<int64_t>(chain.formats.size());
-        chain.formats.push_back(out);
-      }
+      chain.slot_of[out] = take_slot(parts, out, &free, &chain.slots);
+      chain.slots[chain.slot_of[out]].sources.push_back(out);
     }
     for (int64_t source = 0; source < n_sources; ++source) {
-      if (last_read[source] == static_cast<int64_t>(i) && chain.slots[source] >= 0) {
-        free.push_back(chain.slots[source]);
+      if (last_read[source] == static_cast<int64_t>(i) && chain.slot_of[source] >= 0) {
+        free.push_back(chain.slot_of[source]);
       }
     }
+  }
+  chain.borders.assign(n_sources, 0);
+  for (const IntSlot& slot : chain.slots) {
+    mark_borders(parts, slot, &chain.borders);
   }
   return chain;
 }

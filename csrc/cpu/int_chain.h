@@ -31,15 +31,22 @@ struct IntParts {
 std::vector<int64_t> reads(const IntParts& parts, const IntStep& step);
 int64_t writes(const IntParts& parts, const IntStep& step);
 
+// Memory for one plane after another. Planes of one format keep their borders from image to image;
+// where formats take turns, borders are written again at each turn.
+struct IntSlot {
+  std::vector<int64_t> sources;  // in the order in which they lie there
+};
+
 // Where the planes of a chain's sources lie: with all images, handed in, or one image at a time in
-// a slot. A slot serves several sources of the same format, one after the other.
+// a slot.
 struct IntChain {
   std::vector<IntStep> steps;
-  std::vector<int64_t> given;    // sources that are read and no step writes
-  std::vector<int64_t> wanted;   // sources that are written for others
-  std::vector<char> counts;      // by step, whether its count is wanted
-  std::vector<int64_t> slots;    // by source; -1 where it has none
-  std::vector<int64_t> formats;  // by slot, a source whose format it has
+  std::vector<int64_t> given;   // sources that are read and no step writes
+  std::vector<int64_t> wanted;  // sources that are written for others
+  std::vector<char> counts;     // by step, whether its count is wanted
+  std::vector<IntSlot> slots;
+  std::vector<int64_t> slot_of;  // by source; -1 where it has none
+  std::vector<char> borders;     // by source, whether its borders are to be written for each image
 };
 
 IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,

@@ -50,6 +50,10 @@ struct IntPlane {
   IntPlane<const Byte> for_reading() const { return {data, image, row, step, pixel}; }
 };
 
+// Writes the zero point around the pixels of a plane with one image: rows above and below, columns
+// beside, and what lies before, after and between rows.
+void write_borders(const IntSource& source, const IntPlane<uint8_t>& plane, int64_t steps);
+
 template <class Byte>
 IntPlane<Byte> plane_of(const IntSource& source, Byte* memory, int64_t steps) {
   return {memory + kSlack, source.image_bytes(steps), steps * source.step_bytes(),

@@ -194,6 +194,11 @@ std::vector<int64_t> IntegerProgram::given(int64_t chain) {
   return this->chain("given", chain).given;
 }
 
+int64_t IntegerProgram::memory(int64_t chain, int64_t steps) {
+  const IntChain& of = this->chain("memory", chain);
+  return arena_bytes(parts_, of, checked("memory", "steps", steps, 1, kLargestSize));
+}
+
 std::tuple<std::vector<at::Tensor>, std::vector<at::Tensor>, std::vector<at::Tensor>>
 IntegerProgram::run_chain(int64_t chain, std::vector<at::Tensor> planes,
                           std::vector<at::Tensor> currents, int64_t images, int64_t steps,
@@ -288,6 +293,7 @@ TORCH_LIBRARY_FRAGMENT(spikeconv, library) {
       .def("add_encoder", &IntegerProgram::add_encoder)
       .def("add_chain", &IntegerProgram::add_chain)
       .def("given", &IntegerProgram::given)
+      .def("memory", &IntegerProgram::memory)
       .def("run_chain", &IntegerProgram::run_chain);
 }
 

@@ -48,6 +48,8 @@ class IntegerProgram : public torch::CustomClassHolder {
                     std::vector<int64_t> wanted, std::vector<int64_t> counted);
   // The sources whose planes a chain is given, in the order in which it wants them.
   std::vector<int64_t> given(int64_t chain);
+  // Bytes that each thread needs for what passes between a chain's steps.
+  int64_t memory(int64_t chain, int64_t steps);
 
   // A plane with its borders set, and no spikes.
   at::Tensor new_plane(int64_t source, int64_t images, int64_t steps) const;

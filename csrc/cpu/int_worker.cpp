@@ -44,22 +44,18 @@ class Worker {
  public:
   Worker(const IntChainCall& call, IntArenas& arenas)
       : call_(call), arenas_(arenas), planes_(call.planes) {
-    const auto& [steps, given, wanted, counts, slots, formats] = call.chain;
     arena_ = arenas.take(call.parts, call.chain, call.steps);
-    std::vector<uint8_t*> memory;
-    auto* next = static_cast<uint8_t*>(arena_.get());
-    for (const int64_t format : formats) {
-      memory.push_back(next);
-      next += slot_bytes(call.parts.sources[format], call.steps);
-    }
-    for (size_t source = 0; source < slots.size(); ++source) {
-      if (slots[source] >= 0) {
-        planes_[source] = plane_of(call.parts.sources[source], memory[slots[source]], call.steps);
+    auto* memory = static_cast<uint8_t*>(arena_.get());
+    for (const IntSlot& slot : call.chain.slots) {
+      for (const int64_t source : slot.sources) {
+        planes_[source] = plane_of(call.parts.sources[source], memory, call.steps);
         planes_[source].image = 0;  // every image in the same place
       }
+      memory += slot_bytes(call.parts, slot, call.steps);
     }
-    for (size_t i = 0; i < steps.size(); ++i) {
-      prepare(steps[i], i);
+    for (size_t i = 0; i < call.chain.steps.size(); ++i) {
+      prepare(call.chain.steps[i], i);
+      prepared_.back().borders_of = borders_of(call.chain.steps[i]);
     }
   }
 
@@ -115,7 +111,13 @@ class Worker {
     std::unique_ptr<IntRun> layer{};
     const IntPool* pool = nullptr;
     IntEncoderRun encoder{};
+    int64_t borders_of = -1;  // the source whose borders it writes too, -1 for none
   };
+
+  int64_t borders_of(const IntStep& step) const {
+    const int64_t out = writes(call_.parts, step);
+    return out >= 0 && call_.chain.borders[out] != 0 ? out : -1;
+  }
 
   void prepare(const IntStep& step, size_t i) {
     switch (step.kind) {
@@ -186,6 +188,9 @@ class Worker {
   bool emits(int64_t source) const { return source >= 0 && planes_[source].data != nullptr; }
 
   void run_units(const Prepared& step, int64_t image, int64_t first, int64_t last) const {
+    if (first == 0 && step.borders_of >= 0) {
+      write_borders(call_.parts.sources[step.borders_of], planes_[step.borders_of], call_.steps);
+    }
     if (step.kind == IntStep::Kind::kLayer) {
       return run_shares(*step.layer, step.units / step.shares, step.shares, image, first, last);
     }
@@ -243,7 +248,7 @@ void run_chain(const IntChainCall& call, IntArenas& arenas) {
   }
   if (alone < call.images) {
     Worker worker(call, arenas);
-    if (call.chain.formats.empty()) {
+    if (call.chain.slots.empty()) {
       worker.run_together(alone, call.images - alone);
     } else {
       for (int64_t image = alone; image < call.images; ++image) {

@@ -65,6 +65,10 @@ class Chain:
         self.given = tuple(by_number[number] for number in native.given(self._number))
         self.currents = tuple(step.name for step in steps if step.kind == ENCODER)
 
+    def memory(self, T: int) -> int:
+        """Bytes that each thread needs for what passes between the steps, for T time-steps."""
+        return int(self._native.memory(self._number, T))
+
     def run(
         self,
         spikes: Mapping[str, Plane],

@@ -207,6 +207,20 @@ def test_a_population_of_another_rule_is_no_encoder(options: dict[str, Any]) -> 
         Encoder.of("in", IFNode(**options), (1, 1, 1))
 
 
+def test_layers_of_all_sizes_take_turns_in_the_same_memory() -> None:
+    """A block needs its input, what passes between its layers, and its output: three slots."""
+    net = residual(seed=0)
+    chain = engine_of(net).chain(net.steps, counts=["linear"])
+    page, apart, slack, T = 4096, 320, 256, 100
+    # The planes of a block, by rows, columns and channels, with borders: of those that lie in one
+    # slot one after another the largest counts.
+    stem, more, projected = 8 * 7 * 5, 5 * 7 * 8, 5 * 5 * 10
+    assert projected < more == stem
+    slot = -(-(slack + T * stem) // page) * page + apart
+    assert chain.memory(T) == 3 * slot
+    assert chain.memory(1) == 3 * (page + apart)
+
+
 def test_what_is_wanted_must_be_a_step() -> None:
     engine = engine_of(residual(seed=0))
     with pytest.raises(ValueError, match="'linear' is wanted but is no step"):
