@@ -31,10 +31,10 @@ from accuracy_tables import goals, methods, report
 from cells import ARITHMETICS, Cells
 from lookup import Results
 from machine import Facts, machine_facts, machine_line
-from memory import keep_freed_memory
 from methods import METHODS, STEPS, by_name
 from report import write_json
 from scan import CALIBRATION_IMAGES, Task, estimate, missing, plan, run
+from spikeconv.allocator import keep_freed_memory
 from spikeconv.cli.arguments import numbers, positive
 from spikeconv.data import DATASETS
 from spikeconv.output import replacing

@@ -25,11 +25,12 @@ import spikeconv
 from gate import Contestant, Gate
 from kept_for_backward import saved_by
 from machine import machine_facts, machine_line
-from memory import keep_freed_memory, peak_memory_mb
+from memory import peak_memory_mb
 from options import add_allocator, add_population, script_parser, torch_compiler
 from ours import BACKENDS, DTYPES, runnable
 from report import table, write_json
 from rivals import Scan, spikingjelly_missing
+from spikeconv.allocator import keep_freed_memory
 from spikeconv.surrogate import ATan, Surrogate
 from timing import interleaved, stopwatch_for
 from train_rivals import ALPHA, spikingjelly_if, torch_loop

@@ -23,9 +23,9 @@ from torch import Tensor
 from drop_in_cases import LIBRARIES, Case, layers, missing, network
 from gate import Contestant, Gate
 from machine import machine_facts, machine_line
-from memory import keep_freed_memory
 from options import add_allocator, script_parser
 from report import table, write_json
+from spikeconv.allocator import keep_freed_memory
 from timing import interleaved, process_stopwatch, stopwatch_for
 
 COLUMNS = ("library", "layer", "mode", "neurons", "before_ms", "after_ms", "faster")

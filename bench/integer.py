@@ -29,9 +29,9 @@ from torch import Tensor
 from gate import Contestant, Gate
 from integer_cases import NETWORKS, SHAPES, one_layer, residual_network, spikes
 from machine import machine_facts, machine_line
-from memory import keep_freed_memory
 from options import script_parser
 from report import table, write_json
+from spikeconv.allocator import keep_freed_memory
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.engine import Fired, Given, Want
 from spikeconv.fuse.stepwise import ReferenceEngine

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from gate import Contestant, Gate
 from machine import machine_facts, machine_line
-from memory import keep_freed_memory
 from options import add_allocator, add_population, script_parser, torch_compiler
 from ours import BACKENDS, DTYPES, EMITS, run, runnable
 from report import table, write_json
 from rivals import Scan, functional_torch_loop, spikingjelly_if, spikingjelly_missing, torch_loop
+from spikeconv.allocator import keep_freed_memory
 from timing import Times, interleaved, stopwatch_for
 
 KEYS = ("dtype", "emit", "name")

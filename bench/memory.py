@@ -1,4 +1,4 @@
-"""Memory of the C library's allocator: keep it warm while timing, and the peak of one call.
+"""The memory that one call needs at its peak.
 
 Why the peak is read from the kernel's count of resident pages, and not from torch's allocator:
 oneDNN's reordered copies and a kernel's own scratch do not pass through torch's allocator, and they
@@ -8,29 +8,15 @@ and compile everything again.
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_MAX = -4
+from spikeconv.allocator import c_library
+
 _MB = 1e6
-
-
-def keep_freed_memory() -> bool:
-    """Ask glibc to keep freed memory for the next call; False where there is no glibc.
-
-    By default glibc returns every block above 32 MiB to the kernel, and the next call pays one page
-    fault for each 4 KiB of its output. On virtual machines that can cost ten times the copy.
-    """
-    library = _c_library()
-    if library is None:
-        return False
-    return bool(library.mallopt(_M_MMAP_MAX, 0)) and bool(library.mallopt(_M_TRIM_THRESHOLD, -1))
 
 
 def peak_memory_mb(task: Callable[[], object], device: torch.device) -> float | None:
@@ -47,7 +33,7 @@ def peak_memory_mb(task: Callable[[], object], device: torch.device) -> float | 
         task()
         torch.cuda.synchronize()
         return (torch.cuda.max_memory_allocated(device) - before) / _MB
-    library = _c_library()
+    library = c_library()
     if library is None:
         return None
     # Pages that malloc still holds would be used again unseen: give them back first.
@@ -66,11 +52,3 @@ def _status_kb(field: str) -> int:
         if line.startswith(f"{field}:"):
             return int(line.split()[1])
     raise RuntimeError(f"/proc/self/status has no line {field}")
-
-
-def _c_library() -> ctypes.CDLL | None:
-    """glibc, or None where the C library is another one."""
-    if not sys.platform.startswith("linux"):
-        return None
-    library = ctypes.CDLL(None)
-    return library if hasattr(library, "malloc_trim") else None

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from gate import first_line
 from machine import machine_facts, machine_line
-from memory import keep_freed_memory
 from options import script_parser
 from report import table, write_json
+from spikeconv.allocator import keep_freed_memory
 from timing import Times, interleaved, stopwatch_for
 
 COLUMNS = ("name", "rate", "unit", "size", "ms", "q25", "q75")

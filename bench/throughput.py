@@ -45,12 +45,13 @@ from contestants import (
 from cpu_goals import judge
 from curves import BATCHES, STEPS, growth, measure_curves, plot_curves
 from machine import machine_facts, machine_line
-from memory import keep_freed_memory, peak_memory_mb
+from memory import peak_memory_mb
 from network_rows import rows_of, shown
 from networks import MODELS, Images
 from options import add_allocator, script_parser, torch_compiler
 from report import table, write_json
 from settings import Setting, usual_settings
+from spikeconv.allocator import keep_freed_memory
 from spikeconv.ops.native import instruction_sets
 from timing import interleaved, stopwatch_for
 

@@ -42,7 +42,7 @@ LAYERS = (
     ),
     ("spikeconv.ops",),
     ("spikeconv.kernels",),
-    ("spikeconv.output", "spikeconv.processes", "spikeconv.surrogate"),
+    ("spikeconv.allocator", "spikeconv.output", "spikeconv.processes", "spikeconv.surrogate"),
 )
 
 # What is installed along; everything else is imported where it is used, and may be missing.

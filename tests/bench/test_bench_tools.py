@@ -9,8 +9,9 @@ import torch
 
 from gate import Contestant, Gate, first_line
 from machine import machine_facts, machine_line
-from memory import keep_freed_memory, peak_memory_mb
+from memory import peak_memory_mb
 from report import table, write_json
+from spikeconv.allocator import keep_freed_memory
 
 CPU = torch.device("cpu")
 RESIDENT_PAGES_MB = 3.0  # the kernel counts a process's pages in batches on each processor
