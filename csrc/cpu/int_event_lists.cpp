@@ -84,13 +84,13 @@ const uint8_t* EventLists::row(const Listed& listed, int64_t y, int64_t step) co
 EventLists::Gain EventLists::gain_of(const Listed& listed, int64_t blocks) const {
   const IntEventKernels& kernels = run_.kernels.events;
   const IntConvolution& convolution = *listed.convolution;
-  const float windows = static_cast<float>(pixels_ * run_.steps) * convolution.passes();
+  const auto windows = static_cast<float>(pixels_ * run_.steps);
   const auto pairs = static_cast<float>(ceil_div(blocks, kPair));
   return {windows * gain_of_silence(kernels, convolution, blocks) -
               kernels.byte_cost *
                   static_cast<float>(listed.rows() * run_.steps * listed.source->columns() *
                                      (listed.source->channels + kBytesOfPixel)),
-          windows * pairs * kernels.event_cost};
+          windows * pairs * kernels.event_cost * static_cast<float>(convolution.passes())};
 }
 
 // Events in a window on average. Borders have none.
@@ -148,28 +148,22 @@ void EventLists::list(const Listed& listed) {
 
 EventSums::EventSums(const EventLists& lists, int64_t block, int blocks, int32_t* out)
     : lists_(lists) {
-  for (const bool high : {true, false}) {
-    for (const EventLists::Listed& listed : lists.listed_) {
-      const IntConvolution& convolution = *listed.convolution;
-      const at::Tensor& rows = high ? convolution.high_rows : convolution.low_rows;
-      if (!rows.defined()) {
-        continue;
-      }
-      const int64_t bytes = convolution.window_bytes();
-      IntEventTerm& term = terms_.emplace_back();
-      term.places = lists.memory_.places.data() + listed.places;
-      term.step = listed.source->columns() + 1;
-      term.runs = listed.runs.data();
-      term.run_shift = listed.run_shift.data();
-      term.n_runs = convolution.n_runs;
-      term.pixels = convolution.rows_are_runs ? convolution.window.kernel_x : 1;
-      term.none = static_cast<uint16_t>(8 * bytes);
-      term.weights = rows.const_data_ptr<int8_t>() + block * kLanes * (bytes + 1);
-      read_.push_back(&listed);
-    }
-    if (high) {
-      dot_.n_high = static_cast<int>(terms_.size());
-    }
+  const auto tile_rows = [&](const at::Tensor& rows, int64_t places) {
+    return rows.defined() ? rows.const_data_ptr<int8_t>() + block * kLanes * places : nullptr;
+  };
+  for (const EventLists::Listed& listed : lists.listed_) {
+    const IntConvolution& convolution = *listed.convolution;
+    const int64_t bytes = convolution.window_bytes();
+    IntEventTerm& term = terms_.emplace_back();
+    term.places = lists.memory_.places.data() + listed.places;
+    term.step = listed.source->columns() + 1;
+    term.runs = listed.runs.data();
+    term.run_shift = listed.run_shift.data();
+    term.n_runs = convolution.n_runs;
+    term.pixels = convolution.rows_are_runs ? convolution.window.kernel_x : 1;
+    term.none = static_cast<uint16_t>(8 * bytes);
+    term.low = tile_rows(convolution.low_rows, bytes + 1);
+    term.high = tile_rows(convolution.high_rows, bytes + 1);
   }
   dot_.terms = terms_.data();
   dot_.n_terms = static_cast<int>(terms_.size());
@@ -179,7 +173,7 @@ EventSums::EventSums(const EventLists& lists, int64_t block, int blocks, int32_t
 
 void EventSums::run(const int64_t* y, const int64_t* x, int64_t first, int steps) {
   for (size_t i = 0; i < terms_.size(); ++i) {
-    const EventLists::Listed& listed = *read_[i];
+    const EventLists::Listed& listed = lists_.listed_[i];
     const IntWindow& w = listed.convolution->window;
     const int32_t* from = lists_.memory_.from.data() + listed.from + first * terms_[i].step;
     const int64_t above = w.above - listed.source->above + listed.first_row;

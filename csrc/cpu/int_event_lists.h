@@ -94,8 +94,7 @@ class EventSums {
 
  private:
   const EventLists& lists_;
-  c10::SmallVector<IntEventTerm, 4> terms_;
-  c10::SmallVector<const EventLists::Listed*, 4> read_;  // by term
+  c10::SmallVector<IntEventTerm, 2> terms_;  // one for each of the lists
   IntEventDot dot_{};
 };
 

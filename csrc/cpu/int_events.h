@@ -149,6 +149,22 @@ SPIKECONV_INLINE void add_rows(const uint16_t* places, int64_t n, const int8_t* 
   }
 }
 
+// The same of weights' high bytes.
+template <int kPairs>
+SPIKECONV_INLINE void add_high_rows(const uint16_t* places, int64_t n, const int8_t* weights,
+                                    Int (&sums)[kPairs * kPair]) {
+  Int high[kPairs * kPair];
+  SPIKECONV_UNROLL
+  for (int i = 0; i < kPairs * kPair; ++i) {
+    high[i] = zeros();
+  }
+  add_rows<kPairs>(places, n, weights, high);
+  SPIKECONV_UNROLL
+  for (int i = 0; i < kPairs * kPair; ++i) {
+    sums[i] = add(sums[i], shift_left(high[i], 8));
+  }
+}
+
 // The pixels' places of a step are all written before the first is read.
 template <int kPairs>
 SPIKECONV_INLINE void dot_pairs(const IntEventDot& d) {
@@ -162,22 +178,19 @@ SPIKECONV_INLINE void dot_pairs(const IntEventDot& d) {
       sums[i / (kPairs * kPair)][i % (kPairs * kPair)] = zeros();
     }
     for (int i = 0; i < d.n_terms; ++i) {
-      if (i == d.n_high && i > 0) {
-        SPIKECONV_UNROLL
-        for (int j = 0; j < kPixels * kPairs * kPair; ++j) {
-          Int& sum = sums[j / (kPairs * kPair)][j % (kPairs * kPair)];
-          sum = shift_left(sum, 8);
-        }
-      }
+      const IntEventTerm& term = d.terms[i];
       int64_t counts[kPixels];
       uint16_t* to = places;
       for (int p = 0; p < kPixels; ++p) {
-        counts[p] = window_places(d.terms[i], p, t, to);
+        counts[p] = window_places(term, p, t, to);
         to += counts[p];
       }
       to = places;
       for (int p = 0; p < kPixels; ++p) {
-        add_rows<kPairs>(to, counts[p], d.terms[i].weights, sums[p]);
+        if (term.high != nullptr) {
+          add_high_rows<kPairs>(to, counts[p], term.high, sums[p]);
+        }
+        add_rows<kPairs>(to, counts[p], term.low, sums[p]);
         to += counts[p];
       }
     }

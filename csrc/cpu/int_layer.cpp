@@ -98,26 +98,23 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
   to.narrow = std::numeric_limits<int16_t>::max() / (2 * 128 * (source.zero() + source.largest));
   to.same_channels =
       std::all_of(channels.first.begin(), channels.first.end(), [](int64_t c) { return c == 0; });
-  const bool by_events = kernels.events.list != nullptr && to.same_channels &&
-                         channels.count == source.channels && source.largest == 1 &&
-                         !source.is_signed && to.window_bytes() <= kLargestWindow &&
-                         gain_of_silence(kernels.events, to, ceil_div(shape[0], kLanes)) >= 0;
-  const auto pack_bytes = [&](const at::Tensor& from, at::Tensor& quads, at::Tensor& rows) {
-    quads = pack_quads(from, to, channels);
-    if (by_events) {
-      rows = pack_rows(from, to, channels);
-    }
-  };
-  if (weight.scalar_type() == at::kChar) {
-    pack_bytes(weight, to.low, to.low_rows);
-  } else {
+  at::Tensor low = weight, high;
+  if (weight.scalar_type() != at::kChar) {
     const at::Tensor wide = weight.to(at::kInt);
-    const at::Tensor low = wide.add(128).bitwise_and(255).sub(128);
-    const at::Tensor high = wide.sub(low).div(256, "floor");
+    low = wide.add(128).bitwise_and(255).sub(128);
+    high = wide.sub(low).div(256, "floor");
     TORCH_CHECK(weight.numel() == 0 || high.max().item<int64_t>() < 128, kName,
                 ": int16 weights must be at most 32639, so that two bytes hold them");
-    pack_bytes(low, to.low, to.low_rows);
-    pack_bytes(high, to.high, to.high_rows);
+    to.high = pack_quads(high, to, channels);
+  }
+  to.low = pack_quads(low, to, channels);
+  if (kernels.events.list != nullptr && to.same_channels && channels.count == source.channels &&
+      source.largest == 1 && !source.is_signed && to.window_bytes() <= kLargestWindow &&
+      gain_of_silence(kernels.events, to, ceil_div(shape[0], kLanes)) >= 0) {
+    to.low_rows = pack_rows(low, to, channels);
+    if (high.defined()) {
+      to.high_rows = pack_rows(high, to, channels);
+    }
   }
   return to;
 }
@@ -173,7 +170,7 @@ void IntConvolution::runs(int64_t dilated_row, int64_t dilated_pixel, int64_t* t
 
 float gain_of_silence(const IntEventKernels& kernels, const IntConvolution& convolution,
                       int64_t blocks) {
-  return static_cast<float>(convolution.window_bytes() * blocks) -
+  return static_cast<float>(convolution.window_bytes() * blocks * convolution.passes()) -
          kernels.run_cost * static_cast<float>(convolution.n_runs * ceil_div(blocks, kBlocks)) -
          kernels.window_cost * static_cast<float>(ceil_div(blocks, kPair));
 }

@@ -61,15 +61,15 @@ struct IntEventTerm {
   const int64_t* runs;        // of `from`, from the window to each run
   const uint16_t* run_shift;  // to be added to a run's places
   int64_t n_runs;
-  int64_t pixels;         // of a run
-  uint16_t none;          // the place of a row of zeros
-  const int8_t* weights;  // of the tile's blocks: [places / 8][kBlocks][16 channels]
+  int64_t pixels;      // of a run
+  uint16_t none;       // the place of a row of zeros
+  const int8_t* low;   // weights of the tile's blocks: [places / 8][kBlocks][16 channels]
+  const int8_t* high;  // likewise, their high bytes; null where they have one byte
 };
 
 // Like IntDot, of events alone.
 struct IntEventDot {
   const IntEventTerm* terms;
-  int n_high;
   int n_terms;
   int steps;
   int blocks;

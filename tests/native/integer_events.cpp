@@ -69,7 +69,7 @@ struct Lists {
 void run_case(const IntEventKernels& kernels) {
   const Window w;
   const Lists lists(kernels, w);
-  const int n_terms = draw(1, 2), n_high = draw(0, n_terms - 1), blocks = draw(1, kBlocks);
+  const int n_terms = draw(1, 2), blocks = draw(1, kBlocks);
   const int window = w.taps_y * w.taps_x * w.channels;
   const int width = kBlocks * kLanes, taps = w.rows_are_runs ? 1 : w.taps_x;
   int y[kPixels], x[kPixels];
@@ -87,9 +87,12 @@ void run_case(const IntEventKernels& kernels) {
   }
   std::deque<Table<int8_t>> weights;
   std::vector<IntEventTerm> terms(n_terms);
-  for (IntEventTerm& term : terms) {
+  const auto rows = [&] {
     std::vector<int8_t> values = draws<int8_t>(window * width, -128, 127);
     values.resize((window + 1) * width, 0);
+    return weights.emplace_back(values).data;
+  };
+  for (IntEventTerm& term : terms) {
     term.places = lists.places.data();
     for (int p = 0; p < kPixels; ++p) {
       term.from[p] = lists.from.data() + y[p] * w.steps * (w.columns + 1) + x[p];
@@ -101,24 +104,25 @@ void run_case(const IntEventKernels& kernels) {
     term.n_runs = static_cast<int64_t>(runs.size());
     term.pixels = w.rows_are_runs ? w.taps_x : 1;
     term.none = static_cast<uint16_t>(8 * window);
-    term.weights = weights.emplace_back(values).data;
+    term.low = rows();
+    term.high = draw(0, 1) == 1 ? rows() : nullptr;
   }
   const Table<int32_t> out(draws<int32_t>(w.steps * kPixels * blocks * kLanes, -9, 9));
-  kernels.dot({terms.data(), n_high, n_terms, w.steps, blocks, out.data});
+  kernels.dot({terms.data(), n_terms, w.steps, blocks, out.data});
   const int32_t* got = out.data;
   for (int t = 0; t < w.steps; ++t) {
     for (int p = 0; p < kPixels; ++p) {
       for (int k = 0; k < blocks * kLanes; ++k) {
         int32_t sum = 0;
-        for (int i = 0; i < n_terms; ++i) {
-          sum = i == n_high && i > 0 ? sum * 256 : sum;
-          const int8_t* weight = terms[i].weights + k;
+        for (const IntEventTerm& term : terms) {
+          int at = k;
           for (int tap = 0; tap < w.taps_y * w.taps_x; ++tap) {
             const int row = y[p] + tap / w.taps_x * w.dilation;
             const int column = x[p] + tap % w.taps_x * w.dilation;
             for (int c = 0; c < w.channels; ++c) {
-              sum += *weight * w.row(row, t)[column * w.channels + c];
-              weight += width;
+              const int weight = term.low[at] + (term.high != nullptr ? 256 * term.high[at] : 0);
+              sum += weight * w.row(row, t)[column * w.channels + c];
+              at += width;
             }
           }
         }
