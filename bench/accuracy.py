@@ -4,8 +4,9 @@
     python bench/accuracy.py --quick     # a few cells on 2,000 images, beside the full table
 
 Every cell is kept as soon as it is measured, so the same command goes on where it was stopped. With
-all methods and images it takes days on two cores, a fifth of that with ``--arithmetic int16``. What
-matters most comes first. Tables and plots are written when it ends; ``--tables`` does only that.
+all methods and images it takes days on two cores; ``--arithmetic int16`` runs networks in a fifth
+of the time. What matters most comes first. Tables and plots are written when it ends; ``--tables``
+does only that.
 """
 
 from __future__ import annotations

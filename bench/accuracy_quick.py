@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cells import Cell, Cells
+from cells import Cell, Cells, Key
 from methods import Method, by_name
 from report import table
 from scan import Task
@@ -90,14 +90,16 @@ def compare(tasks: Sequence[Task], here: Cells, full: Cells) -> list[Compared]:
     """The cells of tasks that were measured, each beside the full table's."""
     found = ((task, here.best(task.key)) for task in tasks)
     return [
-        Compared(task, cell, _larger(full.best(task.key), cell))
+        Compared(task, cell, _counterpart(full, task.key, cell))
         for task, cell in found
         if cell is not None
     ]
 
 
-def _larger(full: Cell | None, here: Cell) -> Cell | None:
-    return full if full is not None and full.images >= here.images else None
+def _counterpart(full: Cells, key: Key, here: Cell) -> Cell | None:
+    """The full table's cell, run in the same way if there is one; None on fewer images."""
+    found = full.best(key, [here.arithmetic]) or full.best(key)
+    return found if found is not None and found.images >= here.images else None
 
 
 def verdict(compared: Sequence[Compared]) -> tuple[str, bool]:

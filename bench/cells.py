@@ -16,6 +16,15 @@ ARITHMETICS = ("float32", "int16", "int8")
 """What networks are run in, the most exact first: the simulation, or the integer program."""
 
 
+def as_exact_as(arithmetic: str) -> tuple[str, ...]:
+    """The `ARITHMETICS` that are at least as exact.
+
+    >>> as_exact_as("int16")
+    ('float32', 'int16')
+    """
+    return ARITHMETICS[: ARITHMETICS.index(arithmetic) + 1]
+
+
 @dataclass(frozen=True)
 class Key:
     """All that a cell's number depends on, besides rounding.
@@ -87,11 +96,6 @@ class Cell:
         """The larger, the better known its number: by images, then by arithmetic."""
         return self.images, -ARITHMETICS.index(self.arithmetic)
 
-    def suffices(self, images: int, arithmetic: str) -> bool:
-        """Whether it was measured on as many images, and as exactly."""
-        exact = ARITHMETICS.index(self.arithmetic) <= ARITHMETICS.index(arithmetic)
-        return self.images >= images and exact
-
 
 class Cells:
     """All cells of a file, and new ones, each written when it is added.
@@ -125,10 +129,10 @@ class Cells:
         cells = [cell for cell in found if cell is not None]
         return max(cells, key=lambda cell: cell.worth) if cells else None
 
-    def last(self, network: str) -> Key | None:
-        """The key of the newest cell of a network."""
-        keys = [key for key, _ in self if key.network == network]
-        return keys[-1] if keys else None
+    def newest(self, network: str, seed: int) -> list[Key]:
+        """The keys of a network's cells of that seed and of its newest weights, the newest last."""
+        keys = [key for key, _ in self if (key.network, key.seed) == (network, seed)]
+        return [key for key in keys if key.weights == keys[-1].weights]
 
     def add(self, key: Key, cell: Cell) -> None:
         """Keep a cell, on disk before this returns."""
@@ -148,6 +152,7 @@ class Cells:
             raise OSError(f"{self.path}: the disk took {written} of {len(line)} bytes; is it full?")
 
     def _keep(self, key: Key, cell: Cell) -> None:
+        self._cells.pop((key.text(), cell.arithmetic), None)  # the order is that of measuring
         self._cells[key.text(), cell.arithmetic] = key, cell
         place = _without_images(key), cell.arithmetic
         if (found := self._best.get(place)) is None or cell.images >= found.images:

@@ -47,7 +47,14 @@ class Results:
     def cell(
         self, network: str, method: str, T: int, arithmetics: Sequence[str] = ARITHMETICS
     ) -> Cell | None:
-        """A method's cell on most images, of equals the most exact; None where there is none."""
+        """A method's cell on most images, of equals the most exact; None where there is none.
+
+        Args:
+            network: its name.
+            method: the row's name.
+            T: all steps.
+            arithmetics: those that it may have been run in.
+        """
         ann = self._key(network)
         key = ann and cell_key(ann, by_name(method), T, self.trained(network))
         if key is None:
@@ -67,8 +74,8 @@ class Results:
         """The threshold that the network was trained with."""
         if network in self.loaded:
             return self.loaded[network].trained
-        used = (key.settings.get("threshold") for key, _ in self.cells if key.network == network)
-        return next((threshold for threshold in used if threshold in TRAINED_THRESHOLDS), None)
+        used = {key.settings.get("threshold") for key in self.cells.newest(network, self.seed)}
+        return next((one for one in TRAINED_THRESHOLDS if one in used), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Network -> its ANN's accuracy, its weights and its methods' cells, as JSON has it."""
@@ -106,9 +113,12 @@ class Results:
         }
 
     def _key(self, name: str) -> Key | None:
-        """The key of the ANN's cell; of weights that are not here that of their newest cells."""
+        """The key of the ANN's cell; of weights that are not here, as their cells have it."""
         if name in self.loaded:
             network = next(one for one in self.networks if one.name == name)
             return ann_key(network, self.loaded[name], None, self.calibration, self.seed)
-        last = self.cells.last(name)
-        return None if last is None else replace(last, T=0, settings={}, revision=1)
+        keys = self.cells.newest(name, self.seed)
+        if not keys:
+            return None
+        images = max(key.images for key in keys)
+        return replace(keys[-1], images=images, T=0, settings={}, revision=1)

@@ -64,8 +64,8 @@ def measure(
     """
     start = perf_counter()
     snn = convert(ann, calibration, T=T, seed=seed, progress=False, **settings)
-    tested, arithmetic = _in_arithmetic(snn, arithmetic)
     middle = perf_counter()
+    tested, arithmetic = _in_arithmetic(snn, arithmetic)
     report = snn.report()
     right = 0
     exits = ExitCounter()

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from accuracy_goals import is_goal
-from cells import Cell, Cells, Key
+from cells import Cell, Cells, Key, as_exact_as
 from measure import measure, measure_ann
 from methods import Method, by_name
 from trained import Loaded, Network
@@ -129,16 +129,26 @@ def _rank(method: Method, T: int) -> int:
 
 
 def missing(tasks: Iterable[Task], cells: Cells, arithmetic: str) -> list[Task]:
-    """The tasks without a cell, or with one on fewer images or in a coarser arithmetic."""
-    return [
-        task
-        for task in tasks
-        if (cell := cells.best(task.key)) is None or not cell.suffices(task.key.images, arithmetic)
-    ]
+    """The tasks without a cell on as many images that was run as exactly.
+
+    Args:
+        tasks: cells that are wanted.
+        cells: those that are there.
+        arithmetic: what they would be run in.
+    """
+    there = as_exact_as(arithmetic)
+    found = ((task, cells.best(task.key, there)) for task in tasks)
+    return [task for task, cell in found if cell is None or cell.images < task.key.images]
 
 
 def estimate(tasks: Iterable[Task], cells: Cells, arithmetic: str) -> float:
-    """Seconds that tasks will take, from those that cells took in the same arithmetic."""
+    """Seconds that tasks will take, from those that cells took.
+
+    Args:
+        tasks: what is to be measured.
+        cells: those that are there.
+        arithmetic: what it will be run in; cells in another one do not count.
+    """
     rates: dict[str, list[float]] = {}
     converting: dict[bool, list[float]] = {}
     for key, cell in cells:
@@ -163,7 +173,15 @@ def run(
     made: Mapping[str, Any],
     arithmetic: str,
 ) -> None:
-    """Measure cells, and add each to `cells` as soon as it is done."""
+    """Measure cells, and add each to `cells` as soon as it is done.
+
+    Args:
+        tasks: what is to be measured, in order.
+        loaded: name -> network.
+        cells: takes the results.
+        made: machine, commit and time, for the cells.
+        arithmetic: of all networks that have it.
+    """
     calibration: dict[tuple[str, int, int], Tensor] = {}
     with tqdm(
         total=sum(task.work for task in tasks),

@@ -31,15 +31,20 @@ def rewritten(page: str) -> str:
 def shared_resnet20() -> str:
     """Initial potentials, signed neurons and the default, on the network that others trained."""
     methods = _accuracy()["resnet20-shared"]["methods"]
-    rows = []
-    for what, runs in (
-        ('`v_init="zero"`', _evaluated("zero")),
-        ('`method="opi"`: v_init = theta / 2', _evaluated("half")),
-        ("the same, `signed=True`", _evaluated("signed")),
-        ('`method="best"`, the default', _cells(methods["best"])),
-        ("the same, `signed=True`", _cells(methods["best-signed"])),
+    steps, rows = (4, 8, 16, 32), []
+    for what, kind in (
+        ('`v_init="zero"`', "zero"),
+        ('`method="opi"`: v_init = theta / 2', "half"),
+        ("the same, `signed=True`", "signed"),
     ):
-        rows.append([what, *(_percent(runs.get(T)) for T in (4, 8, 16, 32))])
+        runs = _evaluated(kind)
+        rows.append([what, *(_percent(runs.get(T)) for T in steps)])
+    for what, method in (
+        ('`method="best"`, the default', "best"),
+        ("the same, `signed=True`", "best-signed"),
+    ):
+        cells = methods[method]
+        rows.append([what, *(_in_italics_if_fused(cells.get(str(T))) for T in steps)])
     ann = _percent(_accuracy()["resnet20-shared"]["ann"])
     return _table([f"ANN {ann}", "T = 4", "T = 8", "T = 16", "T = 32"], rows)
 
@@ -48,7 +53,7 @@ def accuracy() -> str:
     """Every network and method of bench/accuracy.py on CIFAR-10, with what it costs to convert."""
     rows = []
     for network in _accuracy().values():
-        if network.get("dataset") != "cifar10":  # of another one, or without its weights
+        if network.get("dataset") != "cifar10":  # of another one, or never measured
             continue
         for name, cells in network["methods"].items():
             seconds = [cell["seconds"]["convert"] for cell in cells.values()]
@@ -62,11 +67,8 @@ def accuracy() -> str:
                 ]
             )
     head = ["network", "method", "ANN", *(f"T={T}" for T in _STEPS), "seconds to convert"]
-    machine = json.loads((RESULTS / "accuracy" / "accuracy.json").read_text())["machine"]
-    return (
-        f"{_table(head, rows)}\n\nIn italics: by the integer program, `snn.fuse()`; all others by "
-        f"the simulation. The last of them on {_machine(machine)}"
-    )
+    said = "In italics: by the integer program, `snn.fuse()`; all others by the simulation."
+    return f"{_table(head, rows)}\n\n{said}"
 
 
 def neurons() -> str:
@@ -181,11 +183,6 @@ def _accuracy() -> dict[str, Any]:
     content = json.loads((RESULTS / "accuracy" / "accuracy.json").read_text())
     networks: dict[str, Any] = content["networks"]
     return networks
-
-
-def _cells(cells: Mapping[str, Any]) -> dict[int, float]:
-    """Accuracy by T, of those that were measured on all images."""
-    return {int(T): c["accuracy"] for T, c in cells.items() if c["images"] == _ALL_IMAGES}
 
 
 def _in_italics_if_fused(cell: Mapping[str, Any] | None) -> str:

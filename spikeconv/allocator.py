@@ -14,8 +14,8 @@ def keep_freed_memory() -> bool:
 
     By default glibc returns every block above 32 MiB to the kernel, and the next call pays one page
     fault for each 4 KiB of its output. On virtual machines that can cost ten times the copy. The
-    process then holds on to the most that it ever needed. The command `spikeconv` calls this; a
-    program of your own that converts or trains may.
+    process then holds on to at least the most that it ever needed. The command `spikeconv` calls
+    this; a program of your own that converts or trains may.
 
     Returns:
         whether it does; False where there is no glibc.

@@ -14,10 +14,7 @@ constexpr int64_t kPage = 4096;
 // Slots begin at a page, each a few lines later than the one before: planes at the same distance
 // from a page's beginning would get in each other's way.
 int64_t slot_bytes(const IntParts& parts, const IntSlot& slot, int64_t steps) {
-  int64_t bytes = 0;
-  for (const int64_t source : slot.sources) {
-    bytes = std::max(bytes, parts.sources[source].plane_bytes(1, steps));
-  }
+  const int64_t bytes = slot.plane_bytes(parts.sources, steps);
   return (bytes + kPage - 1) / kPage * kPage + 5 * 64;
 }
 

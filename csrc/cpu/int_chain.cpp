@@ -14,14 +14,6 @@ bool same_format(const IntSource& a, const IntSource& b) {
          a.zero() == b.zero();
 }
 
-int64_t slot_bytes(const IntParts& parts, const IntSlot& slot) {
-  int64_t bytes = 0;
-  for (const int64_t source : slot.sources) {
-    bytes = std::max(bytes, parts.sources[source].image_bytes(1));
-  }
-  return bytes;
-}
-
 // A slot for a source, taken from the free ones if there are any: the one that was left by the same
 // format, else the smallest that is large enough, else the largest, which will grow.
 int64_t take_slot(const IntParts& parts, int64_t source, std::vector<int64_t>* free,
@@ -30,11 +22,11 @@ int64_t take_slot(const IntParts& parts, int64_t source, std::vector<int64_t>* f
     slots->emplace_back();
     return static_cast<int64_t>(slots->size()) - 1;
   }
-  const int64_t wanted = parts.sources[source].image_bytes(1);
+  const int64_t wanted = parts.sources[source].plane_bytes(1, 1);
   const auto cost = [&](int64_t slot) {
     const bool same =
         same_format(parts.sources[(*slots)[slot].sources.back()], parts.sources[source]);
-    const int64_t bytes = slot_bytes(parts, (*slots)[slot]);
+    const int64_t bytes = (*slots)[slot].plane_bytes(parts.sources, 1);
     const bool grows = bytes < wanted;
     return std::make_tuple(!same, grows, grows ? -bytes : bytes);
   };
@@ -56,6 +48,14 @@ void mark_borders(const IntParts& parts, const IntSlot& slot, std::vector<char>*
 }
 
 }  // namespace
+
+int64_t IntSlot::plane_bytes(const std::vector<IntSource>& all, int64_t steps) const {
+  int64_t bytes = 0;
+  for (const int64_t source : sources) {
+    bytes = std::max(bytes, all[source].plane_bytes(1, steps));
+  }
+  return bytes;
+}
 
 std::vector<int64_t> reads(const IntParts& parts, const IntStep& step) {
   std::vector<int64_t> sources;
@@ -86,7 +86,7 @@ int64_t writes(const IntParts& parts, const IntStep& step) {
 IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,
                         std::vector<int64_t> wanted, std::vector<char> counts) {
   const auto n_sources = static_cast<int64_t>(parts.sources.size());
-  IntChain chain{std::move(steps), {}, std::move(wanted), std::move(counts), {}, {}, {}};
+  IntChain chain{std::move(steps), {}, std::move(wanted), std::move(counts), {}, {}};
   constexpr int64_t kNever = -1;
   std::vector<int64_t> written(n_sources, kNever), last_read(n_sources, kNever);
   for (size_t i = 0; i < chain.steps.size(); ++i) {
@@ -112,17 +112,16 @@ IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,
                 " is wanted twice");
     handed_in[source] = 1;
   }
-  chain.slot_of.assign(n_sources, -1);
-  std::vector<int64_t> free;
+  std::vector<int64_t> free, slot_of(n_sources, -1);
   for (size_t i = 0; i < chain.steps.size(); ++i) {
     const int64_t out = writes(parts, chain.steps[i]);
     if (out >= 0 && handed_in[out] == 0 && last_read[out] != kNever) {
-      chain.slot_of[out] = take_slot(parts, out, &free, &chain.slots);
-      chain.slots[chain.slot_of[out]].sources.push_back(out);
+      slot_of[out] = take_slot(parts, out, &free, &chain.slots);
+      chain.slots[slot_of[out]].sources.push_back(out);
     }
     for (int64_t source = 0; source < n_sources; ++source) {
-      if (last_read[source] == static_cast<int64_t>(i) && chain.slot_of[source] >= 0) {
-        free.push_back(chain.slot_of[source]);
+      if (last_read[source] == static_cast<int64_t>(i) && slot_of[source] >= 0) {
+        free.push_back(slot_of[source]);
       }
     }
   }

@@ -35,6 +35,9 @@ int64_t writes(const IntParts& parts, const IntStep& step);
 // where formats take turns, borders are written again at each turn.
 struct IntSlot {
   std::vector<int64_t> sources;  // in the order in which they lie there
+
+  // Bytes of the largest plane, with one image.
+  int64_t plane_bytes(const std::vector<IntSource>& all, int64_t steps) const;
 };
 
 // Where the planes of a chain's sources lie: with all images, handed in, or one image at a time in
@@ -45,8 +48,7 @@ struct IntChain {
   std::vector<int64_t> wanted;  // sources that are written for others
   std::vector<char> counts;     // by step, whether its count is wanted
   std::vector<IntSlot> slots;
-  std::vector<int64_t> slot_of;  // by source; -1 where it has none
-  std::vector<char> borders;     // by source, whether its borders are to be written for each image
+  std::vector<char> borders;  // by source, whether its borders are to be written for each image
 };
 
 IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import spikeconv
-from spikeconv import cli
 from spikeconv.cli import main
 from spikeconv.models import build_model
 
@@ -50,41 +49,6 @@ def test_the_module_is_the_same_command() -> None:
         [sys.executable, "-m", "spikeconv"], capture_output=True, text=True, check=True
     )
     assert "backends" in run.stdout and run.stderr == ""
-
-
-def test_the_process_of_the_command_keeps_freed_memory_and_a_program_that_calls_it_does_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[bool] = []
-    monkeypatch.setattr(cli, "keep_freed_memory", lambda: asked.append(True))
-    assert main(["info"]) == 0
-    assert not asked
-    monkeypatch.setattr(sys, "argv", ["spikeconv", "info"])
-    assert main() == 0
-    assert asked == [True]
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults as Linux counts them")
-def test_freed_memory_that_is_kept_costs_no_page_faults() -> None:
-    program = """if True:
-        import resource, torch
-        from spikeconv.allocator import keep_freed_memory
-
-        def faults():
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-            torch.ones(64, 2**18)  # 64 MiB
-            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-        torch.ones(1)
-        cold = faults(), faults()
-        print(keep_freed_memory())
-        faults()
-        print(max(cold) > 1000 * max(1, faults()))
-    """
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.split() == ["True", "True"]
 
 
 @pytest.mark.usefixtures("cifar10_pixels")

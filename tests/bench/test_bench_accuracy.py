@@ -245,7 +245,7 @@ def test_missing_weights_are_a_row_with_the_command_that_makes_them(accuracy, tm
     assert "`spikeconv train x` makes its best.safetensors" in text
 
 
-@pytest.mark.parametrize("module", ["methods", "accuracy_tables", "accuracy_quick"])
+@pytest.mark.parametrize("module", ["methods", "cells", "accuracy_tables", "accuracy_quick"])
 def test_examples_in_docstrings_of_the_table(load_script, module):
     result = doctest.testmod(load_script(module))
     assert result.attempted > 0

@@ -84,10 +84,29 @@ def test_of_cells_on_as_many_images_the_most_exact_is_found_and_more_images_win(
     more = Cell(11, 20, arithmetic="int16")
     cells.add(Key("net", "hash", "digits", 20, 5, 0, 4), more)
     assert cells.best(key) == more
-    assert more.suffices(20, "int16")
-    assert more.suffices(10, "int8")
-    assert not more.suffices(20, "float32")
-    assert not more.suffices(21, "int16")
+
+
+@pytest.mark.parametrize(
+    ("images", "arithmetic", "there"),
+    [
+        (10, "float32", True),  # though the int16 cell on more images is the one in the table
+        (20, "float32", False),
+        (20, "int16", True),
+        (20, "int8", True),
+        (30, "int8", True),
+        (30, "int16", False),
+        (31, "int8", False),
+    ],
+)
+def test_a_cell_is_missing_unless_there_is_one_on_as_many_images_and_as_exact(
+    images: int, arithmetic: str, there: bool
+):
+    cells = Cells(None)
+    for count, known in ((10, "float32"), (20, "int16"), (30, "int8")):
+        cells.add(Key("net", "hash", "digits", count, 5, 0, 4), Cell(5, count, arithmetic=known))
+    network = Network("net", "digits", Path("net.safetensors"), "a net")
+    task = scan.Task(network, "opi", Key("net", "hash", "digits", images, 5, 0, 4), ())
+    assert scan.missing([task], cells, arithmetic) == ([] if there else [task])
 
 
 def test_a_cell_in_no_known_arithmetic_is_a_damaged_line(tmp_path):
@@ -100,17 +119,27 @@ def test_a_cell_in_no_known_arithmetic_is_a_damaged_line(tmp_path):
 def test_cells_of_weights_that_are_not_here_stay_in_the_tables():
     network = Network("vgg", "digits", Path("vgg.safetensors"), "a VGG", train="spikeconv train x")
     cells = Cells(None)
-    for weights, right in (("old", 3), ("new", 8)):
-        ann = Key("vgg", weights, "digits", 10, 5, 0)
-        cells.add(ann, Cell(9, 10))
-        for name in ("best", "tcl"):
-            key = scan.cell_key(ann, by_name(name), 4, "tcl")
-            assert key is not None
-            cells.add(key, Cell(right, 10))
+    for weights, trained, right in (("old", "qcfs", 3), ("new", "tcl", 8)):
+        for images in (20, 10):
+            ann = Key("vgg", weights, "digits", images, 5, 0)
+            cells.add(ann, Cell(images - 1, images))
+            for name in ("best", trained):
+                key = scan.cell_key(ann, by_name(name), 4, trained)
+                assert key is not None
+                cells.add(key, Cell(images * right // 10, images))
+    cells.add(Key("vgg", "another seed", "digits", 10, 5, 1), Cell(1, 10))
     results = Results(cells, [network], {}, {"vgg": "not there"}, 5, 0)
-    assert results.trained("vgg") == "tcl"
+    assert (results.trained("vgg"), results.all_images("vgg")) == ("tcl", 20)
     table = methods(results, "vgg")
     assert table.count("80.00") == 4, "best, and tcl, which opi and half are; of the newest weights"
     assert "30.00" not in table
     content = results.to_dict()["vgg"]
-    assert (content["weights_sha256"], content["ann"]) == ("new", 0.9)
+    assert (content["weights_sha256"], content["ann"]) == ("new", 0.95)
+
+
+def test_a_cell_that_is_measured_again_is_the_newest():
+    cells = Cells(None)
+    for weights in ("first", "second", "first"):
+        cells.add(Key("net", weights, "digits", 10, 5, 0), Cell(1, 10))
+    assert [key.weights for key in cells.newest("net", 0)] == ["first"]
+    assert len(cells) == 2

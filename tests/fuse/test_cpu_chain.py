@@ -221,6 +221,21 @@ def test_layers_of_all_sizes_take_turns_in_the_same_memory() -> None:
     assert chain.memory(1) == 3 * (page + apart)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("B", [1, 4])
+def test_borders_are_written_beside_pixels_by_other_threads(signed: bool, B: int) -> None:
+    """Large enough for threads to share a layer; the borders of every slot change their format."""
+    net = residual(seed=6, signed=signed, width=20, size=(17, 15))
+    current = currents(net, B)
+    wanted = trains(net, current, 16)["linear"]
+    torch.set_num_threads(3)
+    engine = engine_of(net)
+    chain = engine.chain(net.steps, spikes=["linear"])
+    for _ in range(5):
+        got = chain.run({}, {"stem": current}, 16)["linear"].spikes
+        assert torch.equal(engine.unpack("linear", got), wanted)
+
+
 def test_what_is_wanted_must_be_a_step() -> None:
     engine = engine_of(residual(seed=0))
     with pytest.raises(ValueError, match="'linear' is wanted but is no step"):
