@@ -79,13 +79,16 @@ class Loaded:
 _RELU = f"{_TRAIN} --model resnet20 --epochs 30 --schedule onecycle --compile --out runs/relu"
 _QCFS = (
     f"{_RELU}; {_TRAIN} --model resnet20 --activation qcfs --levels 4 "
-    "--init runs/relu/best.safetensors --epochs 20 --lr 0.04 --compile --out runs/qcfs"
+    "--init runs/relu/best.safetensors --epochs 60 --compile --out runs/qcfs"
 )
 
 
-def _vgg16(kind: str) -> str:
-    return f"{_TRAIN} --model vgg16 {kind} --augment crop,flip,autoaugment,cutout --out runs/vgg16"
-
+_VGG16 = f"{_TRAIN} --model vgg16 --augment crop,flip,cutout --compile"
+_VGG16_CLIP = f"{_VGG16} --activation clip --epochs 28 --schedule onecycle --out runs/vgg16-clip"
+_VGG16_QCFS = (
+    f"{_VGG16_CLIP}; {_VGG16} --activation qcfs --levels 4 "
+    "--init runs/vgg16-clip/best.safetensors --epochs 8 --lr 0.04 --out runs/vgg16-qcfs"
+)
 
 NETWORKS: tuple[Network, ...] = (
     Network(
@@ -117,7 +120,7 @@ NETWORKS: tuple[Network, ...] = (
         HERE / "weights" / "vgg16-cifar10-clip.safetensors",
         "own VGG-16, trained clip bound",
         "vgg16",
-        _vgg16("--activation clip"),
+        _VGG16_CLIP,
         7.5,
     ),
     Network(
@@ -126,7 +129,7 @@ NETWORKS: tuple[Network, ...] = (
         HERE / "weights" / "vgg16-cifar10-qcfs.safetensors",
         "own VGG-16, trained step of 4 levels",
         "vgg16",
-        _vgg16("--activation qcfs --levels 4"),
+        _VGG16_QCFS,
         7.5,
     ),
     Network(
