@@ -34,6 +34,7 @@ lint: $(VENV)/dev.stamp $(VENV)/spikeconv.stamp ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	MYPYPATH=bench $(BIN)/mypy bench  # apart: bench/kernels.py has the name of the folder kernels/
 	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
 
 format: $(VENV)/dev.stamp ## Rewrite the sources in the project's style

@@ -83,7 +83,7 @@ def network(T: int, batch: int, size: int, device: torch.device) -> Iterator[Cas
     functional: Any = import_module("spikingjelly.activation_based.functional")
     images = Images(size)
     torch.manual_seed(0)
-    ann = fit(build_model("resnet20", num_classes=10, shortcut="B"), images)  # type: ignore[arg-type]
+    ann = fit(build_model("resnet20", num_classes=10, shortcut="B"), images)
     recipe = ann2snn.RateCodingRecipe(
         [images.draw(16, seed=1)], mode="99.9%", channel_wise=True, half_threshold=True
     )

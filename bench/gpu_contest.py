@@ -141,7 +141,9 @@ class _ChannelsLast(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).to(memory_format=torch.channels_last)
+        self.network = copy.deepcopy(network).to(  # type: ignore[call-overload]
+            memory_format=torch.channels_last
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return _on_channels_last(self.network, x)

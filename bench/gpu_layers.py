@@ -30,7 +30,7 @@ from options import script_parser
 from peaks import matrix_peaks
 from report import table, write_json
 from spikeconv.fuse.engine import IntegerProgram, Source
-from spikeconv.fuse.gpu import TritonEngine
+from spikeconv.fuse.gpu import Fields, TritonEngine
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Shortcut
 from spikeconv.fuse.stepwise import ReferenceEngine
 from timing import interleaved, stopwatch_for
@@ -75,7 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
     torch.backends.cudnn.benchmark = True
     facts = machine_facts(device)
     print(machine_line(facts))
-    peaks = {row["name"]: row for row in matrix_peaks(options.peak_size, device, options.rounds)}
+    peaks = {
+        str(row["name"]): row for row in matrix_peaks(options.peak_size, device, options.rounds)
+    }
     peak = peaks.get("matmul int8", {}).get("rate")
     rows: list[dict[str, object]] = []
     unfit: dict[str, dict[str, str]] = {"skipped": {}, "refused": {}}
@@ -124,18 +126,19 @@ def contestants(
     reference = ReferenceEngine(program)
     asked = {"want_spikes": True, "want_count": False, "want_state": False}
     few_train = train[:, :CHECKED]
-    wanted = reference.run_layer(layer, {"s": few_train}, None, **asked).spikes
-    runs, few = [], {}
+    wanted: Tensor = reference.run_layer(layer, {"s": few_train}, None, **asked).spikes
+    runs: list[Contestant] = []
+    few: dict[str, Callable[[], Tensor]] = {}
     for multiply in ("int8", "bf16"):
         engine = TritonEngine(program, multiply=multiply)
         packed, few_packed = engine.pack("s", train), engine.pack("s", few_train)
 
-        def run(engine: TritonEngine = engine, spikes: object = packed) -> Tensor:
-            return engine.run_layer(layer, {"s": spikes}, None, **asked).spikes.data
+        def run(engine: TritonEngine = engine, spikes: Fields = packed) -> Tensor:
+            fields: Fields = engine.run_layer(layer, {"s": spikes}, None, **asked).spikes
+            return fields.data
 
-        def fired(engine: TritonEngine = engine, spikes: object = few_packed) -> Tensor:
-            found = engine.run_layer(layer, {"s": spikes}, None, **asked).spikes
-            return engine.unpack("n", found)
+        def fired(engine: TritonEngine = engine, spikes: Fields = few_packed) -> Tensor:
+            return engine.unpack("n", engine.run_layer(layer, {"s": spikes}, None, **asked).spikes)
 
         runs.append(Contestant(f"spikeconv-{multiply}", run))
         few[f"spikeconv-{multiply}"] = fired

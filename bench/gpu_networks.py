@@ -64,14 +64,14 @@ def plan(models: list[str] | None = None) -> list[Setting]:
     """All settings: T = 16 before the others, batches of 64 and 1 first, what compiles after."""
     networks = [one for one in NETWORKS if models is None or one[0] in models]
     main = [
-        Setting(*network, batch, 16, compiled)
+        Setting(model, size, batch, 16, compiled)
         for compiled in (False, True)
-        for network, batch in itertools.product(networks, BATCHES[:2])
+        for (model, size), batch in itertools.product(networks, BATCHES[:2])
     ]
     every = [
-        Setting(*network, batch, T, compiled)
+        Setting(model, size, batch, T, compiled)
         for compiled in (False, True)
-        for T, batch, network in itertools.product(STEPS, BATCHES, networks)
+        for T, batch, (model, size) in itertools.product(STEPS, BATCHES, networks)
     ]
     return list(dict.fromkeys(main + every))
 

@@ -83,6 +83,7 @@ def agrees_backwards(
         emitted, v = spikeconv.if_multistep(
             x, theta, 0.5, bias, reset=reset, emit="psp", surrogate=ATan(), backend=name
         )
+        assert v is not None
         return torch.autograd.grad([emitted, v], leaves, [emitted.detach(), v.detach()])
 
     pairs = zip(gradients(backend), gradients("reference"), strict=True)

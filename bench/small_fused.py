@@ -74,8 +74,12 @@ def agrees(device: torch.device, kind: str, signed: bool, multiply: str) -> bool
         found = ours.run_layer(layer, spikes, state, **ALL)
         wanted = reference.run_layer(layer, wanted_spikes, state, **ALL)
         bits = 2 if signed else 1
+        assert found.count is not None
+        assert wanted.count is not None
         if not torch.equal(found.count, wanted.count):
             return False
+        assert found.state is not None
+        assert wanted.state is not None
         if not torch.equal(found.state.v, wanted.state.v):
             return False
         if not torch.equal(found.spikes.data, packed(wanted.spikes, bits)):
@@ -88,7 +92,8 @@ def packed(train: torch.Tensor, bits: int) -> torch.Tensor:
     """The fields of a train."""
     from spikeconv.kernels.pack import pack
 
-    return pack(train, bits)
+    fields: torch.Tensor = pack(train, bits)
+    return fields
 
 
 if __name__ == "__main__":

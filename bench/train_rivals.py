@@ -26,7 +26,7 @@ class _Spike(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (u,) = ctx.saved_tensors
+        u: Tensor = ctx.saved_tensors[0]
         return grad * (ALPHA / 2 / (1 + (math.pi / 2 * ALPHA * u).square()))
 
 
@@ -38,7 +38,7 @@ def torch_loop(hard: bool) -> Scan:
         steps = []
         for current in x.unbind(0):
             m = v + current
-            s: Tensor = _Spike.apply(m - 1.0)
+            s: Tensor = _Spike.apply(m - 1.0)  # type: ignore[no-untyped-call]
             v = (1.0 - s) * m if hard else m - s
             steps.append(s.to(x.dtype))
         return torch.stack(steps)
