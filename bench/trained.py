@@ -87,7 +87,7 @@ _VGG16 = f"{_TRAIN} --model vgg16 --augment crop,flip,cutout --compile"
 _VGG16_CLIP = f"{_VGG16} --activation clip --epochs 28 --schedule onecycle --out runs/vgg16-clip"
 _VGG16_QCFS = (
     f"{_VGG16_CLIP}; {_VGG16} --activation qcfs --levels 4 "
-    "--init runs/vgg16-clip/best.safetensors --epochs 8 --lr 0.04 --out runs/vgg16-qcfs"
+    "--init runs/vgg16-clip/best.safetensors --epochs 6 --lr 0.04 --out runs/vgg16-qcfs"
 )
 
 NETWORKS: tuple[Network, ...] = (
