@@ -52,8 +52,7 @@ def report(
             continue
         parts += [
             methods(results, network.name),
-            "### What the initial potential lifts",
-            claim(results, network.name),
+            *_initialisations(results, network.name),
             *_arithmetics(results, network.name),
             *_early_exit(results, network.name),
             *_linked(network.name, pictures),
@@ -108,7 +107,7 @@ def methods(results: Results, network: str) -> str:
     return markdown([*head, *(f"T={T}" for T in results.steps)], rows)
 
 
-def claim(results: Results, network: str) -> str:
+def _initialisations(results: Results, network: str) -> list[str]:
     """Each threshold under each initialisation, and the lift of theta/2 and of ours."""
     whole = results.all_images(network)
     rows = []
@@ -119,7 +118,8 @@ def claim(results: Results, network: str) -> str:
                 zero, _, half, ours = cells
                 lifts = [_lift(half, zero), _lift(ours, half)]
                 rows.append([threshold, str(T), *(_percent(c, whole) for c in cells), *lifts])
-    return markdown(["threshold", "T", *_CLAIM, "theta/2 over 0", "ours over theta/2"], rows)
+    head = ["threshold", "T", *_CLAIM, "theta/2 over 0", "ours over theta/2"]
+    return ["### What the initial potential lifts", markdown(head, rows)] if rows else []
 
 
 def _lift(upper: Cell | None, lower: Cell | None) -> str:
