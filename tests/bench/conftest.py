@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,3 +68,17 @@ def load_script() -> Callable[[str], ModuleType]:
 def kernels() -> ModuleType:
     """bench/kernels.py."""
     return _load("kernels")
+
+
+@pytest.fixture(scope="module")
+def accuracy() -> ModuleType:
+    """bench/accuracy.py."""
+    return _load("accuracy")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a network for digits."""
+    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
+    import_module("accuracy_smoke").write_weights(path)
+    return path

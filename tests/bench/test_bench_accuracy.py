@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import accuracy_smoke
 import scan
 from cells import Cell, Cells, Key
 from lookup import Results
@@ -24,19 +23,6 @@ from trained import NETWORKS, Loaded, Network, trained_threshold
 
 IMAGES = 40
 ROWS = ("opi", "zero", "bias", "srp", "best-signed")
-
-
-@pytest.fixture(scope="module")
-def accuracy(load_script):
-    return load_script("accuracy")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Weights of a network for digits."""
-    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
-    accuracy_smoke.write_weights(path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import accuracy_smoke
 import scan
 from accuracy_tables import methods
 from cells import Cell, Cells, Key
@@ -19,19 +18,6 @@ from spikeconv.models import load_model
 from trained import Network
 
 IMAGES = 40
-
-
-@pytest.fixture(scope="module")
-def accuracy(load_script):
-    return load_script("accuracy")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Weights of a network for digits."""
-    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
-    accuracy_smoke.write_weights(path)
-    return path
 
 
 def made_by(folder: Path) -> list[tuple[int, str, int]]:

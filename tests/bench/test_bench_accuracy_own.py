@@ -12,24 +12,10 @@ import torch
 import torchvision
 from PIL import Image
 
-import accuracy_smoke
 from cells import Cells
 from spikeconv.models import build_model
 from spikeconv.models.weights import Weights, write_weights
 from trained import load, own_network
-
-
-@pytest.fixture(scope="module")
-def accuracy(load_script):
-    return load_script("accuracy")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Weights of a network for digits."""
-    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
-    accuracy_smoke.write_weights(path)
-    return path
 
 
 def test_wrong_arguments_are_said_in_a_line(accuracy, tiny, tmp_path, capsys):
