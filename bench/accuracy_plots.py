@@ -68,7 +68,7 @@ def _curves(results: Results, network: str) -> Any:
         if ann is not None:
             axes.axhline(100 * ann.accuracy, color="#37352f", linewidth=1, linestyle=(0, (5, 4)))
         axes.set_title(family, loc="left", fontsize=10)
-        axes.legend(frameon=False, fontsize=7, loc="lower right")
+        _legend(axes, beside=len(drawn) > len(_COLOURS))
     for axes in grid.flat[len(families) :]:
         axes.remove()
     for axes in grid.flat[: len(families)]:
@@ -81,6 +81,12 @@ def _curves(results: Results, network: str) -> Any:
     figure.supylabel("accuracy (%)", fontsize=10)
     figure.suptitle(f"{network}, dashed: the ANN", x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def _legend(axes: Any, beside: bool) -> None:
+    """Names of the curves, in the corner where there are none, or beside the panel."""
+    place = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {"loc": "lower right"}
+    axes.legend(frameon=False, fontsize=7, **place)
 
 
 def _curve(axes: Any, curve: dict[int, float], name: str, colour: str, style: str = "-") -> None:

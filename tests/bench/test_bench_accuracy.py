@@ -145,7 +145,7 @@ def test_two_files_of_cells_that_are_open_at_once_lose_nothing(tmp_path):
     second.add(keys[1], Cell(2, 10))
     first.add(keys[2], Cell(3, 10))
     first.add(keys[0], Cell(4, 10))
-    assert [cell.correct for _, cell in Cells(path)] == [4, 2, 3], "the later of two counts"
+    assert [cell.correct for _, cell in Cells(path)] == [2, 3, 4], "the later of two counts"
 
 
 def test_of_cells_that_differ_in_their_images_the_largest_is_found():
