@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cells import ARITHMETICS, Cell, Cells, Key
-from methods import METHODS, STEPS, TRAINED_THRESHOLDS, Method, by_name
+from methods import METHODS, STEPS, Method, by_name
 from scan import ann_key, cell_key
 from trained import Loaded, Network
 
@@ -71,11 +71,10 @@ class Results:
         return (method for method in METHODS if self.curve(network, method.name))
 
     def trained(self, network: str) -> str | None:
-        """The threshold that the network was trained with."""
+        """The threshold that the network was trained with, None for ReLU."""
         if network in self.loaded:
             return self.loaded[network].trained
-        used = {key.settings.get("threshold") for key in self.cells.newest(network, self.seed)}
-        return next((one for one in TRAINED_THRESHOLDS if one in used), None)
+        return next(one.trained for one in self.networks if one.name == network)
 
     def to_dict(self) -> dict[str, Any]:
         """Network -> its ANN's accuracy, its weights and its methods' cells, as JSON has it."""

@@ -34,6 +34,7 @@ class Network:
         family: key of its published rivals in `published.PUBLISHED`.
         train: command that makes the weights, as best.safetensors of its last folder.
         cost: time of an image and step, in units of ResNet-20's.
+        trained: the threshold that it was trained with, for tables made without its weights.
         mean, std: of the channels, where the weights do not say; None for the dataset's default.
     """
 
@@ -44,6 +45,7 @@ class Network:
     family: str = ""
     train: str = ""
     cost: float = 1.0
+    trained: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
@@ -105,6 +107,7 @@ NETWORKS: tuple[Network, ...] = (
         "own ResNet-20 (16/32/64 wide), trained step of 4 levels",
         "resnet20",
         _QCFS,
+        trained="qcfs",
     ),
     Network(
         "resnet20-cifar10",
@@ -122,6 +125,7 @@ NETWORKS: tuple[Network, ...] = (
         "vgg16",
         _VGG16_CLIP,
         7.5,
+        "tcl",
     ),
     Network(
         "vgg16-cifar10-qcfs",
@@ -131,6 +135,7 @@ NETWORKS: tuple[Network, ...] = (
         "vgg16",
         _VGG16_QCFS,
         7.5,
+        "qcfs",
     ),
     Network(
         "resnet32-shared",

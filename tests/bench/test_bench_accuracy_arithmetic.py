@@ -15,7 +15,7 @@ from spikeconv import convert
 from spikeconv.data import load_dataset
 from spikeconv.evaluate import evaluate
 from spikeconv.models import load_model
-from trained import Network
+from trained import NETWORKS, Network, trained_threshold
 
 IMAGES = 40
 
@@ -103,7 +103,7 @@ def test_a_cell_in_no_known_arithmetic_is_a_damaged_line(tmp_path):
 
 
 def test_cells_of_weights_that_are_not_here_stay_in_the_tables():
-    network = Network("vgg", "digits", Path("vgg.safetensors"), "a VGG", train="spikeconv train x")
+    network = Network("vgg", "digits", Path("vgg.safetensors"), "a VGG", trained="tcl")
     cells = Cells(None)
     for weights, trained, right in (("old", "qcfs", 3), ("new", "tcl", 8)):
         for images in (20, 10):
@@ -121,6 +121,14 @@ def test_cells_of_weights_that_are_not_here_stay_in_the_tables():
     assert "30.00" not in table
     content = results.to_dict()["vgg"]
     assert (content["weights_sha256"], content["ann"]) == ("new", 0.95)
+
+
+def test_networks_say_what_their_weights_say():
+    data = Path(__file__).parents[3] / "shared" / "data"
+    there = [network for network in NETWORKS if network.missing(data) is None]
+    assert {"resnet20-cifar10", "resnet20-cifar10-qcfs"} <= {network.name for network in there}
+    for network in there:
+        assert trained_threshold(load_model(network.file(data))) == network.trained
 
 
 def test_a_cell_that_is_measured_again_is_the_newest():
