@@ -6,8 +6,9 @@ Each layer must give the spikes of the definition before it is timed; otherwise 
 and the exit status is 1. The ceiling is a bare loop of the same multiplications over registers,
 timed in turns with the layers, and `peak` the share of it that a layer reaches: products of a byte
 and a weight that the layer needs, over what the loop makes in the same time. Sums made from events
-leave out the products with zero, so they may be above 1; `--events never` is without them. A line
-for each instruction set names the layer that is furthest from it. On one thread (the default)
+leave out the products with zero, and those that are looked up take several at once, so they may be
+above 1; `--sums products` is without them. A line for each instruction set names the layer that is
+furthest from it. On one thread (the default)
 processor time is what counts, so that other work on the machine disturbs little; on several it is
 wall-clock time.
 """
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(machine_line(facts))
     print(
         f"T = {options.T}, batch {options.batch}, {options.precision}, "
-        f"{options.threads} thread(s), events {options.events}; what single layers read fires at "
+        f"{options.threads} thread(s), sums {options.sums}; what single layers read fires at "
         f"{options.rate:.1%} of the steps, a chain's neurons as they do"
     )
     rows: list[dict[str, object]] = []
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(gate.report(), file=sys.stderr)
     print("\n" + table(rows, COLUMNS))
     if options.json is not None:
-        names = ("T", "batch", "precision", "rate", "events", "rounds", "smoke")
+        names = ("T", "batch", "precision", "rate", "sums", "rounds", "smoke")
         setting = {name: getattr(options, name) for name in names}
         content = {"machine": facts, "setting": setting, "rows": rows, "refused": refused}
         write_json(options.json, content)
@@ -94,7 +95,7 @@ def layers(options: argparse.Namespace, isa: str, gate: Gate) -> list[Entry]:
         if options.smoke and shape.inputs > 16:
             continue
         builder = one_layer(shape, options.precision)
-        engine = CpuEngine(builder.program(), isa=isa, events=options.events)
+        engine = CpuEngine(builder.program(), isa=isa, sums=options.sums)
         trains = {
             name: spikes(builder.sources[name], options.T, options.batch, options.rate)
             for name in ("in", "same")
@@ -131,7 +132,7 @@ def chains(options: argparse.Namespace, isa: str) -> list[Entry]:
     entries = []
     for name in NETWORKS if not options.smoke else ():
         builder, encoder, names = residual_network(name, options.precision)
-        engine = CpuEngine(builder.program(), [encoder], isa, options.events)
+        engine = CpuEngine(builder.program(), [encoder], isa, options.sums)
         chain = engine.chain(names, counts=names[-1:])
         current = 0.25 * torch.rand(options.batch, *builder.sources["stem"].shape)
         run = partial(chain.run, {}, {"stem": current}, options.T)
@@ -192,10 +193,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "that of a converted ResNet",
     )
     parser.add_argument(
-        "--events",
-        choices=("auto", "always", "never"),
+        "--sums",
+        choices=("auto", "products", "events", "lookups"),
         default="auto",
-        help="whether sums are made from events, which may beat the peak of products",
+        help="how they are made; events and lookups may beat the peak of products",
     )
     options = parser.parse_args(arguments)
     if not 0 <= options.rate <= 1:

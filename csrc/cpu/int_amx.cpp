@@ -89,7 +89,7 @@ static void end() {
 
 IntKernels int_kernels() {
   return {dot_tiles<Amx>,  dot_channelwise, scan, encode, begin, end,
-          bare_tiles<Amx>, kTileBytes,      {}};
+          bare_tiles<Amx>, kTileBytes,      {},   {}};
 }
 
 }  // namespace spikeconv::cpu::amx

@@ -70,7 +70,7 @@ static void nothing() {}
 
 IntKernels int_kernels() {
   return {dot_tiles<Emulated>,  dot_channelwise, scan, encode, nothing, nothing,
-          bare_tiles<Emulated>, kTileBytes,      {}};
+          bare_tiles<Emulated>, kTileBytes,      {},   {}};
 }
 
 }  // namespace spikeconv::cpu::amx_emulated

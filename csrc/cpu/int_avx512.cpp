@@ -14,10 +14,11 @@
 #define SPIKECONV_LANES 16
 #include "cpu/int_dot_madd.h"
 #include "cpu/int_kernels.h"
+#include "cpu/int_lookups.h"
 
 namespace spikeconv::cpu::avx512 {
 
-IntKernels int_kernels() { return vector_kernels(0.4f, 31, 170, 3.5f); }
+IntKernels int_kernels() { return vector_kernels(0.4f, 31, 170, 3.5f, lookup_kernels(0.5f, 5, 5)); }
 
 }  // namespace spikeconv::cpu::avx512
 

@@ -263,10 +263,13 @@ static int64_t bare(int64_t rounds) {
 }  // namespace spikeconv::cpu::avx512_vnni
 
 #include "cpu/int_kernels.h"
+#include "cpu/int_lookups.h"
 
 namespace spikeconv::cpu::avx512_vnni {
 
-IntKernels int_kernels() { return vector_kernels(0.55f, 45, 230, 4.6f); }
+IntKernels int_kernels() {
+  return vector_kernels(0.55f, 45, 230, 4.6f, lookup_kernels(0.69f, 14, 5));
+}
 
 }  // namespace spikeconv::cpu::avx512_vnni
 

@@ -59,8 +59,7 @@ void EventLists::add(const IntConvolution& convolution, int64_t first_y, int64_t
   Listed& listed = listed_.emplace_back();
   listed.convolution = &convolution;
   listed.source = &source;
-  listed.first_row = first_y * w.stride_y - w.above + source.above;
-  listed.last_row = last_y * w.stride_y - w.above + source.above + w.extent_y() - 1;
+  listed.read = rows_read(w, source, {first_y, last_y + 1});
   listed.places = n_places_;
   listed.from = n_from_;
   const int64_t lists = listed.rows() * run_.steps;
@@ -96,22 +95,22 @@ EventLists::Gain EventLists::gain_of(const Listed& listed, int64_t blocks) const
 // Events in a window on average. Borders have none.
 float EventLists::in_window(const Listed& listed) const {
   const IntSource& source = *listed.source;
-  const int64_t first = std::max(listed.first_row, source.above);
-  const int64_t last = std::min(listed.last_row, source.above + source.height - 1);
+  const int64_t first = std::max(listed.read.first, source.above);
+  const int64_t last = std::min(listed.read.last, source.above + source.height);
   int64_t events = 0;
-  for (int64_t y = first; y <= last; ++y) {
+  for (int64_t y = first; y < last; ++y) {
     for (int64_t step = 0; step < run_.steps; ++step) {
       events += run_.kernels.events.count(row(listed, y, step), row_bytes(listed));
     }
   }
   const int64_t neurons =
-      std::max<int64_t>(1, (last - first + 1) * run_.steps * source.width * source.channels);
+      std::max<int64_t>(1, (last - first) * run_.steps * source.width * source.channels);
   return static_cast<float>(listed.convolution->window_bytes()) * static_cast<float>(events) /
          static_cast<float>(neurons);
 }
 
-bool EventLists::make(int64_t blocks) {
-  float gain = 0;
+bool EventLists::make(int64_t blocks, float gain_of_other) {
+  float gain = -gain_of_other;
   for (const Listed& listed : listed_) {
     gain += gain_of(listed, blocks).without;
   }
@@ -137,7 +136,7 @@ void EventLists::list(const Listed& listed) {
   int32_t* from = memory_.from.data() + listed.from;
   const int64_t columns = listed.source->columns();
   int32_t at = 0;
-  for (int64_t y = listed.first_row; y <= listed.last_row; ++y) {
+  for (int64_t y = listed.read.first; y < listed.read.last; ++y) {
     for (int64_t step = 0; step < run_.steps; ++step) {
       at = run_.kernels.events.list(row(listed, y, step), columns, listed.source->channels, places,
                                     at, from);
@@ -176,7 +175,7 @@ void EventSums::run(const int64_t* y, const int64_t* x, int64_t first, int steps
     const EventLists::Listed& listed = lists_.listed_[i];
     const IntWindow& w = listed.convolution->window;
     const int32_t* from = lists_.memory_.from.data() + listed.from + first * terms_[i].step;
-    const int64_t above = w.above - listed.source->above + listed.first_row;
+    const int64_t above = w.above - listed.source->above + listed.read.first;
     const int64_t left = w.left - listed.source->left;
     for (int p = 0; p < kPixels; ++p) {
       const int64_t row = y[p] * w.stride_y - above, column = x[p] * w.stride_x - left;

@@ -5,31 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
+#include "cpu/int_room.h"
 #include "cpu/int_run.h"
 
 namespace spikeconv::cpu {
-
-// Room for lists. What no event is written to is never touched, so it begins large enough for most
-// layers: what was outgrown would stay with the allocator.
-template <class Value, size_t kLeast>
-class IntRoom {
- public:
-  void grow(size_t size) {
-    if (size_ < size) {
-      values_.reset();
-      size_ = 0;  // also where there is no memory for more
-      values_.reset(new Value[size < kLeast ? kLeast : size]);
-      size_ = size < kLeast ? kLeast : size;
-    }
-  }
-  Value* data() const { return values_.get(); }
-
- private:
-  std::unique_ptr<Value[]> values_;
-  size_t size_ = 0;
-};
 
 // Bytes of spikes that are listed together; their places are to stay in the second cache.
 constexpr int64_t kBytesTogether = int64_t{1} << 19;
@@ -48,9 +28,9 @@ class EventLists {
 
   EventLists(const IntRun& run, int64_t image, int64_t first, int64_t last);
 
-  // Makes the lists, where adding up events takes less time than multiplying everything in tiles of
-  // so many blocks; returns whether it does.
-  bool make(int64_t blocks);
+  // Makes the lists, where adding up events gains more over multiplying everything in tiles of so
+  // many blocks than another way does; returns whether it does.
+  bool make(int64_t blocks, float gain_of_other);
 
  private:
   friend class EventSums;
@@ -58,12 +38,12 @@ class EventLists {
   struct Listed {
     const IntConvolution* convolution;
     const IntSource* source;
-    int64_t first_row, last_row;  // of the plane, its borders included
-    size_t places, from;          // where its lists begin in memory
+    IntRange read;        // rows of the plane, its borders included
+    size_t places, from;  // where its lists begin in memory
     c10::SmallVector<int64_t, 8> runs;
     c10::SmallVector<uint16_t, 8> run_shift;
 
-    int64_t rows() const { return last_row - first_row + 1; }
+    int64_t rows() const { return read.last - read.first; }
   };
 
   void add(const IntConvolution& convolution, int64_t first_y, int64_t last_y);

@@ -12,7 +12,8 @@ namespace spikeconv::cpu::SPIKECONV_ISA {
 static void nothing() {}
 
 // With what events cost, IntEventKernels' costs in their order.
-static IntKernels vector_kernels(float byte, float run, float window, float event) {
+static IntKernels vector_kernels(float byte, float run, float window, float event,
+                                 IntLookupKernels lookups = {}) {
   return {dot,
           dot_channelwise,
           scan,
@@ -21,7 +22,8 @@ static IntKernels vector_kernels(float byte, float run, float window, float even
           nothing,
           bare,
           4,
-          {list_events, count_events, dot_events, byte, run, window, event}};
+          {list_events, count_events, dot_events, byte, run, window, event},
+          lookups};
 }
 
 }  // namespace spikeconv::cpu::SPIKECONV_ISA

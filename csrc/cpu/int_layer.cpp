@@ -47,6 +47,12 @@ at::Tensor channels_last(const at::Tensor& table, int64_t lead, int64_t channels
   return to;
 }
 
+// Every block of a convolution reads all channels of its source, and those are 0 or 1.
+bool reads_all_spikes(const IntConvolution& convolution, const IntSource& source) {
+  return convolution.same_channels && convolution.channels == source.channels &&
+         source.largest == 1 && !source.is_signed;
+}
+
 IntConvolution make_convolution(const std::vector<IntSource>& sources, const at::Tensor& weight,
                                 at::IntArrayRef numbers, at::IntArrayRef shape,
                                 const IntKernels& kernels) {
@@ -108,8 +114,8 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
     to.high = pack_quads(high, to, channels);
   }
   to.low = pack_quads(low, to, channels);
-  if (kernels.events.list != nullptr && to.same_channels && channels.count == source.channels &&
-      source.largest == 1 && !source.is_signed && to.window_bytes() <= kLargestWindow &&
+  if (kernels.events.list != nullptr && reads_all_spikes(to, source) &&
+      to.window_bytes() <= kLargestWindow &&
       gain_of_silence(kernels.events, to, ceil_div(shape[0], kLanes)) >= 0) {
     to.low_rows = pack_rows(low, to, channels);
     if (high.defined()) {
@@ -137,6 +143,32 @@ IntShortcutTerm make_shortcut(const std::vector<IntSource>& sources, const at::T
   at::Tensor packed = at::zeros({padded}, at::kInt);
   packed.slice(0, channel, channel + source.channels).copy_(coefficient);
   return {numbers[0], stride_y, stride_x, channel, source.channels, packed};
+}
+
+// Whether a layer's convolutions can be looked up: pixels that lie side by side, whole words,
+// tables that stay in the second cache, and sums that no spikes can bring beyond 16 bits.
+bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
+                 const std::vector<at::Tensor>& weights) {
+  at::Tensor most = at::zeros({layer.channels}, at::kLong), least = most.clone();
+  int64_t bytes = 0;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const IntConvolution& convolution = layer.convolutions[i];
+    if (convolution.channelwise) {
+      continue;
+    }
+    const IntSource& source = sources[convolution.window.source];
+    if (!reads_all_spikes(convolution, source) || source.channels % kLanes != 0 ||
+        convolution.window.stride_x != 1 || weights[i].scalar_type() != at::kChar) {
+      return false;
+    }
+    bytes += convolution.window_bytes();
+    most += weights[i].clamp_min(0).sum({1, 2, 3}, false, at::kLong);
+    least += weights[i].clamp_max(0).sum({1, 2, 3}, false, at::kLong);
+  }
+  using Limits = std::numeric_limits<int16_t>;
+  return layer.width % kPixels == 0 && bytes > 0 && bytes <= kLargestLookup &&
+         most.max().item<int64_t>() <= Limits::max() &&
+         least.min().item<int64_t>() >= Limits::min();
 }
 
 // What the zero points add to every membrane at every step, int32 [K], modulo 2^32.
@@ -215,6 +247,13 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
   layer.takes_events = layer.takes_events &&
                        std::any_of(layer.convolutions.begin(), layer.convolutions.end(),
                                    [](const IntConvolution& each) { return !each.channelwise; });
+  if (kernels.lookups.dot != nullptr && can_look_up(sources, layer, a.weights)) {
+    for (size_t i = 0; i < a.weights.size(); ++i) {
+      if (!layer.convolutions[i].channelwise) {
+        layer.convolutions[i].tables = pack_tables(a.weights[i]);
+      }
+    }
+  }
   for (size_t i = 0; i < a.coefficients.size(); ++i) {
     layer.shortcuts.push_back(make_shortcut(sources, a.coefficients[i],
                                             a.places.slice(i * kNumbersOfPlace, kNumbersOfPlace),

@@ -68,9 +68,9 @@ void check_all_used(const char* name, const std::vector<at::Tensor>& list, size_
 
 }  // namespace
 
-IntegerProgram::IntegerProgram(std::string isa, const std::string& events)
+IntegerProgram::IntegerProgram(std::string isa, const std::string& sums)
     : isa_(isa.empty() ? isa_name() : std::move(isa)),
-      parts_{int_kernels(isa_, events), {}, {}, {}, {}} {}
+      parts_{int_kernels(isa_, sums), {}, {}, {}, {}} {}
 
 int64_t IntegerProgram::bare(int64_t rounds) const {
   parts_.kernels.begin();

@@ -22,9 +22,9 @@ namespace spikeconv::cpu {
 class IntegerProgram : public torch::CustomClassHolder {
  public:
   // With the kernels of an instruction set, or of the one that runs by default ("").
-  // Sums are made from events, where a layer can, by what takes less time ("auto"), "always" or
-  // "never"; the bits are the same for planes that `pack` or a layer wrote, of 0 and 1.
-  IntegerProgram(std::string isa, const std::string& events);
+  // Sums are made by what takes least time ("auto"), or by "products", and where a layer can from
+  // "events" or by "lookups"; the bits are the same for planes that `pack` or a layer wrote.
+  IntegerProgram(std::string isa, const std::string& sums);
 
   std::string isa() const { return isa_; }
   // A bare loop of this instruction set's multiplications; returns how many products it made.

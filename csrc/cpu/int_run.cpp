@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/int_event_lists.h"
+#include "cpu/int_lookup_words.h"
 #include "cpu/int_tiles.h"
 
 namespace spikeconv::cpu {
@@ -24,9 +25,19 @@ void run_layer(const IntRun& run, int64_t image, IntRange quads, IntRange blocks
     const int64_t all = std::min(quads.last * kPixels, run.layer.pixels());
     const int64_t end = EventLists::together(run, first, all);
     const int64_t next = end == all ? quads.last : std::max(quads.first + 1, end / kPixels);
-    EventLists lists(run, image, first, std::min(next * kPixels, all));
-    const bool by_events = lists.make(blocks.last - blocks.first);
-    run_tiles(run, image, {quads.first, next}, blocks, by_events ? &lists : nullptr);
+    const int64_t last = std::min(next * kPixels, all), n_blocks = blocks.last - blocks.first;
+    LookupWords words(run, image, first, last);
+    const float gain = words.gain(n_blocks);
+    EventLists lists(run, image, first, last);
+    const IntRange part{quads.first, next};
+    if (lists.make(n_blocks, std::max(0.0f, gain))) {
+      run_tiles(run, image, part, blocks, &lists);
+    } else if (gain > 0) {
+      words.write();
+      run_tiles(run, image, part, blocks, &words);
+    } else {
+      run_tiles(run, image, part, blocks);
+    }
     quads.first = next;
   }
   run.kernels.end();

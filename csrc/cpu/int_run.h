@@ -28,6 +28,11 @@ struct IntRun {
   int32_t* count = nullptr;
   std::vector<int64_t> runs{};  // of all convolutions, one after the other
 
+  // Steps are run in chunks of kTileSteps at most, as equal as they can be: how many, and the first
+  // step of each; of the one after the last, all steps.
+  int64_t chunks() const { return ceil_div(steps, kTileSteps); }
+  int64_t first_step(int64_t chunk) const { return steps * chunk / chunks(); }
+
   // To be called once everything above is set.
   void prepare();
 };
@@ -39,6 +44,13 @@ inline int64_t quads_of(int64_t pixels) { return ceil_div(pixels, kPixels); }
 struct IntRange {
   int64_t first, last;
 };
+
+// The rows of a plane, its borders included, that some rows of outputs read.
+inline IntRange rows_read(const IntWindow& window, const IntSource& source, IntRange outputs) {
+  const int64_t begin = source.above - window.above;
+  return {outputs.first * window.stride_y + begin,
+          (outputs.last - 1) * window.stride_y + begin + window.extent_y()};
+}
 
 // Some quads of an image, for some channel blocks.
 void run_layer(const IntRun& run, int64_t image, IntRange quads, IntRange blocks);

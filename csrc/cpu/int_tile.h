@@ -97,6 +97,59 @@ struct IntEventKernels {
   float byte_cost, run_cost, window_cost, event_cost;
 };
 
+// A convolution of spikes of 0 and 1 whose sums are looked up. Sixteen neighbouring channels of a
+// pixel at a step are a word, and for each part of its bits a table of an output channel holds the
+// sum of the weights that belong to it.
+//
+// Words lie by pixel and step, [pixel][steps], for as many steps as a tile has.
+constexpr int kWordBits[] = {6, 5, 5};
+constexpr int kTableValues = 64 + 32 + 32;  // of the parts, one after the other
+
+struct IntLookupTap {
+  int64_t row, column;  // words from the window on: row + column * steps
+};
+
+struct IntLookupTerm {
+  const uint16_t* words;  // of the first pixel's window at the tiles' first step
+  const IntLookupTap* taps;
+  int64_t n_taps;         // each of 16 channels
+  const int16_t* tables;  // of the tiles' block: [n_taps][16 output channels][kTableValues]
+};
+
+// Words that are looked up at once, so that a table in a register serves them all.
+constexpr int kWordsTogether = 128;
+
+// Like IntDot, of lookups alone, for one block and the tiles of neighbouring pixels of a row. No
+// sum of all terms may leave 16 bits; on the way they may wrap.
+struct IntLookupDot {
+  const IntLookupTerm* terms;
+  int n_terms;
+  int steps;
+  int words;  // pixels times steps, kWordsTogether at most
+  // Where a word's sums belong: row_of[pixel * steps + step], of 16 channels; the tiles' sums lie
+  // one after the other.
+  uint8_t row_of[kWordsTogether];
+  int32_t* out;
+};
+
+// So many bytes of a window, at most, are looked up: a block's tables are 256 times as large.
+constexpr int64_t kLargestLookup = 384;
+
+// Words after those of a row that may be read or written.
+constexpr int64_t kWordSlack = kWordsTogether;
+
+// Null where sums are never looked up.
+struct IntLookupKernels {
+  // Writes the words of a row's pixels, for 16 of their channels, to [pixels][steps], and up to
+  // kWordSlack more. Steps and pixels lie at a distance in bytes.
+  void (*words)(const uint8_t* spikes, int64_t pixels, int64_t pixel, int steps, int64_t step,
+                uint16_t* to);
+  void (*dot)(const IntLookupDot& dot);
+  // What they take in units of IntEventKernels' costs: for 16 bytes of a window where its register
+  // is full, for the window of a pixel at a step, and for a word that is written.
+  float byte_cost, window_cost, word_cost;
+};
+
 // Spikes of the same place that enter the membranes: per block coefficient[channel] times the 16
 // bytes from `spikes` on. Channels that receive nothing have coefficient 0.
 struct IntShortcut {
@@ -172,6 +225,7 @@ struct IntKernels {
   int run_bytes;  // runs are padded with zero weights to a multiple of so many bytes
 
   IntEventKernels events;
+  IntLookupKernels lookups;
 };
 
 namespace baseline {

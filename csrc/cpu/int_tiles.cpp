@@ -6,21 +6,29 @@
 #include <cstring>
 #include <optional>
 
-#include "cpu/int_event_lists.h"
 #include "cpu/int_places.h"
 
 namespace spikeconv::cpu {
 namespace {
 
-// Some blocks of an image's channels, up to kBlocks by events and kPair by products, for any of its
-// pixels.
+// Blocks that a tile has at most.
+int64_t most_blocks(const IntRun& run, const IntSums& sums) {
+  if (std::holds_alternative<const EventLists*>(sums)) {
+    return kBlocks;
+  }
+  return std::holds_alternative<std::monostate>(sums) && run.layer.in_pairs ? kPair : 1;
+}
+
+// Some blocks of an image's channels, up to most_blocks(), for some of its pixels.
 class Tile {
  public:
-  // With lists, sums are made from them.
-  Tile(const IntRun& run, int64_t image, int64_t block, int blocks, const EventLists* lists)
-      : run_(run), layer_(run.layer), image_(image), block_(block) {
-    if (lists != nullptr) {
-      events_.emplace(*lists, block, blocks, acc_);
+  Tile(const IntRun& run, int64_t image, IntRange quads, int64_t block, int blocks,
+       const IntSums& sums)
+      : run_(run), layer_(run.layer), image_(image), quads_(quads), block_(block) {
+    if (const auto* lists = std::get_if<const EventLists*>(&sums)) {
+      events_.emplace(**lists, block, blocks, acc_);
+    } else if (const auto* words = std::get_if<const LookupWords*>(&sums)) {
+      lookups_.emplace(**words, block, quads.last, acc_);
     }
     add_terms();
     dot_.terms = terms_.data();
@@ -46,10 +54,11 @@ class Tile {
     }
   }
 
-  // Quads [first, last) of the image.
-  void run(int64_t first, int64_t last) {
-    int64_t y = first * kPixels / layer_.width, x = first * kPixels % layer_.width;
-    for (int64_t left = layer_.pixels() - first * kPixels; first < last; ++first) {
+  // Of all its quads.
+  void run() {
+    int64_t y = quads_.first * kPixels / layer_.width, x = quads_.first * kPixels % layer_.width;
+    int64_t left = layer_.pixels() - quads_.first * kPixels;
+    for (quad_ = quads_.first; quad_ < quads_.last; ++quad_) {
       count_ = static_cast<int>(std::min<int64_t>(kPixels, left));
       left -= count_;
       for (int p = 0; p < kPixels; ++p) {
@@ -140,15 +149,15 @@ class Tile {
 
   void run_quad() {
     start();
-    const int64_t chunks = (run_.steps + kTileSteps - 1) / kTileSteps;
+    const int64_t chunks = run_.chunks();
     for (int64_t i = 0; i < chunks; ++i) {
-      const int64_t first = run_.steps * i / chunks;
-      scan_.steps = dot_.steps = static_cast<int>(run_.steps * (i + 1) / chunks - first);
+      const int64_t first = run_.first_step(i);
+      scan_.steps = dot_.steps = static_cast<int>(run_.first_step(i + 1) - first);
       const bool keeps = i + 1 < chunks;
       scan_.v = keeps || run_.v != nullptr ? v_ : nullptr;
       const bool counts = run_.net != nullptr || run_.count != nullptr;
       scan_.net = counts || (keeps && layer_.is_signed) ? net_ : nullptr;
-      run_steps(first);
+      run_steps(i, first);
       for (int p = 0; p < kPixels; ++p) {
         scan_.v_before[p] = v_ + p * scan_.blocks * kLanes;
       }
@@ -157,12 +166,14 @@ class Tile {
     finish();
   }
 
-  void run_steps(int64_t first) {
+  void run_steps(int64_t chunk, int64_t first) {
     for (size_t i = 0; i < terms_.size(); ++i) {
       point(windows_[i], first * terms_[i].step, terms_[i].spikes);
     }
     if (events_.has_value()) {
       events_->run(y_, x_, first, dot_.steps);
+    } else if (lookups_.has_value()) {
+      scan_.acc = dot_.out = lookups_->run(quad_, chunk);
     } else if (dot_.n_terms > 0 || dot_.n_channelwise == 0) {
       run_.kernels.dot(dot_);
     }
@@ -247,12 +258,16 @@ class Tile {
 
   const IntRun& run_;
   const IntLayer& layer_;
-  const int64_t image_, block_;
+  const int64_t image_;
+  const IntRange quads_;
+  const int64_t block_;
+  int64_t quad_ = 0;
   int count_ = 0;  // outputs of this quad
   int64_t y_[kPixels], x_[kPixels];
   IntDot dot_{};
   IntScan scan_{};
   std::optional<EventSums> events_;
+  std::optional<LookupSums> lookups_;
   c10::SmallVector<IntTerm, 4> terms_;
   c10::SmallVector<Places<const uint8_t>, 4> windows_;
   c10::SmallVector<IntShortcut, 2> shortcuts_;
@@ -264,16 +279,16 @@ class Tile {
   alignas(64) int32_t net_[kPixels * kBlocks * kLanes] = {};
   alignas(64) int32_t net_before_[kPixels * kBlocks * kLanes] = {};
   alignas(64) int32_t acc_[kTileValues];
+  static_assert(kTileValues >= LookupSums::kValues);
 };
 
 }  // namespace
 
-void run_tiles(const IntRun& run, int64_t image, IntRange quads, IntRange blocks,
-               const EventLists* events) {
-  const int64_t most = events != nullptr ? kBlocks : run.layer.in_pairs ? kPair : 1;
+void run_tiles(const IntRun& run, int64_t image, IntRange quads, IntRange blocks, IntSums sums) {
+  const int64_t most = most_blocks(run, sums);
   for (int64_t block = blocks.first; block < blocks.last; block += most) {
     const int count = static_cast<int>(std::min(most, blocks.last - block));
-    Tile(run, image, block, count, events).run(quads.first, quads.last);
+    Tile(run, image, quads, block, count, sums).run();
   }
 }
 

@@ -32,6 +32,16 @@ bool has_f16c() {  // not every compiler's __builtin_cpu_supports knows the name
 }
 #endif
 
+// Whether two registers of words are permuted in a cycle: AMD's since Zen 4 do, Intel's take one to
+// three cycles for each, in which they multiply as much.
+bool permutes_fast() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
 #if defined(__x86_64__) && defined(__linux__)
 // Whether processor and system have AMX with bytes, and the system lets this process use it: the
 // registers are large, so it wants to be asked once.
@@ -109,18 +119,26 @@ std::string isa_name() { return chosen().name; }
 IfAdvance if_advance(const IfVariant& variant) { return chosen().if_advance(variant); }
 GoBack go_back(const BackwardVariant& variant) { return chosen().go_back(variant); }
 
-IntKernels int_kernels(const std::string& name, const std::string& events) {
+IntKernels int_kernels(const std::string& name, const std::string& sums) {
   // For tests, on any processor; not a choice for anybody else.
   IntKernels kernels = name == "amx_emulated" ? amx_emulated::int_kernels()
                                               : find(name, "_IntegerProgram: isa").int_kernels();
-  if (events == "never") {
-    kernels.events = {};
-  } else if (events == "always") {  // they cost nothing
-    kernels.events = {kernels.events.list, kernels.events.count, kernels.events.dot, 0, 0, 0, 0};
-  } else {
-    TORCH_CHECK(events == "auto", "_IntegerProgram: events must be auto, always or never, got ",
-                events);
+  TORCH_CHECK(sums == "auto" || sums == "products" || sums == "events" || sums == "lookups",
+              "_IntegerProgram: sums must be auto, products, events or lookups, got ", sums);
+  if (sums == "auto") {
+    if (!permutes_fast()) {
+      kernels.lookups = {};
+    }
+    return kernels;
   }
+  // What is asked for costs nothing.
+  const IntEventKernels& events = kernels.events;
+  kernels.events = sums == "events"
+                       ? IntEventKernels{events.list, events.count, events.dot, 0, 0, 0, 0}
+                       : IntEventKernels{};
+  const IntLookupKernels& lookups = kernels.lookups;
+  kernels.lookups = sums == "lookups" ? IntLookupKernels{lookups.words, lookups.dot, 0, 0, 0}
+                                      : IntLookupKernels{};
   return kernels;
 }
 

@@ -18,8 +18,9 @@ std::string isa_name();
 IfAdvance if_advance(const IfVariant& variant);
 GoBack go_back(const BackwardVariant& variant);
 
-// The integer program's kernels for an instruction set by name, which make sums from events where
-// it pays ("auto"), always or never; throws where the processor lacks it.
-IntKernels int_kernels(const std::string& name, const std::string& events);
+// The integer program's kernels for an instruction set by name, and for a way to make sums: by what
+// takes least time ("auto"), or by "products", "events" or "lookups" where a layer can. Throws
+// where the processor lacks the instruction set.
+IntKernels int_kernels(const std::string& name, const std::string& sums);
 
 }  // namespace spikeconv::cpu

@@ -26,7 +26,7 @@ class CpuEngine:
         encoders: populations in floating point whose static currents it takes.
         isa: the kernels' instruction set by name; None for the one that the environment variable
             SPIKECONV_ISA asks for, or else the best that the processor has.
-        events: ``"auto"``, ``"always"`` or ``"never"``, as `new_program` has it.
+        sums: ``"auto"``, ``"products"``, ``"events"`` or ``"lookups"``, as `new_program` has it.
 
     Raises:
         RuntimeError: the extension is missing or the processor lacks the instruction set, or the
@@ -38,10 +38,10 @@ class CpuEngine:
         program: IntegerProgram,
         encoders: Iterable[Encoder] = (),
         isa: str | None = None,
-        events: str = "auto",
+        sums: str = "auto",
     ) -> None:
         self.program = program
-        self._native = new_program(isa, events)
+        self._native = new_program(isa, sums)
         self._planes = Planes(self._native)
         self._sources: dict[str, int] = {}
         self._steps: dict[str, ChainStep] = {}

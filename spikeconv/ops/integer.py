@@ -9,20 +9,21 @@ import torch
 from spikeconv.ops.native import load
 
 
-def new_program(isa: str | None = None, events: str = "auto") -> Any:
+def new_program(isa: str | None = None, sums: str = "auto") -> Any:
     """An empty compiled program; csrc/cpu/int_program.h says what its methods do.
 
     Args:
         isa: one of `ops.native.instruction_sets`, or None for the one that CPU kernels run with.
-        events: whether weights are added up at the places of spikes, instead of multiplied by all
-            that may be spikes: ``"auto"`` where it takes less time, ``"always"`` where a layer can,
-            or ``"never"``. The bits are the same.
+        sums: how they are made: ``"products"`` of weights with all that may be spikes; where a
+            layer can, from ``"events"``, the places of spikes, at which weights are added up, or by
+            ``"lookups"`` of several spikes at once in tables; or ``"auto"``, by what takes least
+            time. The bits are the same.
 
     Raises:
         RuntimeError: the extension is missing, the processor lacks that instruction set, or
-            `events` is none of these.
+            `sums` is none of these.
     """
     reason = load()
     if reason is not None:
         raise RuntimeError(f"integer program: {reason}")
-    return torch.classes.spikeconv._IntegerProgram(isa or "", events)
+    return torch.classes.spikeconv._IntegerProgram(isa or "", sums)

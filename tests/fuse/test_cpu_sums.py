@@ -1,4 +1,4 @@
-"""Sums made from events alone have the bits of products with every byte, however many there are."""
+"""Sums from events, and sums that are looked up, have the bits of products with every byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.native import instruction_sets
 from tests.fuse.integer_cases import OUT, Case, Jump, Recipe, Window, make, recipes
 
-EVENTS = ("auto", "always", "never")
+SUMS = ("auto", "products", "events", "lookups")
 SPIKES = Want(frozenset([OUT]), frozenset(), False)
 
 
@@ -33,11 +33,11 @@ def compare(case: Case, isas: list[str]) -> None:
     definition = ReferenceEngine(case.program)
     wanted = definition.run((OUT,), Given(case.trains, {}, len(train), {}), SPIKES)[OUT].spikes
     for isa in isas:
-        for events in EVENTS:
-            engine = CpuEngine(case.program, isa=isa, events=events)
+        for sums in SUMS:
+            engine = CpuEngine(case.program, isa=isa, sums=sums)
             packed = {name: engine.pack(name, train) for name, train in case.trains.items()}
             found = engine.run((OUT,), Given(packed, {}, len(train), {}), SPIKES)[OUT]
-            assert torch.equal(engine.unpack(OUT, found.spikes), wanted), (isa, events)
+            assert torch.equal(engine.unpack(OUT, found.spikes), wanted), (isa, sums)
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,6 +48,51 @@ def test_random_layers_of_spikes(recipe: Recipe, rate: float) -> None:
         jumps = tuple(replace(each, signed=False, largest=1) for each in recipe.jumps)
         case = make(replace(recipe, windows=windows, jumps=jumps, B=max(1, recipe.B)))
         compare(fire(case, rate), instruction_sets())
+
+
+@st.composite
+def looked_up(draw: st.DrawFn) -> Recipe:
+    """Layers whose sums can be looked up, with at most 384 bytes in a window."""
+    outputs, width = draw(st.integers(1, 50)), 4 * draw(st.integers(1, 10))
+    windows = []
+    room = 24  # words of 16 channels
+    for _ in range(draw(st.integers(1, 2))):
+        kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+        words = draw(st.integers(1, 3))
+        if kernel[0] * kernel[1] * words <= room:
+            room -= kernel[0] * kernel[1] * words
+            padding = tuple(draw(st.integers(0, (k - 1) // 2)) for k in kernel)
+            stride, dilation = (draw(st.integers(1, 2)), 1), (draw(st.integers(1, 2)), 1)
+            windows.append(
+                Window(16 * words, 1, kernel, stride, (padding[0], padding[1]), (0, 0), dilation)
+            )
+    if draw(st.booleans()):
+        windows.append(Window(outputs, outputs))  # each channel reads itself
+    return Recipe(
+        (outputs, draw(st.integers(1, 4)), width),
+        tuple(windows),
+        T=draw(st.integers(1, 34)),
+        B=draw(st.integers(1, 2)),
+        signed=draw(st.booleans()),
+        seed=draw(st.integers(0, 2**20)),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(looked_up(), st.sampled_from([0.0, 0.1, 1.0]))
+def test_random_layers_of_words(recipe: Recipe, rate: float) -> None:
+    compare(fire(make(recipe), rate), instruction_sets())
+
+
+@pytest.mark.parametrize("most", [127, -128])
+@pytest.mark.parametrize("kernel", [(16, 1), (17, 1)])
+def test_sums_beyond_16_bits_are_not_looked_up(kernel: tuple[int, int], most: int) -> None:
+    """256 weights of -128 are just within 16 bits; 272 of either kind are beyond."""
+    window = Window(16, kernel=kernel, padding=(0, 0), after=(0, 0))
+    case = make(Recipe((16, 2, 8), (window,), T=16))
+    (convolution,) = case.layer.convolutions
+    convolution.weight.fill_(most)
+    compare(fire(case, 1.0), instruction_sets())
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 1.0])
@@ -101,5 +146,6 @@ def test_any_number_of_threads(threads: int) -> None:
 
 def test_another_word_is_an_error() -> None:
     case = make(Recipe((5, 2, 2), (Window(3),)))
-    with pytest.raises(RuntimeError, match="events must be auto, always or never, got sometimes"):
-        CpuEngine(case.program, events="sometimes")
+    message = "sums must be auto, products, events or lookups, got sometimes"
+    with pytest.raises(RuntimeError, match=message):
+        CpuEngine(case.program, sums="sometimes")
