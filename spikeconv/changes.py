@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+# Attributes of neurons that are no tensors, and that what is made of them depends on.
+_OPTIONS = ("v_reset", "fires", "signed", "detach_reset", "_backend")
 
 
 def version(value: object) -> object:
@@ -19,3 +24,39 @@ def version(value: object) -> object:
     if value.dim() == 0 and value.device.type == "cpu":
         return value.item()  # which sees what `value.data.fill_()` did, too
     return object() if value.is_inference() else (id(value), value._version)
+
+
+class Watch:
+    """Notices changes of modules: of their parameters and buffers, of options of neurons, and
+    which modules they are. What is written through ``.data``, or to a tensor made in inference
+    mode, is not counted by torch and not seen.
+
+    >>> import torch
+    >>> layer, watch = nn.Linear(2, 2), Watch()
+    >>> watch.changed([layer]), watch.changed([layer])
+    (True, False)
+    >>> _ = layer.load_state_dict({"weight": torch.ones(2, 2), "bias": torch.ones(2)})
+    >>> watch.changed([layer])
+    True
+    """
+
+    def __init__(self) -> None:
+        self._seen: list[object] = []
+        self._held: list[Tensor] = []
+
+    def changed(self, modules: Iterable[nn.Module]) -> bool:
+        """Whether they differ from those of the call before; their own submodules do not count."""
+        seen: list[object] = []
+        tensors: list[Tensor] = []
+        for module in modules:
+            seen.append(id(module))
+            seen += [module.__dict__.get(option) for option in _OPTIONS]
+            tensors += [t for t in module._parameters.values() if t is not None]
+            tensors += [t for t in module._buffers.values() if t is not None]
+        seen += [tensor.data_ptr() for tensor in tensors]
+        seen += [None if tensor.is_inference() else tensor._version for tensor in tensors]
+        if seen == self._seen:
+            return False
+        # Their memory is held, so that no other tensor can come to lie at the same address.
+        self._seen, self._held = seen, [tensor.detach() for tensor in tensors]
+        return True

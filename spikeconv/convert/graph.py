@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.inputs import Batch, tensors_of
+from spikeconv.changes import Watch
 from spikeconv.convert.cuda_graph import CudaGraphs, Run
 
 
@@ -93,7 +94,8 @@ class GraphedNetwork:
         self._graphs = graphs
         self._limit = limit
         self._replays: OrderedDict[tuple[Any, ...], Run] = OrderedDict()
-        self._state: tuple[Any, ...] = ()
+        self._watch = Watch()
+        self._timing: Any = None
         self._lock = threading.Lock()
         self._run(example, None, "mean")
 
@@ -127,10 +129,10 @@ class GraphedNetwork:
         if len(batch) == 0:
             return run(tensors)
         with self._lock:
-            state = _state_of(self.network)
-            if state != self._state:
+            timing = getattr(self.network, "timing", None)
+            if self._watch.changed(self.network.modules()) or timing != self._timing:
                 self._forget()
-                self._state = state
+                self._timing = timing
             key = call_key(tensors, self.network.T if T is None else T, readout)
             if key not in self._replays:
                 self._replays[key] = self._graphs.capture(run, tensors)
@@ -158,20 +160,3 @@ def call_key(inputs: Sequence[Tensor], T: int, readout: str) -> tuple[Any, ...]:
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     layout = [(tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs]
     return (*layout, repr(T), repr(readout), mixed, tf32)  # what is wrong is for the network to say
-
-
-def _state_of(network: nn.Module) -> tuple[Any, ...]:
-    """What a graph has taken from a network: its graphs are void where this is another."""
-    return (getattr(network, "timing", None), *(part for m in network.modules() for part in _of(m)))
-
-
-def _of(module: nn.Module) -> Iterator[Any]:
-    yield id(module)
-    for values in (module._parameters, module._buffers):
-        for tensor in values.values():
-            if tensor is not None:
-                yield tensor.data_ptr()
-                # Of tensors made in inference mode torch does not count changes.
-                yield None if tensor.is_inference() else tensor._version
-    for option in ("reset", "v_reset", "signed", "backend"):
-        yield module.__dict__.get(option)
