@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
+from spikeconv.calibrate.inputs import Batch
 from spikeconv.convert.parts import Parts
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
@@ -38,12 +40,9 @@ class Assembly(nn.Module):
 
     Raises:
         TypeError: the program is not one of a subclass's kind.
-
-    Attributes:
-        integers: the integer form of a fused network, else None.
     """
 
-    integers: IntegerForm | None = None
+    _form: IntegerForm | None = None
 
     def __init__(
         self,
@@ -70,6 +69,13 @@ class Assembly(nn.Module):
         self.timing = Timing() if timing is None else timing
         self._report = report
         self.eval()
+
+    @property
+    def integers(self) -> IntegerForm | None:
+        """The integer form of what a fused network is now, else None."""
+        if self._form is not None:
+            self._form.follow(self.weights(), self.timing)
+        return self._form
 
     @classmethod
     def check_program(cls, program: Program) -> None:
@@ -122,7 +128,7 @@ class Assembly(nn.Module):
             self.T,
             self.timing,
             self._report,
-            None if self.integers is None else self.integers.precision,
+            None if self._form is None else self._form.precision,
         )
 
     def fuse(self: Self, precision: str = "int8", *, backend: str | None = None) -> Self:
@@ -130,8 +136,9 @@ class Assembly(nn.Module):
 
         Convolutions and linear layers (with the sums, shortcuts and average pools between them)
         and the neurons that they feed become one integer kernel each. What has no form in integers
-        runs in floating point as before; `report()` says which, and why. Weights, thresholds and
-        timing are taken as they are now.
+        runs in floating point as before; `report()` says which, and why. It has weights and
+        thresholds of its own; where they change, as by `load_state_dict`, the integers are made
+        anew at the next call.
 
         Args:
             precision: ``"int8"`` weights, one scale for each output channel; or ``"int16"``, in
@@ -143,12 +150,18 @@ class Assembly(nn.Module):
         Raises:
             ValueError: another precision or backend.
         """
-        fused = copy.deepcopy(self)
-        layers = dict(fused.layers.items())
+        with torch.inference_mode(False):  # in which torch does not count a tensor's changes
+            fused = copy.deepcopy(self)
+        layers = cast(Mapping[str, nn.Module], fused.layers)
         parts = fused.program, layers, fused.populations(), fused.weights()
-        fused.integers = IntegerForm(*parts, fused.timing, precision, backend)
-        fused._report = replace(fused._report, paths=fused.integers.paths(fused.T))
+        fused._form = IntegerForm(*parts, fused.timing, precision, backend)
+        fused._report = fused._with_paths(fused._report)
         return fused
+
+    def _with_paths(self, report: Report, x: Batch | None = None) -> Report:
+        """A report with how each layer of a fused network runs now, on a batch as in `paths`."""
+        form = self.integers
+        return report if form is None else replace(report, paths=form.paths(self.T, x))
 
     def trainable(
         self: Self,
@@ -200,7 +213,7 @@ class Assembly(nn.Module):
         return self
 
     def _check_not_fused(self, method: str, what: str) -> None:
-        if self.integers is not None:
+        if self._form is not None:
             raise ValueError(
                 f"SpikingNetwork.{method}: the network must not be fused, because integer kernels "
                 f"have neither single steps nor gradients; {what} the network that it was made of"

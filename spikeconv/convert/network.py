@@ -91,7 +91,7 @@ class SpikingNetwork(Assembly, Graphable):
                 f"SpikingNetwork: readout must be one of {', '.join(map(repr, READOUTS))}, "
                 f"got {readout!r}"
             )
-        if self.integers is not None and torch.compiler.is_compiling():
+        if self._form is not None and torch.compiler.is_compiling():
             # A compiler gains nothing in integer kernels: it takes what is around them.
             return torch.compiler.disable(self._in_parts)(batch, steps, readout)
         if torch.compiler.is_compiling():  # the graph is for any number of images
@@ -118,9 +118,10 @@ class SpikingNetwork(Assembly, Graphable):
     def _simulation(self, x: Batch, T: int) -> Simulation:
         parts = self.program, self.layers, self.populations(), self.weights()
         given = *parts, x, self.timing, self._monitor
-        if self.integers is None:
+        form = self.integers
+        if form is None:
             return Simulation(*given)
-        plan, engine = self.integers.for_run(T, x)
+        plan, engine = form.for_run(T, x)
         return FusedSimulation(*given, plan, engine)
 
     def exit_early(
@@ -214,13 +215,14 @@ class SpikingNetwork(Assembly, Graphable):
         """Images that run together: `spikeconv.convert.limits`."""
         if self._monitor is not None and self._monitor.keep_counts:
             return max(1, len(x))
-        if self.integers is not None and self.integers.for_run(T, x)[0].whole:
+        form = self.integers
+        if form is not None and form.for_run(T, x)[0].whole:
             T = 1  # only what is the same at every step is in floating point
         return images_at_once(self.program, x, T, self.timing)
 
     def steps_at_once(self, x: Batch) -> int:
         """Time-steps that run together; more are run in chunks, v handed over."""
-        return steps_at_once(self.program, x, in_integers=self.integers is not None)
+        return steps_at_once(self.program, x, in_integers=self._form is not None)
 
     @contextmanager
     def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:
@@ -240,10 +242,11 @@ class SpikingNetwork(Assembly, Graphable):
 
         Args:
             x: images to measure on; without, the figures measured on calibration images when the
-                network was converted.
+                network was converted. `paths` of a fused network are those of a call with such
+                images and ``self.T``.
         """
         if x is None:
-            return self._report
+            return self._with_paths(self._report)
         return self._measure(x, {row.name: row.dead_channels for row in self._report.rows})
 
     def describe(self, x: Images, dead_channels: dict[str, int]) -> None:
@@ -258,7 +261,7 @@ class SpikingNetwork(Assembly, Graphable):
             self.analog(x, lambda name, before, after: activations.update({name: after}))
             with self.monitor(keep_counts=True) as monitor:
                 self(x)
-        return measured_report(
+        report = measured_report(
             self._report,
             self.program,
             self.populations(),
@@ -270,6 +273,7 @@ class SpikingNetwork(Assembly, Graphable):
             timing=self.timing,
             dead_channels=dead_channels,
         )
+        return self._with_paths(report, x)
 
     def operations(self, monitor: Monitor) -> Operations:
         """What the layers with weights computed in the calls that a monitor of this network saw."""

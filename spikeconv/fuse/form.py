@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.inputs import Batch, image_shapes, tensors_of
+from spikeconv.changes import Watch
 from spikeconv.convert.program import Program
 from spikeconv.convert.timing import Timing
 from spikeconv.fuse.engine import Engine
@@ -34,8 +35,11 @@ _KEPT = 4
 class IntegerForm:
     """What `SpikingNetwork.fuse` adds to a network.
 
+    Plans are made of the layers and neurons as they are: `follow` notices where they changed.
+
     Args:
-        program, layers, neurons, weights, timing: the network's.
+        program, layers, neurons, weights, timing: the network's, of which `layers` and `neurons`
+            show what is replaced in them.
         precision: of the weights, ``"int8"`` or ``"int16"``.
         backend: name of the engine, None for the best one of the device that it runs on.
 
@@ -66,14 +70,28 @@ class IntegerForm:
         self._timing = timing
         self._plans: dict[PlanKey, Plan] = {}
         self._engines: dict[tuple[PlanKey, torch.device], Engine] = {}
+        self._watch = Watch()
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without plans and engines, which hold memory and pointers, and can be made again."""
-        return {**self.__dict__, "_plans": {}, "_engines": {}, "_lock": None}
+        return {**self.__dict__, "_plans": {}, "_engines": {}, "_watch": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state, _watch=Watch(), _lock=threading.Lock())
+
+    def follow(self, weights: Mapping[str, Tensor], timing: Timing) -> None:
+        """Forget plans and engines where layers, neurons or the timing are not what they were.
+
+        Args:
+            weights, timing: the network's as they are now.
+        """
+        with self._lock:
+            changed = self._watch.changed((*self._layers.values(), *self._neurons.values()))
+            if changed or timing != self._timing:
+                self._plans.clear()
+                self._engines.clear()
+            self._weights, self._timing = weights, timing
 
     def forget_engines(self) -> None:
         """Give back the memory of packed weights and of spikes between layers."""
@@ -124,9 +142,14 @@ class IntegerForm:
             )
         return self._plans[key]
 
-    def paths(self, T: int) -> dict[str, str]:
-        """How every population runs, by name: ``"int8"``, ``"int16"`` or why in floating point."""
-        plan = self.plan(T)
+    def paths(self, T: int, batch: Batch | None = None) -> dict[str, str]:
+        """How every population runs, by name: ``"int8"``, ``"int16"`` or why in floating point.
+
+        Args:
+            T: time-steps of the run.
+            batch: of the run; None: of images of the size that it was converted with.
+        """
+        plan = self.plan(T) if batch is None else self.for_run(T, batch)[0]
         layers, reasons = plan.program.layers, plan.reasons
         return {
             step.name: layers[step.name].precision

@@ -147,6 +147,20 @@ def test_the_report_names_every_layer_and_its_path() -> None:
 
 
 @torch.no_grad()
+def test_a_report_on_images_says_how_those_run() -> None:
+    body = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4),
+        nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(),
+    )  # fmt: skip
+    snn = spikeconv.convert(body.eval(), torch.rand(4, 1, 8, 8), T=4, progress=False)
+    fused = snn.fuse()
+    found = list(fused.report(torch.rand(2, 1, 9, 9)).paths.values())
+    assert "pools windows of several sizes" in found[1]
+    assert paths(fused)[1] == list(fused.report(torch.rand(2, 1, 12, 8)).paths.values())[1]
+    assert paths(fused)[1] == "int8"
+
+
+@torch.no_grad()
 def test_copies_and_pickles_are_fused_too() -> None:
     fused, x = exact("residual").fuse(), images(shape_of("residual"), 2)
     wanted = fused(x)

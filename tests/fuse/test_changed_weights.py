@@ -1,0 +1,81 @@
+"""A fused network whose weights change answers as one that is made of the new ones."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import spikeconv
+from spikeconv import SpikingNetwork
+from spikeconv.calibrate.inputs import batch_of
+from spikeconv.convert.timing import Timing
+from tests.fuse.nets import exact, images, shape_of
+
+X = images(shape_of("strided"), 4)
+
+CHANGES: dict[str, Callable[[SpikingNetwork], Any]] = {
+    "loaded": lambda snn: snn.load_state_dict(exact("strided", seed=1).state_dict()),
+    "in place": lambda snn: [parameter.mul_(2) for parameter in snn.parameters()],
+    "a threshold": lambda snn: list(snn.populations().values())[1].v_threshold.mul_(2),
+    "a layer": lambda snn: snn.layers.update(dict(exact("strided", seed=1).layers.items())),
+    "the timing": lambda snn: setattr(snn, "timing", Timing(srp=2)),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_is_followed(change: Callable[[SpikingNetwork], Any]) -> None:
+    snn = exact("strided")
+    fused = snn.fuse()
+    before = fused(X)
+    change(fused), change(snn)
+    assert torch.equal(fused(X), snn.fuse()(X))
+    assert torch.equal(fused(X), copy.deepcopy(fused)(X))
+    assert not torch.equal(fused(X), before), "a change that changes nothing shows nothing"
+
+
+@torch.no_grad()
+def test_without_a_change_nothing_is_made_anew() -> None:
+    fused = exact("strided").fuse()
+    form = fused.integers
+    assert form is not None
+    first = form.for_run(5, batch_of([X]))
+    fused(X)
+    assert fused.integers is form
+    again = form.for_run(5, batch_of([X]))
+    assert all(one is other for one, other in zip(first, again, strict=True))
+
+
+@torch.inference_mode()
+def test_changes_are_followed_in_inference_mode_too() -> None:
+    fused, other = exact("strided").fuse(), exact("strided", seed=1).fuse()
+    fused(X)
+    fused.load_state_dict(other.state_dict())
+    assert torch.equal(fused(X), other(X))
+
+
+@torch.no_grad()
+def test_in_half_precision_a_copy_and_a_file_give_the_same_bits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    fused = exact("strided").fuse()
+    for parameter in fused.parameters():  # whatever float16 has to round
+        parameter.add_(torch.rand_like(parameter))
+    fused.half().save(tmp_path / "snn.safetensors")
+    again = spikeconv.load(tmp_path / "snn.safetensors")
+    x = X.half()
+    assert torch.equal(again(x), fused(x))
+    assert torch.equal(copy.deepcopy(fused)(x), fused(x))
+
+
+def test_the_report_is_of_the_network_as_it_is() -> None:
+    fused = exact("strided").fuse()
+    second = list(fused.neurons)[1]
+    assert fused.report().paths[second] == "int8"
+    layer = next(one for one in fused.layers.values() if getattr(one, "out_channels", 0) == 9)
+    layer.load_state_dict({name: p / 0 for name, p in layer.state_dict().items()})
+    assert "is not finite" in fused.report().paths[second]
