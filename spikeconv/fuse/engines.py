@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from spikeconv.fuse.engine import Engine, IntegerProgram
 from spikeconv.fuse.gpu import TritonEngine
 from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops import triton
+from spikeconv.ops.backends import FROM_ENVIRONMENT, named_by_environment, unavailable
 from spikeconv.ops.native import cpp_unavailable
 
 
@@ -40,25 +40,30 @@ def check_backend(backend: str | None) -> None:
         raise ValueError(f"fuse: backend must be one of {known} or None, got {backend!r}")
 
 
-def make_engine(
-    program: IntegerProgram,
-    encoders: Iterable[Encoder],
-    device: torch.device,
-    backend: str | None,
-) -> Engine:
-    """The engine asked for, here or in SPIKECONV_BACKEND, else the best that runs on the device.
+def choose_engine(backend: str | None, device: torch.device) -> str:
+    """Name of the engine asked for, here or in SPIKECONV_BACKEND, else of the device's best.
+
+    The variable may name a backend of neurons that no engine shares its name with, ``"cuda"``: then
+    too the best engine is taken, where that backend runs.
 
     Raises:
-        ValueError: the engine that was asked for does not run on the device.
+        ValueError: what was asked for does not run on the device, or the variable names nothing.
     """
-    asked = backend or os.environ.get("SPIKECONV_BACKEND") or None
-    if asked in _ENGINES:
-        reason = _ENGINES[asked].unavailable(device.type)
+    asked = "backend"
+    if backend is None and (backend := named_by_environment()) is not None:
+        asked = FROM_ENVIRONMENT
+    if backend is not None:
+        if backend in _ENGINES:
+            reason = _ENGINES[backend].unavailable(device.type)
+        else:
+            reason = unavailable(backend, device.type)
         if reason is not None:
-            raise ValueError(f"fuse: backend {asked!r} cannot run here: {reason}")
-        return _ENGINES[asked].make(program, encoders)
-    return next(
-        kind.make(program, encoders)
-        for kind in _ENGINES.values()
-        if kind.unavailable(device.type) is None
-    )
+            raise ValueError(f"fuse: {asked} {backend!r} cannot run here: {reason}")
+        if backend in _ENGINES:
+            return backend
+    return next(n for n, kind in _ENGINES.items() if kind.unavailable(device.type) is None)
+
+
+def make_engine(name: str, program: IntegerProgram, encoders: Iterable[Encoder]) -> Engine:
+    """The engine with that name, one that `choose_engine` gave."""
+    return _ENGINES[name].make(program, encoders)

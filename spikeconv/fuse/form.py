@@ -14,7 +14,7 @@ from spikeconv.changes import Watch
 from spikeconv.convert.program import Program
 from spikeconv.convert.timing import Timing
 from spikeconv.fuse.engine import Engine
-from spikeconv.fuse.engines import check_backend, make_engine
+from spikeconv.fuse.engines import check_backend, choose_engine, make_engine
 from spikeconv.fuse.plan import Plan, make_plan
 from spikeconv.fuse.shapes import program_for
 from spikeconv.neuron import IFNode
@@ -69,7 +69,7 @@ class IntegerForm:
         self._weights = weights
         self._timing = timing
         self._plans: dict[PlanKey, Plan] = {}
-        self._engines: dict[tuple[PlanKey, torch.device], Engine] = {}
+        self._engines: dict[tuple[PlanKey, torch.device, str], Engine] = {}
         self._watch = Watch()
         self._lock = threading.Lock()
 
@@ -99,18 +99,22 @@ class IntegerForm:
             self._engines.clear()
 
     def for_run(self, T: int, batch: Batch) -> tuple[Plan, Engine]:
-        """The plan of a run of T steps on such a batch, and what computes it on its device."""
+        """The plan of a run of T steps on such a batch, and what computes it on its device.
+
+        Raises:
+            ValueError: the engine asked for, or what SPIKECONV_BACKEND names, does not run there.
+        """
         wide = any(tensor.dtype == torch.float64 for tensor in tensors_of(batch))
         key = _steps_of_plan(T), image_shapes(batch), wide
         device = tensors_of(batch)[0].device
+        name = choose_engine(self.backend, device)
         with self._lock:
             plan = self._kept_plan(key, batch)
-            if (key, device) not in self._engines:
+            if (key, device, name) not in self._engines:
                 _make_room(self._engines)
-                self._engines[key, device] = make_engine(
-                    plan.program, plan.encoders.values(), device, self.backend
-                )
-            return plan, self._engines[key, device]
+                encoders = plan.encoders.values()
+                self._engines[key, device, name] = make_engine(name, plan.program, encoders)
+            return plan, self._engines[key, device, name]
 
     def plan(self, T: int) -> Plan:
         """The plan of a run of T steps on images of the size that it was converted with."""

@@ -61,6 +61,9 @@ _BACKENDS = {
 # The order of an automatic choice; which of triton and cuda leads is for a GPU benchmark to say.
 _PREFERENCE = {"cpu": ("cpp", "reference"), "cuda": ("triton", "cuda", "reference")}
 
+FROM_ENVIRONMENT = "backend (from SPIKECONV_BACKEND)"
+"""What an error calls it."""
+
 
 def backends() -> dict[str, str | None]:
     """Every backend's name, with None where it can run on this machine, else the reason why not.
@@ -84,6 +87,22 @@ def check_name(name: str | None, asked: str = "backend") -> None:
         raise ValueError(f"if_multistep: {asked} must be one of {known} or None, got {name!r}")
 
 
+def named_by_environment() -> str | None:
+    """The backend that SPIKECONV_BACKEND names, None where it names none.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    name = os.environ.get("SPIKECONV_BACKEND") or None
+    check_name(name, FROM_ENVIRONMENT)
+    return name
+
+
+def unavailable(name: str, device_type: str) -> str | None:
+    """Why a backend cannot run on a type of device, or None."""
+    return _BACKENDS[name].unavailable(device_type)
+
+
 def resolve(name: str | None, x: torch.Tensor, dims: int = 1) -> Backend:
     """The backend for x: the one asked for (or in SPIKECONV_BACKEND), else the best that runs.
 
@@ -94,9 +113,9 @@ def resolve(name: str | None, x: torch.Tensor, dims: int = 1) -> Backend:
         TypeError: that backend does not take x's dtype.
     """
     asked = "backend"
-    if name is None and (name := os.environ.get("SPIKECONV_BACKEND") or None):
-        asked = "backend (from SPIKECONV_BACKEND)"
     check_name(name, asked)
+    if name is None and (name := named_by_environment()):
+        asked = FROM_ENVIRONMENT
     if name is not None:
         backend = _BACKENDS[name]
         reason = backend.unavailable(x.device.type)

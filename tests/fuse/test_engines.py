@@ -7,11 +7,13 @@ from functools import cache
 import pytest
 import torch
 
+from spikeconv.calibrate.inputs import batch_of
 from spikeconv.fuse import engines
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.engine import Engine, IntegerProgram
-from spikeconv.fuse.engines import make_engine
+from spikeconv.fuse.engines import choose_engine, make_engine
 from spikeconv.fuse.stepwise import ReferenceEngine
+from spikeconv.ops.backends import _BACKENDS
 from tests.fuse.nets import NETS, exact, images, shape_of
 
 
@@ -23,7 +25,7 @@ def program() -> IntegerProgram:
 
 
 def engine_of(backend: str | None, device: str = "cpu") -> Engine:
-    return make_engine(program(), [], torch.device(device), backend)
+    return make_engine(choose_engine(backend, torch.device(device)), program(), [])
 
 
 def test_the_best_of_the_device_is_taken() -> None:
@@ -37,8 +39,25 @@ def test_the_environment_stands_in_for_none(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SPIKECONV_BACKEND", "reference")
     assert isinstance(engine_of(None), ReferenceEngine)
     assert isinstance(engine_of("cpp"), CpuEngine)
-    monkeypatch.setenv("SPIKECONV_BACKEND", "cuda")  # of the scan: no engine has that name
+    monkeypatch.setenv("SPIKECONV_BACKEND", "cuda")  # of neurons: no engine has that name
+    with pytest.raises(ValueError, match=r"SPIKECONV_BACKEND\) 'cuda' cannot run here"):
+        engine_of(None)
+    assert isinstance(engine_of("cpp"), CpuEngine)
+    monkeypatch.setitem(_BACKENDS, "cuda", _BACKENDS["reference"])  # as on a GPU
     assert isinstance(engine_of(None), CpuEngine)
+
+
+@torch.no_grad()
+def test_the_environment_is_read_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused, x = exact("strided").fuse(), batch_of([images(shape_of("strided"), 2)])
+    monkeypatch.delenv("SPIKECONV_BACKEND", raising=False)
+    assert fused.integers is not None
+    assert isinstance(fused.integers.for_run(5, x)[1], CpuEngine)
+    monkeypatch.setenv("SPIKECONV_BACKEND", "reference")
+    assert isinstance(fused.integers.for_run(5, x)[1], ReferenceEngine)
+    monkeypatch.setenv("SPIKECONV_BACKEND", "refrence")
+    with pytest.raises(ValueError, match=r"SPIKECONV_BACKEND\) must be one of .* got 'refrence'"):
+        fused(images(shape_of("strided"), 2))
 
 
 def test_an_engine_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
