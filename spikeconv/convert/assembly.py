@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from spikeconv.calibrate.inputs import Batch
+from spikeconv.calibrate.inputs import Batch, tensors_of
 from spikeconv.convert.parts import Parts
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
@@ -217,6 +217,21 @@ class Assembly(nn.Module):
             raise ValueError(
                 f"SpikingNetwork.{method}: the network must not be fused, because integer kernels "
                 f"have neither single steps nor gradients; {what} the network that it was made of"
+            )
+
+    def _check_has_memory(self, x: Batch) -> None:
+        """Raise ValueError where a fused network is given what only stands for values."""
+        try:
+            for tensor in tensors_of(x):
+                tensor.data_ptr()
+            traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        except RuntimeError:
+            traced = True
+        if traced:
+            raise ValueError(
+                "SpikingNetwork: the network must not be fused in torch.export, torch.jit.trace, "
+                "torch.vmap and the like, because integer kernels need the values of tensors, "
+                "which are not there yet; export the network that it was made of"
             )
 
     def populations(self) -> Mapping[str, IFNode]:

@@ -100,6 +100,8 @@ class SpikingNetwork(Assembly, Graphable):
         return self._in_parts(batch, steps, readout)
 
     def _in_parts(self, batch: Batch, steps: int, readout: str) -> Any:
+        if self._form is not None:
+            self._check_has_memory(batch)
         run = self._mean if readout == "mean" else self._running_means
         parts = batch.split(self.images_at_once(batch, steps)) if len(batch) else (batch,)
         outputs = [run(part, steps) for part in parts]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -42,6 +44,19 @@ def test_a_compiler_takes_what_is_around_it() -> None:
     both = nn.Sequential(fused, nn.Softmax(1))
     x = images(shape_of("strided"), 2)
     assert torch.equal(torch.compile(both, backend="eager")(x), both(x))
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*deprecated")
+@pytest.mark.parametrize(
+    "through",
+    [torch.export.export, torch.jit.trace, lambda snn, x: torch.vmap(snn)(x[0][:, None])],
+    ids=["export", "trace", "vmap"],
+)
+def test_what_is_traced_must_not_be_fused(through: Callable[..., Any]) -> None:
+    x = images(shape_of("strided"), 2)
+    with pytest.raises(ValueError, match=r"must not be fused in .*; export the network that it"):
+        through(exact("strided").fuse(), (x,))
 
 
 @torch.no_grad()
