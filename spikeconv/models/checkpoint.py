@@ -68,7 +68,7 @@ def open_weights(path: str | Path) -> Weights:
     if path.suffix == ".safetensors":
         weights = read_weights(path)
         return replace(weights, state=_checked(path, weights.state))
-    return Weights(_checked(path, _read_torch(path)))
+    return Weights(_checked(path, read_pickled(path)))
 
 
 def _checked(path: Path, content: Any) -> dict[str, Tensor]:
@@ -169,7 +169,12 @@ def from_state_dict(state: Mapping[str, Tensor], **options: Any) -> ResNet | VGG
     return model.eval()
 
 
-def _read_torch(path: Path) -> Any:
+def read_pickled(path: Path) -> Any:
+    """Read what `torch.save` wrote, without running code that the file may hold.
+
+    Raises:
+        ValueError: the file is something else, is damaged, or needs code to be opened.
+    """
     with path.open("rb") as stream:
         return _unpickle(stream, path)
 

@@ -125,7 +125,8 @@ class Trainer:
         """Go on from the folder's checkpoint; False where there is none.
 
         Raises:
-            ValueError: it belongs to another run.
+            ValueError: it belongs to another run, or is damaged.
+            FileNotFoundError: the best weights are gone, and are not those of the checkpoint.
         """
         if self.folder is None or (state := self.folder.load()) is None:
             return False
@@ -139,9 +140,16 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         self.log = state["log"]
+        lacks_best = self.folder.lacks_best(self.best()["epoch"], self.done)
         if self.processes.first:
             self.folder.write_log(self.log)
+            if lacks_best:
+                self._write_best(self.folder)
         return True
+
+    def _write_best(self, folder: RunFolder) -> None:
+        """Write the model's weights as those that did best."""
+        write_weights(folder.best, Weights(self.model.state_dict(), self.describe()))
 
     def _differing(self, state: State) -> list[str]:
         """Names of what this run and that of a checkpoint do not have in common."""
@@ -287,5 +295,5 @@ class Trainer:
         if self.folder is None:
             return
         if self.best() is self.log[-1]:
-            write_weights(self.folder.best, Weights(self.model.state_dict(), self.describe()))
+            self._write_best(self.folder)
         self.folder.save(self.state())

@@ -125,6 +125,48 @@ def test_a_finished_run_is_left_as_it_is(images: ImageSet, tmp_path: Path) -> No
     assert [line["epoch"] for line in logged(tmp_path)] == [1, 2, 3]
 
 
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:2000]),
+    "empty": lambda path: path.write_bytes(b""),
+    "something else": lambda path: torch.save({"model": {}}, path),
+    "a list": lambda path: torch.save([1, 2], path),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_checkpoint_is_named(
+    images: ImageSet, tmp_path: Path, damage: Callable[[Path], Any]
+) -> None:
+    run(network(), images, recipe(epochs=1), tmp_path)
+    damage(tmp_path / "last.pt")
+    with pytest.raises(
+        ValueError, match=r"last\.pt: wanted .*Move the file away and the same"
+    ) as e:
+        Trainer(network(), images, recipe(epochs=1), tmp_path).resume()
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("best", [1, 2])
+def test_best_weights_that_are_gone(images: ImageSet, tmp_path: Path, best: int) -> None:
+    trainer = Trainer(network(), images, recipe(epochs=2), tmp_path)
+    accuracies = iter([0.2, 0.1 * best + 0.05])
+    trainer.measure = lambda: next(accuracies)  # type: ignore[method-assign]
+    trainer.run(progress=False, say=lambda line: None)
+    path = tmp_path / "best.safetensors"
+    written = path.read_bytes()
+    path.unlink()
+    again = Trainer(network(), images, recipe(epochs=2), tmp_path)
+    if best == 1:
+        with pytest.raises(
+            FileNotFoundError, match=r"weights of epoch 1, .* those of epoch 2; put"
+        ):
+            again.resume()
+        assert not path.exists()
+    else:
+        assert again.resume()
+        assert path.read_bytes() == written
+
+
 def test_another_recipe_or_another_network_is_refused(images: ImageSet, tmp_path: Path) -> None:
     Trainer(network(), images, recipe(), tmp_path, about={"model": "resnet8"}).run(
         progress=False, say=lambda line: None
