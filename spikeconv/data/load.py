@@ -121,10 +121,16 @@ def _folder(name: str, root: Path, mean: tuple[float, ...], std: tuple[float, ..
                 f"load_dataset: {name}: looked in {root}, wanted the folder {part} there with one "
                 "folder of images for each class"
             )
-        files = torchvision.datasets.ImageFolder(str(root / part))
+        try:
+            files = torchvision.datasets.ImageFolder(str(root / part))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"load_dataset: {name}: {root / part}: wanted a folder for each class with images "
+                f"in it; torchvision says: {error}"
+            ) from error
         paths = [path for path, _ in files.samples]
         labels = torch.tensor([label for _, label in files.samples])
-        sets.append(ImageSet(Photos(paths), labels, mean, std))
+        sets.append(ImageSet(Photos(paths, name), labels, mean, std))
         classes.append(tuple(files.classes))
     if classes[0] != classes[1]:
         odd = sorted(set(classes[0]) ^ set(classes[1]))

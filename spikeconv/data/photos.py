@@ -25,9 +25,13 @@ class Photos:
 
     Args:
         paths: the files.
+        name: of the dataset, for errors.
+
+    Reading raises ValueError, naming the file, where one is no image or damaged.
     """
 
     paths: Sequence[str]
+    name: str = "folder"
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -49,7 +53,16 @@ class Photos:
         from torchvision.datasets.folder import pil_loader
         from torchvision.transforms import functional as F
 
-        image: Any = pil_loader(self.paths[index])
+        path = self.paths[index]
+        try:
+            image: Any = pil_loader(path)
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
+            raise ValueError(
+                f"load_dataset: {self.name}: {path}: wanted an image, found none that can be read "
+                f"({error or type(error).__name__}); replace it, or take it out of the folder"
+            ) from error
         if seed is None:
             image = F.center_crop(F.resize(image, _RESIZED), [SIZE, SIZE])
         else:

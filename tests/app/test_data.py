@@ -117,6 +117,26 @@ def test_an_image_folder_that_is_not_whole(tmp_path: Path) -> None:
         load_dataset("imagenet", tmp_path)
 
 
+@pytest.mark.parametrize("left", [0, 5, 100])
+def test_a_damaged_image_is_named(tmp_path: Path, left: int) -> None:
+    write_folder(tmp_path)
+    path = tmp_path / "val" / "dog" / "1.png"
+    path.write_bytes(path.read_bytes()[:left])
+    data = load_dataset("imagenet", tmp_path)
+    data.test.read(torch.tensor([0, 2]))
+    said = rf"load_dataset: imagenet: {path}: wanted an image, found none that can be read"
+    with pytest.raises(ValueError, match=said):
+        data.test.read(torch.tensor([0, 3]))
+
+
+def test_a_class_without_images_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    for path in (tmp_path / "train" / "cat").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"folder: {tmp_path / 'train'}: .*classes cat"):
+        load_dataset("folder", tmp_path)
+
+
 def test_digits_are_split_by_the_seed() -> None:
     data = load_dataset("digits")
     assert (len(data.train), len(data.test), len(data.classes)) == (1437, 360, 10)
