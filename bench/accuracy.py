@@ -220,8 +220,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--out", type=Path, metavar="DIR", default=OUT, help="(bench/results/accuracy)")
     add("--tables", action="store_true", help="measure nothing, write tables and plots")
     add("--quick", action="store_true", help="a few cells on 2,000 images beside the full table")
-    add("--smoke", action="store_true", help="tiny: does it run at all")
-    return parser.parse_args(arguments)
+    add("--smoke", action="store_true", help="tiny, alone: does it run at all")
+    options = parser.parse_args(arguments)
+    if options.smoke and len(arguments) > 1:
+        parser.error(
+            "--smoke must be the only option, because it measures a network, data and methods of "
+            f"its own; got {' '.join(arguments)}"
+        )
+    return options
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ from spikeconv import backends
 
 
 def script_parser(
-    doc: str | None, *, rounds: int, json_required: bool = False
+    doc: str | None, *, rounds: int | None, json_required: bool = False
 ) -> argparse.ArgumentParser:
     """A parser that every script starts from: --rounds, --json and --smoke.
 
     Args:
         doc: of the script, whose first line describes it.
-        rounds: default of --rounds.
+        rounds: default of --rounds; None where it depends on other options.
         json_required: whether it goes on from what the file holds, and so cannot do without.
     """
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])

@@ -57,6 +57,15 @@ from timing import interleaved, stopwatch_for
 
 Table = dict[str, Any]
 
+# What is taken where an option is not given: (usually, with --smoke).
+_DEFAULTS = {
+    "T": (16, 3),
+    "batch": (64, 2),
+    "rounds": (7, 2),
+    "check_images": (128, 2),
+    "calibration_images": (128, 8),
+}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Check, time, print and write; 1 if a contestant's classes or a layer's spikes were wrong."""
@@ -209,8 +218,8 @@ def _said(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = script_parser(__doc__, rounds=7)
-    parser.add_argument("--T", type=int, default=16, help="time-steps")
+    parser = script_parser(__doc__, rounds=None)
+    parser.add_argument("--T", type=int, help="time-steps (16)")
     parser.add_argument("--model", choices=MODELS, help="only this one; default: several settings")
     parser.add_argument("--image-size", type=int, default=32, help="below 64: the CIFAR forms")
     parser.add_argument("--batch", type=int, help="images of a call, of one setting only")
@@ -219,21 +228,20 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="weights of the ANN; default: random features")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--tf32", action="store_true", help="let a GPU round float32 to TF32")
-    parser.add_argument("--check-images", type=int, default=128, help="whose classes are checked")
-    parser.add_argument("--calibration-images", type=int, default=128)
+    parser.add_argument("--check-images", type=int, help="whose classes are checked (128)")
+    parser.add_argument("--calibration-images", type=int, help="(128)")
     add_allocator(parser)
     options = parser.parse_args(arguments)
     chosen = (options.model, options.batch, options.threads, options.contestants)
     options.whole = all(one is None for one in chosen) and options.device == "cpu"
     options.model = options.model or "resnet20"
-    options.batch = 64 if options.batch is None else options.batch
+    for name, (usual, tiny) in _DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, tiny if options.smoke else usual)
     for name in ("T", "image_size", "batch", "rounds", "check_images", "calibration_images"):
         if getattr(options, name) < 1:
             flag = name.replace("_", "-")
             parser.error(f"--{flag} must be 1 or more, got {getattr(options, name)}")
-    if options.smoke:
-        options.T, options.batch, options.rounds, options.check_images = 3, 2, 2, 2
-        options.calibration_images = 8
     return options
 
 

@@ -46,6 +46,12 @@ def cells_of(folder: Path) -> dict[tuple[int, str], Cell]:
     return {(key.T, json.dumps(key.settings, sort_keys=True)): cell for key, cell in found}
 
 
+def test_a_smoke_run_takes_no_other_option(accuracy, capsys):
+    with pytest.raises(SystemExit):
+        accuracy.main(["--methods", "foo", "--smoke"])
+    assert "--smoke must be the only option" in capsys.readouterr().err
+
+
 def test_the_table_has_every_cell_once_and_says_what_it_was_made_of(table):
     cells = cells_of(table)
     assert len(cells) == 1 + len(ROWS) * 2

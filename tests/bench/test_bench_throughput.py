@@ -55,6 +55,12 @@ def population():
     return x, IFNode(theta, theta / 2, emit="psp")
 
 
+def test_what_is_given_holds_in_a_smoke_run_too(throughput):
+    given = throughput._parse(["--smoke", "--T", "4", "--rounds", "5"])
+    assert (given.T, given.rounds, given.batch, given.check_images) == (4, 5, 2, 2)
+    assert throughput._parse([]).T == 16
+
+
 def test_smoke_run_writes_the_promised_rows(smoke_run):
     written, run = smoke_run("throughput", *SMALL)
     (result,) = written["tables"]
