@@ -15,6 +15,7 @@ FIRES = ("ge", "gt")
 RETURN_VS = ("last", "all")
 SURROGATES = (*BUILT_IN, "given")
 WORD_BITS = 32
+LARGEST_COUNT = 2**31 - 1
 
 # Channels-last is the one other dense layout that convolutions produce; its rank tells which.
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}

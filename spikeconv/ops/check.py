@@ -9,6 +9,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from spikeconv.ops.call import (
     EMITS,
     FIRES,
+    LARGEST_COUNT,
     RESETS,
     RETURN_VS,
     SURROGATES,
@@ -126,6 +127,10 @@ def check_if_multistep(
     if emit == "words" and steps > WORD_BITS:
         raise ValueError(
             _wrong("T", f"at most {WORD_BITS} with emit='words' (a bit a step)", steps)
+        )
+    if emit == "count" and steps > LARGEST_COUNT:
+        raise ValueError(
+            _wrong("T", f"at most {LARGEST_COUNT} with emit='count' (an int32)", steps)
         )
     if count_init is not None:
         if not signed:

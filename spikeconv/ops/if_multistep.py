@@ -121,7 +121,7 @@ def if_multistep(
             dtype, where a theta beyond its range is infinite: what the next layer receives),
             ``"uint8"`` (``int8`` if signed), ``"words"``
             (int32 ``[*]``, bit t is step t, T <= 32, not with signed) or ``"count"`` (int32
-            ``[*]``, net where signed).
+            ``[*]``, T < 2**31, net where signed).
         surrogate: h, what stands in for the derivative of a spike in the backward pass: one of
             `spikeconv.surrogate`, or any function from m - v_threshold ``[T, *]`` to the derivative
             there. Not with ``signed=True``, whose spikes have no gradient.

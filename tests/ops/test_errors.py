@@ -37,6 +37,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         ValueError,
         "at most 32 with emit='words' .*got 33",
     ),
+    "T_too_long_for_a_count": (
+        {"T": 2**31, "emit": "count"},
+        ValueError,
+        "T must be at most 2147483647 with emit='count' .*got 2147483648",
+    ),
     "threshold_zero": ({"v_threshold": 0.0}, ValueError, "v_threshold must be positive.*got 0.0"),
     "threshold_negative": ({"v_threshold": -1.5}, ValueError, "v_threshold must be.*got -1.5"),
     "threshold_nan": ({"v_threshold": math.nan}, ValueError, "v_threshold must be.*got nan"),
