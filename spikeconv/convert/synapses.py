@@ -163,6 +163,9 @@ def _one_channel(layer: Any) -> nn.Module:
     names = ["stride", "padding", "dilation", "padding_mode"]
     names += ["output_padding"] * (kind in vocabulary.TRANSPOSED)
     shape = {name: getattr(layer, name) for name in names}
-    one = kind(1, 1, layer.kernel_size, bias=False, **shape).double()
-    nn.init.ones_(one.weight)
+    # Initial weights would be drawn from the user's random numbers.
+    one: nn.Module = nn.utils.skip_init(
+        kind, 1, 1, layer.kernel_size, bias=False, dtype=torch.float64, **shape
+    )
+    nn.init.ones_(one.get_parameter("weight"))
     return one.requires_grad_(False)

@@ -37,3 +37,13 @@ def test_a_network_that_has_run_with_gradients() -> None:
     ann, x = _Keeping(), torch.randn(8, 4)
     wanted = ann(x)
     torch.testing.assert_close(convert(ann, x, T=4, progress=False).analog(x), wanted)
+
+
+def test_random_numbers_go_on_where_they_were() -> None:
+    """Whatever is made, counted or drawn for it, what torch.rand gives next is what it gave."""
+    ann = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 3))
+    x = torch.randn(8, 2, 6, 6)
+    before = torch.get_rng_state()
+    snn = convert(ann, x, T=2, v_init="uniform", progress=False)
+    snn.report(x)
+    assert torch.equal(torch.get_rng_state(), before)
