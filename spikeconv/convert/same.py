@@ -37,7 +37,8 @@ def check_same(
         ConversionError: they have, on these one or two images.
     """
     names = [item.argument for item in program.inputs]
-    before = list(tensors(call(network, dict(zip(names, copies(images), strict=True)))))
+    inputs = dict(zip(names, copies(images), strict=True))
+    before = list(tensors(call(network, type(network).forward, inputs)))
     after = list(tensors(run_analog(program, layers, weights, images)))
     same = len(before) == len(after) and all(
         a.shape == b.shape and is_close(a, b, root=4) for a, b in zip(before, after, strict=True)

@@ -56,7 +56,7 @@ class Tracer(fx.Tracer):
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
         """The inputs by their names; every further argument of forward keeps its default."""
         proxies = {name: self.create_proxy("placeholder", name, (), {}) for name in self.inputs}
-        return (lambda root: call(partial(root_fn, root), proxies)), [self.root]
+        return (lambda root: call(partial(root_fn, root), root_fn, proxies)), [self.root]
 
 
 def only_renames(kind: type[nn.Module]) -> bool:
@@ -75,9 +75,29 @@ def computes_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:
     return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
 
 
-def call(function: Callable[..., Any], inputs: Mapping[str, Any]) -> Any:
-    """A call with arguments by their names, though some may be taken by position only."""
-    kinds = {name: p.kind for name, p in inspect.signature(function).parameters.items()}
-    first = [n for n in inputs if kinds.get(n) is inspect.Parameter.POSITIONAL_ONLY]
-    others = {name: value for name, value in inputs.items() if name not in first}
-    return function(*(inputs[name] for name in first), **others)
+def call(
+    function: Callable[..., Any], forward: Callable[..., Any], inputs: Mapping[str, Any]
+) -> Any:
+    """A call with inputs by position as far as they follow one another, the others by name.
+
+    That is how a user calls a network, and what hooks on it expect.
+
+    Args:
+        function: what is called.
+        forward: of the network's class; its signature, less self, is that of the function.
+        inputs: by the names that they have there.
+    """
+    _, *parameters = inspect.signature(forward).parameters.values()
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    args: list[Any] = []
+    named = dict(inputs)
+    for parameter in parameters:
+        if parameter.kind not in by_position or not named:
+            break
+        if parameter.name in named:
+            args.append(named.pop(parameter.name))
+        elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            args.append(parameter.default)
+        else:
+            break
+    return function(*args, **named)

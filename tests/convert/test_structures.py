@@ -129,12 +129,36 @@ def test_further_arguments_with_defaults() -> None:
     assert snn(images(2)).shape == (2, 3)
 
 
+def test_arguments_by_position_only() -> None:
+    class ByPosition(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(2, 3, 8)
+
+        def forward(self, image: Tensor, scale: float = 2.0, other: Any = None, /, *, by: Tensor):
+            return F.relu(self.conv(image + by) * scale).flatten(1)
+
+    net, x, y = ByPosition(), images(16), images(16)
+    snn = spikeconv.convert(
+        net, {"image": x, "by": y}, threshold="max", method="opi", progress=False
+    )
+    assert relative_error(snn(x, y, T=256), net(x, by=y)) < 0.02
+
+
 def test_hooks_are_seen() -> None:
     """What a hook adds to a layer is part of the network."""
     net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
     net[2].register_forward_hook(lambda module, args, output: F.relu(output - 0.1))
     net[0].register_forward_pre_hook(lambda module, args: (args[0] * 2,))
     check(net, neurons=2)
+
+
+def test_a_hook_on_the_network_sees_what_it_is_called_with() -> None:
+    seen: list[torch.Size] = []
+    net = Net(lambda s, x: s.head(F.relu(s.c1(x))))
+    net.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape))
+    converted(net)
+    assert seen and set(seen) <= {(1, 2, 8, 8), (2, 2, 8, 8)}
 
 
 def test_modules_in_modules_and_in_lists() -> None:
