@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from torch import fx, nn
+from torch.nn.modules import module as _of_torch
 
 from spikeconv.activation import QCFS, Clip
 
@@ -45,7 +46,7 @@ class Tracer(fx.Tracer):
         return Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m):
+        if is_changed(m):
             return False  # what was added to a layer from outside is seen only by tracing through
         if super().is_leaf_module(m, module_qualified_name):
             return True
@@ -57,6 +58,15 @@ class Tracer(fx.Tracer):
         """The inputs by their names; every further argument of forward keeps its default."""
         proxies = {name: self.create_proxy("placeholder", name, (), {}) for name in self.inputs}
         return (lambda root: call(partial(root_fn, root), root_fn, proxies)), [self.root]
+
+
+def is_changed(module: nn.Module) -> bool:
+    """Whether a hook, or a method of its own in place of its class's, may change what it gives."""
+    hooks = (
+        *(module._forward_hooks, module._forward_pre_hooks),
+        *(_of_torch._global_forward_hooks, _of_torch._global_forward_pre_hooks),
+    )
+    return any(hooks) or any(callable(getattr(type(module), name, None)) for name in vars(module))
 
 
 def only_renames(kind: type[nn.Module]) -> bool:

@@ -96,6 +96,37 @@ def test_a_forward_replaced_from_outside() -> None:
     assert problem.line.startswith(__file__)
 
 
+def test_a_method_replaced_from_outside() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+    original = net[2]._conv_forward
+    net[2]._conv_forward = lambda x, w, b: torch.tanh(3 * original(x, w, b))
+    (problem,) = refusal(net)
+    assert (problem.path, problem.operation) == ("2", "torch.tanh")
+
+
+@pytest.mark.parametrize("when", ("before", "after"))
+def test_a_hook_on_all_modules(when: str) -> None:
+    of_torch = nn.modules.module
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+
+    def before(module: nn.Module, args: Any) -> Any:
+        return torch.tanh(args[0]) if isinstance(module, nn.BatchNorm2d) else None
+
+    def after(module: nn.Module, args: Any, output: Any) -> Any:
+        return torch.tanh(output) if isinstance(module, nn.Conv2d) else None
+
+    handle = (
+        of_torch.register_module_forward_pre_hook(before)
+        if when == "before"
+        else of_torch.register_module_forward_hook(after)
+    )
+    try:
+        (problem,) = refusal(net)
+    finally:
+        handle.remove()
+    assert problem.operation == "torch.tanh"
+
+
 def test_what_no_graph_shows_is_found_by_comparing_outputs() -> None:
     net = Net(lambda s, x: s.head(F.relu(s.c1(x))) * (2 if type(x) is Tensor else 1))
     (problem,) = refusal(net)
