@@ -12,8 +12,9 @@ from tqdm import tqdm
 from spikeconv.calibrate.method import Method
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.populate import Populations
-from spikeconv.convert.program import Program, tensors
+from spikeconv.convert.program import Program
 from spikeconv.convert.report import Tried
+from spikeconv.convert.structure import tensors
 
 # What is tried, the simplest first; the search gives every channel a threshold of its own, so it is
 # not for those who want one a layer.

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from spikeconv.convert.program import map_tensors
+from spikeconv.convert.structure import map_tensors
 
 Run: TypeAlias = Callable[[Sequence[Tensor]], Any]
 """From inputs to nested outputs."""

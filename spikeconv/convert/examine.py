@@ -10,7 +10,7 @@ from torch.nn import Parameter
 
 from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
-from spikeconv.convert.program import tensors
+from spikeconv.convert.structure import tensors
 from spikeconv.convert.trace import problem
 
 _OVERLAPS = (

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeconv.convert.program import map_tensors
+from spikeconv.convert.structure import map_tensors
 
 
 def fold(value: Any) -> Any:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from spikeconv.calibrate.inputs import Batch, batch_of
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.network import READOUTS, SpikingNetwork
-from spikeconv.convert.program import Phase, fill, map_tensors
+from spikeconv.convert.program import Phase, fill
 from spikeconv.convert.run_step import run_step
+from spikeconv.convert.structure import map_tensors
 from spikeconv.neuron import IFNode
 
 

@@ -19,10 +19,10 @@ from spikeconv.convert.limits import images_at_once, steps_at_once
 from spikeconv.convert.measured import measured_report
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.operations import Operations
-from spikeconv.convert.program import map_tensors
 from spikeconv.convert.report import Report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.stream import Stream, StreamedSimulation, check_streams
+from spikeconv.convert.structure import map_tensors
 from spikeconv.convert.synapses import count_operations
 from spikeconv.convert.timing import check_steps
 from spikeconv.early_exit import Exit, check_confidence

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch, tensors_of
 
@@ -196,25 +195,3 @@ def fill(value: Any, read: Callable[[str], Any]) -> Any:
     if isinstance(value, slice):
         return slice(*(fill(v, read) for v in (value.start, value.stop, value.step)))
     return value
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and dicts, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list | dict):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from tensors(item)
-
-
-def map_tensors(function: Callable[..., Tensor], *outputs: Any) -> Any:
-    """Outputs of one structure, joined tensor by tensor."""
-    first = outputs[0]
-    if isinstance(first, Tensor):
-        return function(*outputs)
-    if isinstance(first, dict):
-        return {key: map_tensors(function, *(o[key] for o in outputs)) for key in first}
-    if isinstance(first, tuple | list):
-        items = [map_tensors(function, *group) for group in zip(*outputs, strict=True)]
-        return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
-    return first

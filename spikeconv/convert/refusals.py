@@ -89,7 +89,7 @@ def refusal(
     node: fx.Node, modules: dict[str, nn.Module], phases: Mapping[fx.Node, Phase]
 ) -> Refusal | None:
     """Why a node cannot be converted, or None."""
-    if node.op == "output" or vocabulary.is_named_tuple(node):
+    if node.op == "output" or vocabulary.puts_together(node):
         constant = any(_is_tensor(n) and not _depends_on_input(n) for n in node.all_input_nodes)
         return Refusal(_CONSTANT_OUTPUT) if constant else None
     if not node.op.startswith("call") or node.meta["constant"]:

@@ -10,9 +10,10 @@ from spikeconv.calibrate.inputs import Batch
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.examine import copies, is_close
-from spikeconv.convert.program import Program, tensors
+from spikeconv.convert.program import Program
 from spikeconv.convert.run_step import Layers
-from spikeconv.convert.tracer import call
+from spikeconv.convert.structure import tensors
+from spikeconv.convert.tracer import call, check_output
 
 _OTHER = (
     "its analog form gives other outputs than the network; something in it is not what it looks "
@@ -38,7 +39,9 @@ def check_same(
     """
     names = [item.argument for item in program.inputs]
     inputs = dict(zip(names, copies(images), strict=True))
-    before = list(tensors(call(network, type(network).forward, inputs)))
+    output = call(network, type(network).forward, inputs)
+    check_output(output)
+    before = list(tensors(output))
     after = list(tensors(run_analog(program, layers, weights, images)))
     same = len(before) == len(after) and all(
         a.shape == b.shape and is_close(a, b, root=4) for a, b in zip(before, after, strict=True)

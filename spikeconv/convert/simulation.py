@@ -16,8 +16,9 @@ from spikeconv.convert.chunk import Chunk, Values
 from spikeconv.convert.folding import fold, in_time, unfold
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
-from spikeconv.convert.program import Phase, Program, Step, fill, map_tensors
+from spikeconv.convert.program import Phase, Program, Step, fill
 from spikeconv.convert.run_step import Layers, run_step
+from spikeconv.convert.structure import map_tensors
 from spikeconv.convert.timing import Stage, Timing
 from spikeconv.neuron import IFNode
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from spikeconv.convert.program import tensors
+from spikeconv.convert.structure import tensors
 from spikeconv.convert.tracer import Proxy, Tracer
 
 # What a tensor tells about itself: the same for all images of a network, or of one size.

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch, batch_of, image_shapes, tensors_of
 from spikeconv.convert.monitor import Monitor
-from spikeconv.convert.program import Phase, map_tensors, refs
+from spikeconv.convert.program import Phase, refs
 from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.structure import map_tensors
 from spikeconv.convert.timing import Stage, Timing
 
 # The largest number that float32 counts to, one by one.

@@ -13,8 +13,9 @@ from spikeconv.calibrate.inputs import Batch
 from spikeconv.convert import vocabulary
 from spikeconv.convert.monitor import Monitor, Seen
 from spikeconv.convert.operations import LayerOperations, Operations
-from spikeconv.convert.program import Phase, Program, Step, fill, map_tensors, refs, tensors
+from spikeconv.convert.program import Phase, Program, Step, fill, refs
 from spikeconv.convert.run_step import Layers, run_step
+from spikeconv.convert.structure import map_tensors, tensors
 from spikeconv.convert.wires import Arriving, all_ones, led, of_current, of_spikes, of_static
 
 _CONVOLUTIONS = (*vocabulary.CONVOLUTIONS, *vocabulary.TRANSPOSED)

@@ -87,6 +87,8 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     tracer: Tracer = Tracer(inputs)
     try:
         graph = tracer.trace(network)
+    except ConversionError:
+        raise
     except FAILURES:
         graph, tracer = _specialised(network, dict(zip(inputs, tensors_of(example), strict=True)))
     traced = fx.GraphModule(tracer.root, graph, type(network).__name__)
@@ -105,6 +107,8 @@ def _specialised(
     tracer = SpecialisedTracer(example)
     try:
         return tracer.trace(network), tracer
+    except ConversionError:
+        raise
     except FAILURES as error:
         reason = (
             f"torch.fx cannot trace this forward ({error}); conversion needs a forward whose calls "

@@ -12,6 +12,8 @@ from torch import fx, nn
 from torch.nn.modules import module as _of_torch
 
 from spikeconv.activation import QCFS, Clip
+from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.structure import Fields, fields_of, unknown
 
 # What a subclass may define and still compute what its base does.
 _RENAMING = {"__init__", "__repr__", "extra_repr", "__doc__", "__module__", "__qualname__"}
@@ -57,7 +59,32 @@ class Tracer(fx.Tracer):
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
         """The inputs by their names; every further argument of forward keeps its default."""
         proxies = {name: self.create_proxy("placeholder", name, (), {}) for name in self.inputs}
-        return (lambda root: call(partial(root_fn, root), root_fn, proxies)), [self.root]
+
+        def run(root: nn.Module) -> Any:
+            output = call(partial(root_fn, root), root_fn, proxies)
+            check_output(output)
+            return output
+
+        return run, [self.root]
+
+    def create_arg(self, a: Any) -> Any:
+        """Of a dataclass, torch.fx would record its constructor, which may compute something."""
+        fields = fields_of(a)
+        if fields is None:
+            return super().create_arg(a)
+        values = {name: self.create_arg(value) for name, value in fields.items()}
+        return self.create_node("call_function", Fields(type(a)), (), values)
+
+
+def check_output(output: Any) -> None:
+    """Raise ConversionError where a network returns an object that may hide tensors."""
+    kind = unknown(output, fx.Proxy)
+    if kind is not None:
+        reason = (
+            f"it returns a {kind}, in which conversion finds no tensors; return tensors, or "
+            "tuples, lists, dicts, named tuples or dataclasses of them"
+        )
+        raise ConversionError([Problem("", "forward", "", reason)])
 
 
 def is_changed(module: nn.Module) -> bool:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from spikeconv.convert.layers import Largest
+from spikeconv.convert.structure import Fields
 from spikeconv.convert.trace import called
 from spikeconv.convert.tracer import computes_as
 
@@ -247,9 +248,10 @@ def is_contraction(node: fx.Node) -> bool:
     )
 
 
-def is_named_tuple(node: fx.Node) -> bool:
-    """Whether the call only puts values together, as torch.fx records named tuples."""
-    return isinstance(node.target, type) and hasattr(node.target, "_fields")
+def puts_together(node: fx.Node) -> bool:
+    """Whether the call only makes a named tuple or a dataclass of its values."""
+    is_tuple = isinstance(node.target, type) and hasattr(node.target, "_fields")
+    return is_tuple or isinstance(node.target, Fields)
 
 
 def is_batch_norm(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from spikeconv.convert import vocabulary
 from spikeconv.convert.layers import reshape_like, reshape_samples
-from spikeconv.convert.program import Step, fill, map_tensors, refs
+from spikeconv.convert.program import Step, fill, refs
 from spikeconv.convert.run_step import Layers, run_step
+from spikeconv.convert.structure import map_tensors
 
 # From the arguments of a call, filled in with what arrives, to what arrives behind it.
 Wire: TypeAlias = Callable[[Sequence[Any], Mapping[str, Any]], Any]

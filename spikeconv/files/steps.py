@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from spikeconv.convert.program import Phase, Ref, Step
+from spikeconv.convert.structure import Fields
 from spikeconv.files.malformed import Malformed
 from spikeconv.files.names import ATTRIBUTES, FUNCTIONS, METHODS, NAMES
 from spikeconv.files.values import check_name, decode, encode, named_fields, named_type, short
@@ -48,6 +49,11 @@ def _name_of(step: Step) -> Any:
     if step.kind == "function":
         if isinstance(target, type) and hasattr(target, "_fields"):
             return [target.__name__, named_fields(target)]
+        if isinstance(target, Fields):
+            raise TypeError(
+                f"the dataclass {target.__name__}, which a file cannot name; return a named tuple "
+                "or a dict of the same values"
+            )
         if not callable(target) or target not in NAMES:
             place = f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', target)}"
             raise TypeError(f"a call of {place}, which a file cannot name")

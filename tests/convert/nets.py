@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 import spikeconv
 from spikeconv.convert import ConversionError, Problem, SpikingNetwork
-from spikeconv.convert.examine import tensors
-from spikeconv.convert.program import map_tensors
+from spikeconv.convert.structure import map_tensors, tensors
 from tests.helpers import assert_same
 
 Body = Callable[["Net", Tensor], Any]

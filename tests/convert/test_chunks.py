@@ -12,7 +12,7 @@ from torch import Tensor
 from spikeconv.convert import SpikingNetwork, limits
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
-from spikeconv.convert.program import map_tensors
+from spikeconv.convert.structure import map_tensors
 from spikeconv.convert.timing import Stage
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import (

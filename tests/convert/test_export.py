@@ -17,7 +17,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from spikeconv.convert import SpikingNetwork
-from spikeconv.convert.program import map_tensors
+from spikeconv.convert.structure import map_tensors
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import assert_same_output, converted, dyadic, images
 from tests.convert.test_together import EVERYTHING, TwoImages, pairs

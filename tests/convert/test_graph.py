@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from spikeconv.convert import SpikingNetwork
 from spikeconv.convert.graph import GraphedNetwork
-from spikeconv.convert.program import map_tensors
+from spikeconv.convert.structure import map_tensors
 from spikeconv.convert.timing import Timing
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import assert_same_output, converted, images

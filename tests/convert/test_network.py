@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv.convert import NaiveSimulation, SpikingNetwork
-from spikeconv.convert.examine import tensors
+from spikeconv.convert.structure import tensors
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import Net, assert_same_output, converted, images, relative_error, settled
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv.convert import NaiveSimulation, SpikingNetwork
-from spikeconv.convert.program import map_tensors
+from spikeconv.convert.structure import map_tensors
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import Net, assert_same_output, converted, dyadic, images
 

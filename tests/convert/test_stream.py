@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spikeconv.convert import NaiveSimulation, SpikingNetwork, limits
 from spikeconv.convert.layers import PoolState
-from spikeconv.convert.program import map_tensors, tensors
+from spikeconv.convert.structure import map_tensors, tensors
 from spikeconv.convert.timing import Timing
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import (

@@ -9,7 +9,7 @@ import torch
 
 from spikeconv import IFNode
 from spikeconv.convert import stream
-from spikeconv.convert.program import map_tensors
+from spikeconv.convert.structure import map_tensors
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import assert_close, assert_same_output, converted, dyadic, images
 from tests.convert.test_stream import T, each_network, streamed

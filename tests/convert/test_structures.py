@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -11,9 +12,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import spikeconv
-from tests.convert.nets import Net, check, converted, images, relative_error
+from tests.convert.nets import Net, check, converted, images, refusal, relative_error
 
 Pair = namedtuple("Pair", ("logits", "features"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network returns, with a value that its constructor computes."""
+
+    logits: Tensor
+    more: Any = None
+    doubled: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "doubled", self.logits * 2)
+
+
+class Holder:
+    """An object that nobody can look into."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
 
 
 def test_sizes_read_before_and_after_the_last_neuron() -> None:
@@ -71,6 +91,41 @@ def test_several_outputs() -> None:
         assert isinstance(out.features["list"], list)
         assert torch.equal(out.features["list"][0], x.expand(*lead, 2, 8, 8))
         assert out.features["size"] == 2
+
+
+@pytest.mark.parametrize("wrap", (lambda y: y, lambda y: {"y": y}, lambda y: (1, y)))
+def test_dataclasses(wrap: Any) -> None:
+    """Joined from parts, marked and compared like a dict of their fields."""
+
+    def answer(output: Any) -> Answer:
+        found = output if isinstance(output, Answer) else list(tree(output))[-1]
+        assert isinstance(found, Answer)
+        return found
+
+    def tree(output: Any) -> Any:
+        return output.values() if isinstance(output, dict) else output
+
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        return wrap(Answer(s.head(h), {"h": h}))
+
+    net, x = Net(body), images(1100)
+    snn = spikeconv.convert(net, x[:64], T=2, threshold="max", progress=False)
+    assert all(tried.error > 0 for tried in snn.report().tried)
+    torch.testing.assert_close(answer(snn.analog(x)).logits, answer(net(x)).logits)
+    x[1] = torch.nan
+    out = answer(snn(x))
+    assert out.logits.shape == (1100, 3) and out.more["h"].shape == (1100, 4, 8, 8)
+    assert torch.equal(out.logits.isnan().any(1).nonzero(), torch.tensor([[1]]))
+    assert torch.equal(out.doubled[2:], 2 * out.logits[2:])
+    running = answer(snn(x[2:5], readout="all"))
+    assert running.logits.shape == (2, 3, 3)
+    assert torch.equal(running.doubled[-1], out.doubled[2:5])
+
+
+def test_an_object_that_may_hide_tensors() -> None:
+    (problem,) = refusal(Net(lambda s, x: {"out": Holder(s.head(F.relu(s.c1(x))))}))
+    assert "it returns a Holder" in problem.reason and "dataclasses" in problem.reason
 
 
 def test_output_without_neurons_before_it() -> None:

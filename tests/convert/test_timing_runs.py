@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.convert import SpikingNetwork, limits
-from spikeconv.convert.examine import tensors
-from spikeconv.convert.program import map_tensors
+from spikeconv.convert.structure import map_tensors, tensors
 from spikeconv.convert.timing import Timing
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import assert_close, assert_same_output, converted, dyadic, images

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from spikeconv.convert import SpikingNetwork
-from spikeconv.convert.program import INPUT, Phase, fill, map_tensors
+from spikeconv.convert.program import INPUT, Phase, fill
 from spikeconv.convert.run_step import run_step
+from spikeconv.convert.structure import map_tensors
 from spikeconv.neuron import IFNode
 
 Masks = dict[str, Tensor]
