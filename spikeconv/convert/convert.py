@@ -14,6 +14,7 @@ from spikeconv.calibrate.method import METHODS, Method
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.choose import candidates, choose, comparison_images, trained_threshold
 from spikeconv.convert.examine import examine, two_images
+from spikeconv.convert.frozen import frozen
 from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
@@ -23,7 +24,7 @@ from spikeconv.convert.report import Report
 from spikeconv.convert.same import check_same
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Timing, check_steps
-from spikeconv.convert.trace import arguments, frozen, trace
+from spikeconv.convert.trace import arguments, trace
 from spikeconv.convert.tune import tune, tuning_images
 from spikeconv.convert.understand import Analog, check_analog, understand
 

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from spikeconv.calibrate import draw_potential, initial_potential
 from spikeconv.convert.errors import ConversionError
 from spikeconv.convert.examine import examine
+from spikeconv.convert.frozen import frozen
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
 from spikeconv.convert.report import LayerReport, Report
-from spikeconv.convert.trace import arguments, frozen, trace
+from spikeconv.convert.trace import arguments, trace
 from spikeconv.convert.understand import understand
 from spikeconv.neuron import IFNode
 

@@ -1,8 +1,7 @@
-"""Pass 1: a copy of the user's module, and the graph of its calls, each with where it stands."""
+"""Pass 1: the graph of a network's calls, each with where it stands."""
 
 from __future__ import annotations
 
-import copy
 import inspect
 import os
 import re
@@ -12,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
 
 from spikeconv.calibrate.inputs import Arguments, Batch, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
@@ -25,37 +23,6 @@ FAILURES = (
     *(TypeError, AttributeError, NameError, RuntimeError, ValueError, LookupError),
 )
 _LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
-
-
-def frozen(ann: nn.Module) -> nn.Module:
-    """A copy in eval mode and without gradients; normalised weights become plain ones.
-
-    Raises:
-        TypeError: ann is not a module.
-    """
-    if not isinstance(ann, nn.Module):
-        raise TypeError(f"convert: ann must be a torch.nn.Module, got {type(ann).__name__}")
-    # What a forward has kept of its last run cannot be copied while it holds a gradient's history.
-    kept = {
-        id(value): value.detach().clone()
-        for module in ann.modules()
-        for value in vars(module).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    }
-    network = copy.deepcopy(ann, kept).eval()
-    for module in list(network.modules()):
-        if parametrize.is_parametrized(module):
-            _own_class(module)
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name)
-    return network.requires_grad_(False)
-
-
-def _own_class(module: nn.Module) -> None:
-    """Give a copied module a class of its own: parametrizations are taken off the class, too."""
-    kind = type(module)
-    body = {name: v for name, v in vars(kind).items() if name not in ("__dict__", "__weakref__")}
-    module.__class__ = type(kind.__name__, kind.__bases__, body)
 
 
 def arguments(network: nn.Module) -> Arguments:

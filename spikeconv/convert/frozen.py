@@ -1,0 +1,126 @@
+"""Before all passes: a copy of the user's module to work on, without what is wrapped around it."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+from spikeconv.convert.errors import ConversionError, Problem
+
+_SCRIPTED = (
+    "it is compiled by torch.jit, which nothing can be read from; give the module that it was "
+    "compiled from"
+)
+_LAZY = "its weights have no shape yet; run the network on a batch once"
+_META = "its weights are on the meta device, where they have no values; load them first"
+_HOOKED = (
+    "it has a hook, and conversion takes the network without what is wrapped around it; register "
+    "the hook on the module within"
+)
+
+
+def frozen(ann: nn.Module) -> nn.Module:
+    """A copy in eval mode and without gradients; normalised weights become plain ones.
+
+    Of ``nn.DataParallel``, ``DistributedDataParallel`` and what torch.compile gives, around the
+    network or a part of it, the module within is taken.
+
+    Raises:
+        TypeError: ann is not a module, or cannot be copied.
+        ConversionError: some of it is compiled by torch.jit, or has no weights yet.
+    """
+    if not isinstance(ann, nn.Module):
+        raise TypeError(f"convert: ann must be a torch.nn.Module, got {type(ann).__name__}")
+    problems = list(_obstacles(ann))
+    if problems:
+        raise ConversionError(problems)
+    network = _copied(ann).eval()
+    for module in list(network.modules()):
+        if parametrize.is_parametrized(module):
+            _own_class(module)
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, name)
+    return network.requires_grad_(False)
+
+
+def _obstacles(ann: nn.Module) -> Iterator[Problem]:
+    """What in a network makes a copy of it useless."""
+    within_script: set[nn.Module] = set()
+    for path, module in ann.named_modules():
+        reason = ""
+        tensors = [*module._parameters.values(), *module._buffers.values()]
+        if module in within_script:
+            continue
+        if isinstance(module, torch.jit.ScriptModule):
+            within_script.update(module.modules())
+            reason = _SCRIPTED
+        elif any(is_lazy(tensor) for tensor in tensors):
+            reason = _LAZY
+        elif any(tensor is not None and tensor.is_meta for tensor in tensors):
+            reason = _META
+        elif _within(module) is not None and (module._forward_hooks or module._forward_pre_hooks):
+            reason = _HOOKED
+        if reason:
+            yield Problem(path, type(module).__name__, "", reason)
+
+
+def _copied(ann: nn.Module) -> nn.Module:
+    """A deep copy without wrappers."""
+    # What a forward has kept of its last run cannot be copied while it holds a gradient's history.
+    kept: dict[int, Any] = {
+        id(value): value.detach().clone()
+        for module in ann.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    memo = dict(kept)
+    try:
+        for module in reversed(list(ann.modules())):  # what is within comes first
+            inner = _within(module)
+            if inner is not None:
+                memo[id(module)] = copy.deepcopy(inner, memo)
+        return copy.deepcopy(ann, memo)
+    except Exception as error:
+        attribute = _not_copied(ann, kept)
+        raise TypeError(
+            f"convert: ann must be a module that can be copied; {attribute} cannot: {error}; set "
+            "it to None while converting, or keep it elsewhere"
+        ) from error
+
+
+def _within(module: nn.Module) -> nn.Module | None:
+    """The module in a wrapper that computes the same; None where it is no such wrapper."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return module.get_submodule("module")
+    # Only torch.compile loads it, which takes seconds.
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    if compiler is not None and isinstance(module, compiler.OptimizedModule):
+        inner: nn.Module = module._orig_mod
+        return inner
+    return None
+
+
+def _not_copied(ann: nn.Module, kept: dict[int, Any]) -> str:
+    """Which of a network's attributes cannot be copied."""
+    for path, module in ann.named_modules():
+        for name, value in vars(module).items():
+            try:
+                if name != "_modules":
+                    copy.deepcopy(value, dict(kept))
+            except Exception:
+                return f"its attribute {f'{path}.{name}'.lstrip('.')!r}"
+    return "it"
+
+
+def _own_class(module: nn.Module) -> None:
+    """Give a copied module a class of its own: parametrizations are taken off the class, too."""
+    kind = type(module)
+    body = {name: v for name, v in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(kind.__name__, kind.__bases__, body)

@@ -1,0 +1,66 @@
+"""The copy that is converted: of what is wrapped, and of what cannot be copied."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from tests.convert.nets import converted, refusal
+
+
+def plain() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+WRAPPERS: dict[str, Callable[[nn.Sequential], nn.Module]] = {
+    "DataParallel": nn.DataParallel,
+    "compiled": torch.compile,
+    "both": lambda net: torch.compile(nn.DataParallel(net)),
+    "parts": lambda net: nn.Sequential(torch.compile(net[0]), nn.DataParallel(net[1:])),
+    "nested": lambda net: torch.compile(nn.Sequential(nn.DataParallel(net[0]), net[1:])),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_what_is_wrapped_around_a_network_does_not_matter(name: str) -> None:
+    net, x = plain(), torch.randn(8, 4)
+    wrapped = WRAPPERS[name](net)
+    modules = list(wrapped.modules())
+    snn = converted(wrapped, x)
+    assert torch.equal(snn(x), converted(net, x)(x))
+    assert not re.search("module|orig_mod", snn.report().rows[0].layer)
+    assert list(wrapped.modules()) == modules
+
+
+def test_a_hook_on_what_is_wrapped_around() -> None:
+    net = nn.Sequential(nn.DataParallel(plain()), nn.ReLU())
+    net[0].register_forward_hook(lambda module, args, output: output * 2)
+    (problem,) = refusal(net, torch.randn(8, 4))
+    assert problem.path == "0" and "register the hook on the module within" in problem.reason
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+@pytest.mark.parametrize(
+    ("make", "path", "says"),
+    (
+        (lambda: torch.jit.script(plain()), "", "compiled by torch.jit"),
+        (lambda: torch.jit.trace(plain(), torch.zeros(1, 4)), "", "compiled by torch.jit"),
+        (lambda: nn.Sequential(nn.Linear(4, 4), nn.LazyLinear(8), nn.ReLU()), "1", "no shape yet"),
+        (lambda: nn.Sequential(nn.Linear(4, 8, device="meta"), nn.ReLU()), "0", "meta device"),
+    ),
+)
+def test_what_has_nothing_to_copy(make: Callable[[], nn.Module], path: str, says: str) -> None:
+    (problem,) = refusal(make(), torch.randn(8, 4))
+    assert problem.path == path and says in problem.reason
+
+
+def test_what_cannot_be_copied_is_named() -> None:
+    net = plain()
+    net[1].locks = [threading.Lock()]
+    with pytest.raises(TypeError, match=r"convert: ann .* attribute '1\.locks' cannot: .*pickle"):
+        converted(net, torch.randn(8, 4))
