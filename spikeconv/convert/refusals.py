@@ -48,6 +48,7 @@ MIXES = (
     "larger batch, so every image must be treated for itself along dimension 0"
 )
 _CONSTANT_OUTPUT = "it returns a tensor that does not depend on the input; return it elsewhere"
+_EMPTY = "it has no neurons: a layer before it has no channels, or leaves nothing of an image"
 
 # What to do instead of the general advice.
 _ADVICE: tuple[tuple[str, tuple[object, ...]], ...] = (
@@ -106,6 +107,8 @@ def _has_no_spiking_form(
 ) -> Refusal | None:
     """Why a call that treats every image for itself has no spiking form, or None."""
     target = called(node, modules)
+    if isinstance(target, Rectifier) and 0 in node.meta.get("shape", ())[1:]:
+        return Refusal(_EMPTY)
     if isinstance(target, Rectifier) or node.target in (reshape_samples, reshape_like):
         return None
     if vocabulary.is_max_pool(node, modules):

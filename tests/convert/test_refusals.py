@@ -197,6 +197,13 @@ def test_no_rectifier() -> None:
     assert "there is no ReLU in it" in problem.reason
 
 
+def test_no_neurons() -> None:
+    with pytest.warns(UserWarning, match="zero-element"):
+        net = nn.Sequential(nn.Linear(4, 0), nn.ReLU(), nn.Linear(0, 3))
+    (problem,) = refusal(net, torch.randn(8, 4))
+    assert problem.path == "1" and "it has no neurons" in problem.reason
+
+
 def test_constant_output() -> None:
     net = Net(lambda s, x: (s.head(F.relu(s.c1(x))), s.scale), scale=nn.Parameter(torch.ones(3)))
     (problem,) = refusal(net)
