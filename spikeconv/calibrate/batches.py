@@ -35,6 +35,7 @@ class Batches:
         names: of the inputs that the data gives, in the order of the network's arguments.
         first: the first batch.
         images: how many have been given so far.
+        index: of the batch that was given last, as the data counts them.
 
     Raises:
         TypeError: data, or a batch, is neither.
@@ -45,6 +46,7 @@ class Batches:
         self._total: int | None = None
         self._arguments = arguments
         self._like = like
+        self.index = 0
         self._checked = self._check(self._raw(data))
         first = next(self._checked, None)
         if first is None:
@@ -126,6 +128,7 @@ class Batches:
                         f"[{', '.join(['B', *map(str, first.shape[1:])])}], "
                         f"got shape {list(tensor.shape)}"
                     )
+            self.index = index
             yield batch_of(self._ready(tensor) for tensor in tensors)
 
     def _tensors(self, item: Any, what: str, *, first: bool) -> list[Tensor]:

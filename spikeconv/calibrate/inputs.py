@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -60,6 +61,32 @@ def joined(batches: Iterable[Batch]) -> Batch:
 def image_shapes(batch: Batch) -> tuple[torch.Size, ...]:
     """The shape of one image's value of each input."""
     return tuple(tensor.shape[1:] for tensor in tensors_of(batch))
+
+
+@contextmanager
+def told_of_size(
+    names: Sequence[str], batch: Batch, wanted: Sequence[Sequence[int]]
+) -> Iterator[None]:
+    """Of an error within, say that it comes of images of another size, where they are.
+
+    Args:
+        names: of the inputs, as the error's beginning.
+        batch: what a network is run on inside the block.
+        wanted: the shapes of an image's inputs in calibration.
+
+    Raises:
+        ValueError: naming an input of another shape.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        for name, x, shape in zip(names, tensors_of(batch), wanted, strict=True):
+            if x.shape[1:] != tuple(shape) and not isinstance(error, torch.OutOfMemoryError):
+                raise ValueError(
+                    f"{name} must be like [{', '.join(['B', *map(str, shape)])}], got shape "
+                    f"{list(x.shape)}, with which a layer of the network fails: {error}"
+                ) from error
+        raise
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from spikeconv.calibrate.inputs import Batch, Inputs, batch_of, tensors_of
+from spikeconv.calibrate.inputs import Batch, Inputs, batch_of, tensors_of, told_of_size
 from spikeconv.convert.program import Input, Program
 
 
@@ -85,6 +86,13 @@ def _check(x: Any, item: Input, name: str, *, several: bool, weight: Tensor | No
         raise TypeError(
             f"SpikingNetwork: {name} must be {weight.dtype} as the network is, got {x.dtype}"
         )
+
+
+def sizes_told(program: Program, batch: Batch) -> AbstractContextManager[None]:
+    """Of an error within, say that it comes of images of another size than in calibration."""
+    inputs = program.inputs
+    names = [f"SpikingNetwork: {i.argument if len(inputs) > 1 else 'x'}" for i in inputs]
+    return told_of_size(names, batch, [item.shape for item in inputs])
 
 
 def bad_images(batch: Batch) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from spikeconv.calibrate.inputs import Batch, Inputs
 from spikeconv.convert.analog import Observer, run_analog
 from spikeconv.convert.assembly import Assembly
-from spikeconv.convert.calls import given
+from spikeconv.convert.calls import given, sizes_told
 from spikeconv.convert.confident import run_until_confident
 from spikeconv.convert.graph import Graphable
 from spikeconv.convert.limits import images_at_once, steps_at_once
@@ -104,7 +104,8 @@ class SpikingNetwork(Assembly, Graphable):
             self._check_has_memory(batch)
         run = self._mean if readout == "mean" else self._running_means
         parts = batch.split(self.images_at_once(batch, steps)) if len(batch) else (batch,)
-        outputs = [run(part, steps) for part in parts]
+        with sizes_told(self.program, batch):
+            outputs = [run(part, steps) for part in parts]
         return map_tensors(lambda *ys: torch.cat(ys, 0 if readout == "mean" else 1), *outputs)
 
     def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Batch:
@@ -168,7 +169,8 @@ class SpikingNetwork(Assembly, Graphable):
             )
             for part in parts
         )
-        return Exit(*map(torch.cat, zip(*exits, strict=True)))
+        with sizes_told(self.program, batch):
+            return Exit(*map(torch.cat, zip(*exits, strict=True)))
 
     def stream(self) -> Stream:
         """Run the network one step at a time, on inputs that may differ at every step.
@@ -211,7 +213,8 @@ class SpikingNetwork(Assembly, Graphable):
         """
         layers = {**self.layers, **self.originals}
         batch = self._given((x,), {})
-        return run_analog(self.program, layers, self.weights(), batch, observe)
+        with sizes_told(self.program, batch):
+            return run_analog(self.program, layers, self.weights(), batch, observe)
 
     def images_at_once(self, x: Batch, T: int) -> int:
         """Images that run together: `spikeconv.convert.limits`."""

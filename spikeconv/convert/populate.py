@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from spikeconv.calibrate import Batches, ChannelHistogram, draw_potential, initial_potential
-from spikeconv.calibrate.inputs import Batch, image_shapes, joined
+from spikeconv.calibrate.inputs import Batch, image_shapes, joined, told_of_size
 from spikeconv.calibrate.method import Method
 from spikeconv.calibrate.threshold import thresholds
 from spikeconv.convert.analog import run_analog
@@ -50,6 +50,7 @@ def observe(
     histograms: dict[str, ChannelHistogram] = {}
     labels = {step.name: step.label for step in program.neurons()}
     kept: list[Batch] = []
+    shapes = image_shapes(batches.first)
 
     def update(name: str, current: Tensor, activation: Tensor) -> None:
         cap = rectifier(layers, name).cap
@@ -65,9 +66,12 @@ def observe(
 
     for batch in batches.shown(progress):
         missing = keep - sum(map(len, kept))
-        if missing > 0 and image_shapes(batch) == image_shapes(batches.first):
+        if missing > 0 and image_shapes(batch) == shapes:
             kept.append(batch[:missing])
-        run_analog(program, layers, weights, batch, update)
+        what = f"convert: calibration batch {batches.index}"
+        names = [f"{what}: {name}" for name in batches.names] if len(shapes) > 1 else [what]
+        with told_of_size(names, batch, shapes):
+            run_analog(program, layers, weights, batch, update)
     return histograms, joined(kept)
 
 

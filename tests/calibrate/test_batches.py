@@ -166,6 +166,14 @@ def test_progress(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert out == "" and "calibrating" in err and "batch" in err
 
 
+def test_a_batch_with_which_a_layer_fails() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(8, 8), nn.ReLU())
+    batches: Any = [torch.randn(4, 2, 4), torch.randn(0, 2, 4), torch.randn(4, 2, 5)]
+    says = r"calibration batch 2 must be like \[B, 2, 4\], got shape \[4, 2, 5\], .*4x10 and 8x8"
+    with pytest.raises(ValueError, match=says):
+        converted(net, batches)
+
+
 def test_data_is_not_written() -> None:
     x = images(8)
     before = x.clone()

@@ -137,6 +137,15 @@ def test_other_image_sizes_than_in_calibration() -> None:
         assert relative_error(snn(x, T=256), net(x)) < 0.05
 
 
+def test_a_size_with_which_a_layer_fails() -> None:
+    """The input and the wanted size are named beside what torch says of the layer."""
+    snn = converted(nn.Sequential(nn.Flatten(), nn.Linear(8, 8), nn.ReLU()), torch.randn(4, 2, 4))
+    says = r"SpikingNetwork: x must be like \[B, 2, 4\], got shape \[4, 2, 5\], .*4x10 and 8x8"
+    for call in (snn, snn.analog, lambda x: snn.exit_early(x, 0.5)):
+        with pytest.raises(ValueError, match=says):
+            call(torch.randn(4, 2, 5))
+
+
 def test_no_state_between_calls(snn: SpikingNetwork) -> None:
     """A call, with whatever happened before it, is a function of its input."""
     x = images(3)
