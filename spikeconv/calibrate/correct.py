@@ -34,10 +34,10 @@ def check_corrections(names: Sequence[str]) -> tuple[str, ...]:
     """The names, if all are known.
 
     Raises:
-        TypeError: a string, where a sequence of names is wanted.
+        TypeError: a string or something else, where a sequence of names is wanted.
         ValueError: an unknown name.
     """
-    if isinstance(names, str):
+    if isinstance(names, str) or not isinstance(names, Sequence):
         raise TypeError(f"convert: corrections must be a sequence of names, got {names!r}")
     for name in names:
         if name not in CORRECTION_NAMES:

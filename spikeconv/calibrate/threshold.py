@@ -35,7 +35,7 @@ THRESHOLDS: dict[str, Callable[[Layer], Tensor]] = {
 
 def check_options(threshold: str, granularity: str, percent: float) -> None:
     """Raise ValueError for an option that is not known."""
-    if threshold not in THRESHOLDS:
+    if not isinstance(threshold, str) or threshold not in THRESHOLDS:
         known = ", ".join(map(repr, THRESHOLDS))
         raise ValueError(f"convert: threshold must be one of {known}, got {threshold!r}")
     if granularity not in GRANULARITIES:

@@ -70,6 +70,8 @@ def test_readout_errors(snn: SpikingNetwork) -> None:
     (
         ({"signed": 1}, TypeError, "signed must be True or False, got 1"),
         ({"threshold": "min"}, ValueError, "threshold must be one of 'max', 'percentile', 'mse'"),
+        ({"threshold": ["max"]}, ValueError, r"threshold must be one of .*, got \['max'\]"),
+        ({"corrections": 5}, TypeError, "corrections must be a sequence of names, got 5"),
         ({"granularity": "neuron"}, ValueError, "granularity must be one of 'layer', 'channel'"),
         ({"percentile": 0}, ValueError, "percentile must be above 0 and at most 100, got 0"),
         ({"percentile": 101.0}, ValueError, "got 101.0"),
