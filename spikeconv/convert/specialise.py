@@ -96,6 +96,9 @@ class SpecialisedTracer(Tracer):
     def proxy(self, node: fx.Node) -> SpecialisedProxy:
         return SpecialisedProxy(node, self)
 
+    def is_instance(self, proxy: fx.Proxy, kinds: Any) -> bool:
+        return isinstance(self.values[proxy.node][0], kinds)
+
     def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
         node: fx.Node = super().create_node(kind, *args, **kwargs)
         if kind != "output":

@@ -21,6 +21,7 @@ from spikeconv.convert.tracer import Tracer
 FAILURES = (
     fx.proxy.TraceError,
     *(TypeError, AttributeError, NameError, RuntimeError, ValueError, LookupError),
+    AssertionError,
 )
 _LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
 
@@ -77,9 +78,11 @@ def _specialised(
     except ConversionError:
         raise
     except FAILURES as error:
+        said = str(error) or type(error).__name__  # an assertion may say nothing
         reason = (
-            f"torch.fx cannot trace this forward ({error}); conversion needs a forward whose calls "
-            "depend neither on the values of tensors nor on how many images there are"
+            f"torch.fx cannot trace this forward ({said}); conversion needs a forward whose calls "
+            "depend neither on the values of tensors nor on how many images there are, and which "
+            "takes torch.fx's stand-ins for tensors"
         )
         frames = traceback.extract_tb(error.__traceback__)
         line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])

@@ -12,6 +12,7 @@ from torch import fx, nn
 from torch.nn.modules import module as _of_torch
 
 from spikeconv.activation import QCFS, Clip
+from spikeconv.convert.asked import answered
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.structure import Fields, fields_of, unknown
 
@@ -43,6 +44,18 @@ class Tracer(fx.Tracer):
     def __init__(self, inputs: Sequence[str]) -> None:
         super().__init__()
         self.inputs = inputs
+
+    def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
+        with answered(root):
+            return super().trace(root, concrete_args)
+
+    def is_instance(self, proxy: fx.Proxy, kinds: Any) -> bool:
+        """What isinstance says of the value that a stand-in stands for.
+
+        Raises:
+            TraceError: it is not known.
+        """
+        raise fx.proxy.TraceError(f"its flow depends on whether a value is of {kinds}")
 
     def proxy(self, node: fx.Node) -> Proxy:
         return Proxy(node, self)
