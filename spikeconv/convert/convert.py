@@ -18,6 +18,7 @@ from spikeconv.convert.frozen import frozen
 from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
+from spikeconv.convert.operands import unify_operands
 from spikeconv.convert.populate import Populations, observe, populate, rectifier
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
@@ -191,6 +192,7 @@ def convert_as(
         batches = Batches(calibration, _device_and_dtype(frozen_ann), arguments(frozen_ann))
         example = two_images(batches.first[:1])
         traced = trace(frozen_ann, batches.names, example)
+        unify_operands(traced)
         problems = examine(traced, example)
         normalise(traced)
         understand(traced, problems, analog)

@@ -17,6 +17,7 @@ from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
+from spikeconv.convert.operands import unify_operands
 from spikeconv.convert.report import LayerReport, Report
 from spikeconv.convert.trace import arguments, trace
 from spikeconv.convert.understand import understand
@@ -64,6 +65,7 @@ def convert_given(
         like = next(ann.parameters())
         example = torch.zeros(2, *image_shape, dtype=like.dtype, device=like.device)
         traced = trace(network, arguments(network).required, example)
+        unify_operands(traced)
         problems = examine(traced, example)
         if problems:
             raise ConversionError(problems)

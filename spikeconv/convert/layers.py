@@ -123,3 +123,12 @@ def reshape_samples(x: Tensor, *sizes: int) -> Tensor:
 def reshape_like(x: Tensor, size: Sequence[int]) -> Tensor:
     """Reshape every sample of ``[B, ...]`` to the samples of a batch of that size."""
     return reshape_samples(x, *size[1:])
+
+
+def squeeze_samples(x: Tensor) -> Tensor:
+    """Take every dimension of size 1 from the samples of ``[B, ...]``; the batch stays.
+
+    >>> squeeze_samples(torch.zeros(1, 2, 1, 1)).shape
+    torch.Size([1, 2])
+    """
+    return x.reshape(x.shape[0], *(size for size in x.shape[1:] if size != 1))

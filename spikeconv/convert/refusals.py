@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from spikeconv.convert import vocabulary
-from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples
+from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples, squeeze_samples
 from spikeconv.convert.program import Phase
 from spikeconv.convert.trace import called
 
@@ -22,6 +22,8 @@ class Refusal:
     reason: str
     keepable: bool = False
 
+
+_OWN = (reshape_samples, reshape_like, squeeze_samples)
 
 _UNKNOWN = (
     "conversion knows it neither as linear nor as a ReLU, so there is no spiking form of it; "
@@ -109,7 +111,7 @@ def _has_no_spiking_form(
     target = called(node, modules)
     if isinstance(target, Rectifier) and 0 in node.meta.get("shape", ())[1:]:
         return Refusal(_EMPTY)
-    if isinstance(target, Rectifier) or node.target in (reshape_samples, reshape_like):
+    if isinstance(target, Rectifier) or target in _OWN:
         return None
     if vocabulary.is_max_pool(node, modules):
         indices = vocabulary.returns_indices(node, modules)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv.convert import vocabulary
-from spikeconv.convert.layers import reshape_like, reshape_samples
+from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
 from spikeconv.convert.program import Step, fill, refs
 from spikeconv.convert.run_step import Layers, run_step
 from spikeconv.convert.structure import map_tensors
@@ -42,7 +42,7 @@ _COPIES = (
     vocabulary.LINEAR_FUNCTIONS
     | vocabulary.LINEAR_METHODS
     | vocabulary.RESHAPE_METHODS
-    | {reshape_samples, reshape_like}
+    | {reshape_samples, reshape_like, squeeze_samples}
 )
 
 

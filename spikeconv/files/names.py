@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from spikeconv.convert import vocabulary
-from spikeconv.convert.layers import reshape_like, reshape_samples
+from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
 
 # Of one value or two, value by value; most are methods of a tensor as well.
 _ELEMENTWISE = """
@@ -92,6 +92,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "getattr": getattr,
     "spikeconv.reshape_like": reshape_like,
     "spikeconv.reshape_samples": reshape_samples,
+    "spikeconv.squeeze_samples": squeeze_samples,
     **{
         f"{space}.{name}": getattr(module, name)
         for space, (module, names) in _NAMESPACES.items()

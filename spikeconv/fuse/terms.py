@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from spikeconv.convert.layers import reshape_like, reshape_samples
+from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
 from spikeconv.convert.program import Phase, Program, Ref, Step
 from spikeconv.convert.vocabulary import AVERAGE_POOL_ARGUMENTS
 from spikeconv.fuse.layer import LARGEST_COUNT, Pair, Pool
@@ -26,7 +26,10 @@ _SUMS: dict[Any, float] = {
     "sub": -1.0,
     "subtract": -1.0,
 }
-_FLATTENS = (torch.flatten, "flatten", reshape_samples, reshape_like, "view", "reshape")
+_FLATTENS = (
+    *(torch.flatten, "flatten", "view", "reshape"),
+    *(reshape_samples, reshape_like, squeeze_samples),
+)
 _POOLS = (F.avg_pool1d, F.avg_pool2d)
 _ADAPTIVE_POOLS = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d)
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from spikeconv.convert.layers import reshape_like, reshape_samples
+from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
 from spikeconv.convert.program import Step
 from spikeconv.convert.run_step import Layers
 from spikeconv.nir_io.arithmetic import negative, product, total
@@ -41,8 +41,8 @@ _CALLS: dict[Any, Callable[[Graph, Step], Value]] = {
     operator.getitem: part,
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), joined),
     **dict.fromkeys((torch.mean, "mean"), mean),
-    **dict.fromkeys((reshape_like, reshape_samples, torch.flatten, torch.squeeze), reshape),
-    **dict.fromkeys((torch.unsqueeze, torch.unflatten), reshape),
+    **dict.fromkeys((reshape_like, reshape_samples, squeeze_samples), reshape),
+    **dict.fromkeys((torch.flatten, torch.squeeze, torch.unsqueeze, torch.unflatten), reshape),
     **dict.fromkeys(("flatten", "squeeze", "unsqueeze", "unflatten", "view", "reshape"), reshape),
     **dict.fromkeys((operator.add, torch.add, "add"), total),
     **dict.fromkeys((operator.sub, torch.sub, torch.subtract, "sub", "subtract"), total),

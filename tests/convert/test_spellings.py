@@ -30,6 +30,8 @@ HEADS: dict[str, Any] = {
     "reshape to a size": lambda s, h: s.fc(F.avg_pool2d(h, 8).reshape(h[:, :, 0, 0].shape)),
     "reshape_as": lambda s, h: s.fc(F.avg_pool2d(h, 8).reshape_as(h[:, :, 0, 0])),
     "squeeze": lambda s, h: s.fc(F.avg_pool2d(h, 8).squeeze(3).squeeze(2)),
+    "squeeze all": lambda s, h: s.fc(F.adaptive_avg_pool2d(h, 1).squeeze()),
+    "torch.squeeze all": lambda s, h: s.fc(torch.squeeze(F.avg_pool2d(h, 8))),
     "unflatten": lambda s, h: s.fc(h.flatten(1).unflatten(1, (4, 64)).mean(2)),
     "mean": lambda s, h: s.fc(h.mean(dim=(2, 3))),
     "mean of negative dimensions": lambda s, h: s.fc(h.mean([-1, -2])),
@@ -53,6 +55,14 @@ HEADS: dict[str, Any] = {
 @pytest.mark.parametrize("name", HEADS)
 def test_heads(name: str) -> None:
     check(after_neurons(HEADS[name]), neurons=1)
+
+
+def test_squeezing_leaves_a_batch_of_one() -> None:
+    """Nor does a parameter's own dimension of size 1 count as a batch."""
+    net = after_neurons(lambda s, h: s.fc(F.avg_pool2d(h, 8).squeeze() + s.scale.squeeze()))
+    net.scale = nn.Parameter(torch.randn(1, 4, 1))
+    snn = check(net, neurons=1)
+    assert snn(images(1)).shape == (1, 3)
 
 
 BETWEEN: dict[str, Any] = {
@@ -104,6 +114,9 @@ BETWEEN: dict[str, Any] = {
     "minus": lambda s, h: torch.sub(h, 0.1) - 0.1,
     "from": lambda s, h: 1 - h,
     "negative": lambda s, h: -torch.neg(-h),
+    "nothing by name": lambda s, h: s.dropout(input=F.dropout(input=h, training=s.training)),
+    "pool by name": lambda s, h: F.avg_pool2d(input=s.pool(input=h), kernel_size=2),
+    "reshape by name": lambda s, h: torch.reshape(input=h, shape=(-1, 4, 4, 16)),
     "nothing": lambda s, h: s.dropout(F.dropout(h.contiguous(), 0.5, s.training)).clone(),
     "dropout of channels": nn.Sequential(nn.Dropout2d(), nn.Identity(), nn.AlphaDropout()),
 }
@@ -119,7 +132,7 @@ def test_between_neurons(name: str) -> None:
         return s.head(F.relu(s.c2(s.between(h) if is_module else between(s, h))))
 
     scale, kernel = nn.Parameter(torch.rand(4, 1, 1) + 0.5), nn.Parameter(torch.randn(4, 4, 2, 2))
-    net = Net(body, scale=scale, kernel=kernel, dropout=nn.Dropout())
+    net = Net(body, scale=scale, kernel=kernel, dropout=nn.Dropout(), pool=nn.AvgPool2d(2))
     net.register_buffer("order", torch.tensor([2, 0, 3, 1]))
     net.register_buffer("gain", torch.tensor(1.5))
     if is_module:

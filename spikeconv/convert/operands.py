@@ -1,0 +1,55 @@
+"""A traced call's operand, before anything else looks: by position, and with its batch."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.fx.operator_schemas import get_signature_for_torch_op
+
+from spikeconv.convert.layers import squeeze_samples
+from spikeconv.convert.trace import called
+
+
+def unify_operands(traced: fx.GraphModule) -> None:
+    """Give every layer and function its operand by position, and squeeze within images only."""
+    modules = dict(traced.named_modules())
+    signals: set[fx.Node] = set()
+    for node in traced.graph.nodes:
+        if node.op in ("call_module", "call_function"):
+            _operand_first(node, modules)
+        if node.op == "placeholder" or not signals.isdisjoint(node.all_input_nodes):
+            signals.add(node)
+        if _squeezes_all(node) and node.args[0] in signals:
+            # Of a batch of one image, and of no other, the batch would go, too.
+            node.op, node.target = "call_function", squeeze_samples
+
+
+def _operand_first(node: fx.Node, modules: dict[str, nn.Module]) -> None:
+    """`f(input=x)` to `f(x)`."""
+    if node.args or not node.kwargs:
+        return
+    name = _first_parameter(called(node, modules))
+    if name in node.kwargs:
+        node.args = (node.kwargs[name],)
+        node.kwargs = {key: value for key, value in node.kwargs.items() if key != name}
+
+
+def _first_parameter(target: Any) -> str:
+    """What a layer or function calls its operand; "" where that is not known."""
+    if isinstance(target, nn.Module):
+        signatures = [inspect.signature(target.forward)]
+    else:  # inspect knows none of torch's own functions
+        signatures = get_signature_for_torch_op(target) or []
+    return next((name for one in signatures for name in one.parameters), "")
+
+
+def _squeezes_all(node: fx.Node) -> bool:
+    """Whether a call takes away every dimension of size 1."""
+    called_so = (node.op, node.target) in (
+        ("call_method", "squeeze"),
+        ("call_function", torch.squeeze),
+    )
+    return called_so and len(node.args) == 1 and not node.kwargs
