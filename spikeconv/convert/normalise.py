@@ -72,10 +72,20 @@ def unify_spellings(traced: fx.GraphModule) -> None:
             continue
         elif (pool := as_max_pool(node)) is not None:
             call_new_module(traced, node, first(node), pool)
+        elif not _keeps_batch(node):
+            continue
         elif _is_reshape(node):
             _reshape_samples(node)
         elif node.op == "call_method" and node.target == "expand":
-            node.args = (node.args[0], -1, *_sizes(node)[1:])
+            node.args, node.kwargs = (node.args[0], -1, *_sizes(node)[1:]), {}
+
+
+def _keeps_batch(node: fx.Node) -> bool:
+    """Whether a value has its batch size from its operand: a parameter has none to give."""
+    source, shape = first(node).meta.get("shape"), node.meta.get("shape")
+    if not source or not shape or (node.target == "expand" and len(source) != len(shape)):
+        return False
+    return bool(source[0] == shape[0])
 
 
 def _is_reshape(node: fx.Node) -> bool:
@@ -93,7 +103,8 @@ def _sizes(node: fx.Node) -> list[Any]:
 def _reshape_samples(node: fx.Node) -> None:
     """`x.view(batch, *sizes)` to `reshape_samples(x, *sizes)`, whatever gives the batch size."""
     x, sizes = node.args[0], _sizes(node)
-    if len(sizes) >= 2 and not isinstance(sizes[0], torch.dtype):
+    one_each = len(node.meta["shape"]) == 1 and not node.meta.get("mixes")
+    if not isinstance(sizes[0], torch.dtype) and (len(sizes) >= 2 or one_each):
         node.op, node.target = "call_function", reshape_samples
         node.args, node.kwargs = (x, *sizes[1:]), {}
     elif isinstance(sizes[0], fx.Node) and sizes[0].meta.get("sizes"):

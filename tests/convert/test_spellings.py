@@ -14,7 +14,7 @@ from tests.convert.nets import Net, check, images
 
 def after_neurons(read_out: Any) -> Net:
     """A readout of feature maps `[B, 4, 8, 8]` of spikes; the last layer has 4 inputs."""
-    return Net(lambda s, x: read_out(s, F.relu(s.c1(x))), relu=nn.ReLU())
+    return Net(lambda s, x: read_out(s, F.relu(s.c1(x))), relu=nn.ReLU(), one=nn.Linear(4, 1))
 
 
 HEADS: dict[str, Any] = {
@@ -30,6 +30,9 @@ HEADS: dict[str, Any] = {
     "reshape to a size": lambda s, h: s.fc(F.avg_pool2d(h, 8).reshape(h[:, :, 0, 0].shape)),
     "reshape_as": lambda s, h: s.fc(F.avg_pool2d(h, 8).reshape_as(h[:, :, 0, 0])),
     "squeeze": lambda s, h: s.fc(F.avg_pool2d(h, 8).squeeze(3).squeeze(2)),
+    "view(-1) of one value": lambda s, h: s.one(h.mean((2, 3))).view(-1),
+    "reshape((-1,)) of one value": lambda s, h: torch.reshape(s.one(h.mean((2, 3))), (-1,)),
+    "view(size(0)) of one value": lambda s, h: s.one(h.mean((2, 3))).view(h.size(0)),
     "squeeze all": lambda s, h: s.fc(F.adaptive_avg_pool2d(h, 1).squeeze()),
     "torch.squeeze all": lambda s, h: s.fc(torch.squeeze(F.avg_pool2d(h, 8))),
     "unflatten": lambda s, h: s.fc(h.flatten(1).unflatten(1, (4, 64)).mean(2)),
@@ -94,6 +97,9 @@ BETWEEN: dict[str, Any] = {
     "flip and roll": lambda s, h: h.flip(2).roll(1, 3),
     "repeat": lambda s, h: h[:, :1].repeat(1, 4, 1, 1) + h[:, :2].repeat_interleave(2, dim=1),
     "expand": lambda s, h: h + h.mean((2, 3), keepdim=True).expand(h.size(0), 4, 8, 8),
+    "expand by name": lambda s, h: h + h.mean(3, keepdim=True).expand(size=(-1, -1, -1, 8)),
+    "expand a parameter": lambda s, h: torch.cat([h, s.row.expand(h.size(0), -1, -1, 8)], 2),
+    "view a parameter": lambda s, h: h * s.scale.view(1, -1, 1, 1),
     "expand_as": lambda s, h: h - h.mean(1, keepdim=True).expand_as(h),
     "zeros_like": lambda s, h: torch.cat([h[:, :2], torch.zeros_like(h[:, 2:])], 1),
     "index by a buffer": lambda s, h: h[:, s.order],
@@ -133,11 +139,24 @@ def test_between_neurons(name: str) -> None:
 
     scale, kernel = nn.Parameter(torch.rand(4, 1, 1) + 0.5), nn.Parameter(torch.randn(4, 4, 2, 2))
     net = Net(body, scale=scale, kernel=kernel, dropout=nn.Dropout(), pool=nn.AvgPool2d(2))
+    net.row = nn.Parameter(torch.randn(1, 4, 1, 1))
     net.register_buffer("order", torch.tensor([2, 0, 3, 1]))
     net.register_buffer("gain", torch.tensor(1.5))
     if is_module:
         net.between = between
     check(net, neurons=2)
+
+
+def test_class_token() -> None:
+    """A parameter that is expanded to the batch stands beside what has time, and before it."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        tokens = s.embed(x.flatten(2))
+        tokens = torch.cat([s.token.expand(x.shape[0], -1, -1), F.relu(tokens)], 1)
+        return s.fc(F.relu(s.mix(tokens))[:, 0])
+
+    token = nn.Parameter(torch.randn(1, 1, 4))
+    check(Net(body, embed=nn.Linear(64, 4), mix=nn.Linear(4, 4), token=token), neurons=2)
 
 
 @pytest.mark.parametrize(
