@@ -10,6 +10,7 @@ from torch.nn import Parameter
 
 from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.sizes import Reads
 from spikeconv.convert.structure import tensors
 from spikeconv.convert.trace import problem
 
@@ -72,6 +73,7 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
       ``sizes``: of numbers.
     - ``dtype`` of the same; ``constant``: it does not depend on the input; ``number``: nor does it
       vary; ``parameter``: and it is a parameter.
+    - ``value``: made by sizes alone, and the same for every image; it is ``constant``, too.
     - ``mixes``: an image's value depends on the other image, or the batch size is fixed.
     - ``overwrites``: the nodes whose value the call overwrites.
 
@@ -97,6 +99,8 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
             node.meta.update(shape=double.shapes[node], dtype=value.dtype)
         elif isinstance(value, tuple | list):
             node.meta["tensors" if any(True for _ in tensors(value)) else "sizes"] = True
+        if _made_by_sizes(node) and _is_equal(value, first.env[node], second.env[node]):
+            node.meta.update(constant=True, value=value)
         if node.meta["constant"]:
             node.meta.update(_number(value))
         # What reads a mixed value is mixed too, but not to blame.
@@ -106,6 +110,19 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
     return _note_overwriting(traced, first)
+
+
+def _made_by_sizes(node: fx.Node) -> bool:
+    """Whether a value depends on images, but by their sizes alone."""
+    return not node.meta["constant"] and node.meta["reads"] is not Reads.VALUES
+
+
+def _is_equal(value: Any, *others: Any) -> bool:
+    """Whether tensors, or tuples of tensors, are the same."""
+    wanted, *found = (list(tensors(each)) for each in (value, *others))
+    return bool(wanted) and all(
+        len(each) == len(wanted) and all(map(torch.equal, wanted, each)) for each in found
+    )
 
 
 def _number(value: Any) -> dict[str, Any]:

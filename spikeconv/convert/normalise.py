@@ -17,12 +17,14 @@ from spikeconv.convert.layers import reshape_like, reshape_samples
 from spikeconv.convert.pools import as_max_pool, pools_before_neurons, without_indices
 from spikeconv.convert.rectifiers import as_rectifier
 from spikeconv.convert.rewrite import call_new_module, first, modules_of, name_call_site
+from spikeconv.convert.sizes import hold_constants
 from spikeconv.convert.trace import called
 
 
 def normalise(traced: fx.GraphModule) -> None:
     """Bring a traced network into the form above, in place; what is not understood stays."""
     out_of_place(traced)
+    hold_constants(traced)
     drop_inert(traced)
     without_indices(traced)
     unify_spellings(traced)

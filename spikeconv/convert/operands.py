@@ -10,19 +10,21 @@ from torch import fx, nn
 from torch.fx.operator_schemas import get_signature_for_torch_op
 
 from spikeconv.convert.layers import squeeze_samples
+from spikeconv.convert.sizes import Reads, note_reads
 from spikeconv.convert.trace import called
 
 
 def unify_operands(traced: fx.GraphModule) -> None:
-    """Give every layer and function its operand by position, and squeeze within images only."""
+    """Give every layer and function its operand by position, and squeeze within images only.
+
+    Every node's meta then says what it ``reads`` of the images.
+    """
     modules = dict(traced.named_modules())
-    signals: set[fx.Node] = set()
     for node in traced.graph.nodes:
         if node.op in ("call_module", "call_function"):
             _operand_first(node, modules)
-        if node.op == "placeholder" or not signals.isdisjoint(node.all_input_nodes):
-            signals.add(node)
-        if _squeezes_all(node) and node.args[0] in signals:
+        note_reads(node)
+        if _squeezes_all(node) and node.args[0].meta["reads"] is Reads.VALUES:
             # Of a batch of one image, and of no other, the batch would go, too.
             node.op, node.target = "call_function", squeeze_samples
 

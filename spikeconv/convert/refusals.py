@@ -12,6 +12,7 @@ from torch import fx, nn
 from spikeconv.convert import vocabulary
 from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples, squeeze_samples
 from spikeconv.convert.program import Phase
+from spikeconv.convert.sizes import Reads
 from spikeconv.convert.trace import called
 
 
@@ -99,6 +100,8 @@ def refusal(
         return None
     if "shape" not in node.meta and not node.meta.get("tensors"):
         return None  # arithmetic on sizes
+    if not _reads_values(node):
+        return Refusal(MIXES) if node.meta.get("mixes") else None
     found = _has_no_spiking_form(node, modules, phases)
     unknown = found is None or found.reason.startswith(_UNKNOWN)
     return Refusal(MIXES) if unknown and node.meta.get("mixes") else found
@@ -137,8 +140,7 @@ def _product(node: fx.Node, phases: Mapping[fx.Node, Phase]) -> Refusal | None:
     operands: list[object] = []
     for value in (*node.args, *node.kwargs.values()):
         operands += value if isinstance(value, list | tuple) else [value]
-    signals = [v for v in operands if isinstance(v, fx.Node) and _depends_on_input(v)]
-    signals = [v for v in signals if _is_tensor(v)]
+    signals = [v for v in operands if isinstance(v, fx.Node) and _is_signal(v)]
     spiking = [v for v in signals if phases[v] is not Phase.STATIC]
     if len(spiking) > 1 or (len(signals) > 1 and not spiking):
         return Refusal(_PRODUCT, keepable=True)
@@ -152,6 +154,18 @@ def _product(node: fx.Node, phases: Mapping[fx.Node, Phase]) -> Refusal | None:
 
 def _depends_on_input(value: object) -> bool:
     return isinstance(value, fx.Node) and not value.meta.get("constant", False)
+
+
+def _is_signal(value: object) -> bool:
+    """Whether it is a tensor that depends on the values of the input."""
+    return _is_tensor(value) and _depends_on_input(value) and _reads_values(value)
+
+
+def _reads_values(value: object) -> bool:
+    return isinstance(value, fx.Node) and value.meta.get("reads") not in (
+        Reads.NOTHING,
+        Reads.SIZES,
+    )
 
 
 def _is_tensor(value: object) -> bool:

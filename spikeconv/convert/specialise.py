@@ -15,13 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from spikeconv.convert.sizes import KIND, SIZES
 from spikeconv.convert.structure import tensors
 from spikeconv.convert.tracer import Proxy, Tracer
-
-# What a tensor tells about itself: the same for all images of a network, or of one size.
-_KIND = {"dim", "ndim", "ndimension", "dtype", "device", "layout", "is_floating_point", "is_cuda"}
-_KIND |= {"is_complex", "requires_grad", "is_contiguous", "is_sparse", "is_quantized"}
-_SIZES = {"shape", "size", "numel", "nelement", "stride", "element_size"}
 
 # The shape of what these give depends on values.
 _VALUES_SHAPE = {"nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"}
@@ -152,9 +148,9 @@ class SpecialisedTracer(Tracer):
             if node.target is operator.getitem and reads:
                 return _part(node, reads, first, second)
             return reads
-        if name in _KIND:
+        if name in KIND:
             return frozenset()
-        if name not in _SIZES or any("value" in self.reads[n] for n in inputs):
+        if name not in SIZES or any("value" in self.reads[n] for n in inputs):
             return frozenset({"value"})
         if inputs[0].op == "placeholder" and node.args[1:] == (1,):
             return frozenset()  # as good as fixed: a call checks it

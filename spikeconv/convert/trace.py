@@ -59,6 +59,9 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
         raise
     except FAILURES:
         graph, tracer = _specialised(network, dict(zip(inputs, tensors_of(example), strict=True)))
+    for node in graph.nodes:
+        # By it, code that is written for the graph would have torch's functions wrapped for good.
+        node.meta.pop("is_wrapped", None)
     traced = fx.GraphModule(tracer.root, graph, type(network).__name__)
     if isinstance(tracer, SpecialisedTracer):
         traced.meta.update(fixed_size=tracer.fixed_size, asks_batch=tracer.asks_batch)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import fx, nn
 from torch.nn.modules import module as _of_torch
 
 from spikeconv.activation import QCFS, Clip
 from spikeconv.convert.asked import answered
 from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.sizes import FACTORIES
 from spikeconv.convert.structure import Fields, fields_of, unknown
 
 # What a subclass may define and still compute what its base does.
@@ -42,7 +44,9 @@ class Tracer(fx.Tracer):
     record_stack_traces = True
 
     def __init__(self, inputs: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__(autowrap_functions=FACTORIES)
+        # Sizes are numbers, for which torch's own functions would not let a stand-in pass.
+        self._autowrap_search.append(torch)
         self.inputs = inputs
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:

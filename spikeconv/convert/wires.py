@@ -21,6 +21,7 @@ from spikeconv.convert import vocabulary
 from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
 from spikeconv.convert.program import Step, fill, refs
 from spikeconv.convert.run_step import Layers, run_step
+from spikeconv.convert.sizes import LIKE
 from spikeconv.convert.structure import map_tensors
 
 # From the arguments of a call, filled in with what arrives, to what arrives behind it.
@@ -91,6 +92,12 @@ def of_static(value: Any) -> Arriving:
     return Arriving(zero, map_tensors(all_ones, value), zero)
 
 
+def of_filling(value: Any) -> Arriving:
+    """A value that no signal has made: the same at every step, and zeros are nothing."""
+    zero = map_tensors(_zeros, value)
+    return Arriving(zero, map_tensors(lambda x: (x != 0).double(), value), zero)
+
+
 def of_current(value: Any) -> Arriving:
     """A value that changes from step to step and is no spike, or a tuple of such."""
     zero = map_tensors(_zeros, value)
@@ -112,6 +119,8 @@ def led(
         value: what it gives, for the shape.
     """
     signals = [ref.name for ref in refs((step.args, step.kwargs)) if ref.name in flows]
+    if not signals or step.target in LIKE:
+        return of_filling(value)
     wire = _wire(step, layers)
     if wire is None or (step.target in _PRODUCTS and len(signals) > 1):
         return of_current(value)

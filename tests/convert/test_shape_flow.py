@@ -202,10 +202,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda s, x: s.head(F.relu(s.c1(x)) if x.shape[0] == 2 else s.c1(x)),
         "its flow depends on the number of images",
     ),
-    "a list of sizes": (
-        lambda s, x: s.head(F.relu(s.c1(x + torch.zeros(x.shape[0], 1, 1, 1)))),
-        "torch.fx cannot trace this forward",
-    ),
 }
 
 
