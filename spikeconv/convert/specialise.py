@@ -1,8 +1,9 @@
 """A trace for the shapes of an example, for forwards whose flow depends on shapes.
 
 Two batches, of two images and of three, run alongside the trace. A number that is the same for both
-may decide which way the forward goes; a number of images may not, and the values of tensors never
-do. Whatever decides nothing stays a call in the graph, so the graph takes any number of images.
+may decide which way the forward goes, and so may the value of a parameter; a number of images may
+not, and the values of what depends on an image never do. Whatever decides nothing stays a call in
+the graph, so the graph takes any number of images.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class SpecialisedTracer(Tracer):
         self.examples = (example, more)
         self.values: dict[fx.Node, tuple[Any, Any]] = {}
         self.reads: dict[fx.Node, frozenset[str]] = {}
+        self.constants: set[fx.Node] = set()
         self.fixed_size = False
         self.asks_batch = False
         self._running = False
@@ -103,6 +105,8 @@ class SpecialisedTracer(Tracer):
                 self.values[node] = self._value(node, 0), self._value(node, 1)
             finally:
                 self._running = False
+            if kind != "placeholder" and self.constants.issuperset(node.all_input_nodes):
+                self.constants.add(node)
             self.reads[node] = self._reads(node)
         return node
 
@@ -136,6 +140,8 @@ class SpecialisedTracer(Tracer):
 
     def _reads(self, node: fx.Node) -> frozenset[str]:
         """What a number, or a tensor's shape, was taken from: ``value``, ``size`` or ``batch``."""
+        if node in self.constants:
+            return frozenset()
         first, second = self.values[node]
         inputs = node.all_input_nodes
         name = node.args[1] if node.target is getattr else node.target
@@ -171,6 +177,8 @@ class SpecialisedTracer(Tracer):
         """
         first, second = self.values[proxy.node]
         reads = self.reads[proxy.node]
+        if proxy.node in self.constants:
+            return first
         if _holds_tensors(first) or "value" in reads:
             raise fx.proxy.TraceError(_VALUES)
         if first != second:
@@ -184,7 +192,8 @@ class SpecialisedTracer(Tracer):
         first, second = self.values[proxy.node]
         if len(first) != len(second):
             raise fx.proxy.TraceError(_BATCH)
-        if _holds_tensors(first) and proxy.node.target not in ("chunk", torch.chunk):
+        images = proxy.node not in self.constants
+        if images and _holds_tensors(first) and proxy.node.target not in ("chunk", torch.chunk):
             self.fixed_size = True
         return len(first)
 

@@ -169,6 +169,25 @@ def test_shapes_of_weights() -> None:
     check(Net(weights_only), neurons=2)
 
 
+PARAMETERS: dict[str, Any] = {
+    "compared": lambda s, h: h if s.scale > 0 else -h,
+    "as a number": lambda s, h: h * float(s.scale),
+    "as an item": lambda s, h: h if s.scale.item() > 0 else -h,
+    "computed": lambda s, h: h * 2 if (s.scale * 2).abs().max() > s.fc.weight.shape[0] else h,
+    "one by one": lambda s, h: torch.stack([h[:, i] * w for i, w in enumerate(s.weights)], 1),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_values_of_parameters(name: str) -> None:
+    """They are the same for all images, so they may decide, and no size of an image with them."""
+    net = Net(lambda s, x: spiking_head(s, PARAMETERS[name](s, F.relu(s.c1(x)))))
+    net.scale, net.weights = nn.Parameter(torch.tensor(0.75)), nn.Parameter(torch.rand(4))
+    snn, x = check(net, neurons=2), images(3, 2, 6, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(snn.analog(x), net(x))
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "a value": (
         lambda s, x: s.head(F.relu(s.c1(x)) if x.mean() > 0 else s.c1(x)),
