@@ -15,13 +15,22 @@ from torch import Tensor, fx, nn
 from spikeconv.calibrate.inputs import Arguments, Batch, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.specialise import SpecialisedTracer
-from spikeconv.convert.tracer import Tracer
+from spikeconv.convert.tracer import AssignedInPlace, Tracer
 
 # What calls on torch.fx's stand-ins for tensors have been seen to raise.
 FAILURES = (
     fx.proxy.TraceError,
     *(TypeError, AttributeError, NameError, RuntimeError, ValueError, LookupError),
     AssertionError,
+)
+_FLOW = (
+    "torch.fx cannot trace this forward ({}); conversion needs a forward whose calls depend "
+    "neither on the values of tensors nor on how many images there are"
+)
+_ASSIGNED = (
+    "it assigns to a part of a tensor in place, which torch.fx cannot trace; put the result "
+    "together out of place: torch.cat of the parts, a product with a mask that is a buffer, or "
+    "F.pad for zeros around it"
 )
 _LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
 
@@ -87,6 +96,7 @@ def _specialised(
             "depend neither on the values of tensors nor on how many images there are, and which "
             "takes torch.fx's stand-ins for tensors"
         )
+        reason = _ASSIGNED if isinstance(error, AssignedInPlace) else _FLOW.format(error)
         frames = traceback.extract_tb(error.__traceback__)
         line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
         raise ConversionError([Problem("", type(network).__name__, line, reason)]) from error

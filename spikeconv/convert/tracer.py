@@ -23,8 +23,15 @@ _RENAMING = {"__init__", "__repr__", "extra_repr", "__doc__", "__module__", "__q
 _RENAMING |= {"__annotations__", "__annotate_func__", "__firstlineno__", "__static_attributes__"}
 
 
+class AssignedInPlace(fx.proxy.TraceError):
+    """A forward assigns to a part of a tensor."""
+
+
 class Proxy(fx.Proxy):
     """A stand-in for a tensor that knows `h += g` as writing in place; torch.fx's does not."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise AssignedInPlace
 
 
 def _assignment(operation: Callable[..., Any]) -> Callable[[Proxy, Any], Any]:

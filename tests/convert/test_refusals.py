@@ -192,6 +192,18 @@ def test_dropout_at_inference() -> None:
     assert "training=self.training" in problem.reason
 
 
+def test_assignment_to_a_part() -> None:
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        h[:, 0] = 0.0
+        return s.head(h)
+
+    (problem,) = refusal(Net(body))
+    assert "assigns to a part of a tensor in place" in problem.reason
+    assert "depend" not in problem.reason and "out of place" in problem.reason
+    assert problem.line.startswith(__file__)
+
+
 def test_no_rectifier() -> None:
     (problem,) = refusal(Net(lambda s, x: s.head(s.c1(x))))
     assert "there is no ReLU in it" in problem.reason
