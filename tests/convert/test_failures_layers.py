@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision import ops
 
 from spikeconv.convert import ConversionError
 from tests.convert.nets import Net, between, check, converted, images, refusal
@@ -70,6 +71,14 @@ def test_rows_dropout(dropout: nn.Module) -> None:
         drop=dropout,
     )
     snn = check(net, neurons=2)
+    assert [step.label for step in snn.program.steps if step.kind == "module"] == ["c1", "c2", "fc"]
+
+
+@pytest.mark.parametrize("drop", (ops.StochasticDepth(0.5, "row"), ops.DropBlock2d(0.5, 3)))
+def test_rows_dropout_of_torchvision(drop: nn.Module) -> None:
+    snn = check(
+        Net(lambda s, x: s.head(F.relu(s.c2(s.drop(F.relu(s.c1(x)))))), drop=drop), neurons=2
+    )
     assert [step.label for step in snn.program.steps if step.kind == "module"] == ["c1", "c2", "fc"]
 
 
