@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from spikeconv.convert import vocabulary
 from spikeconv.convert.layers import reshape_like, reshape_samples
+from spikeconv.convert.norms import as_batch_norm, with_weights
 from spikeconv.convert.pools import as_max_pool, pools_before_neurons, without_indices
 from spikeconv.convert.rectifiers import as_rectifier
 from spikeconv.convert.rewrite import call_new_module, first, modules_of, name_call_site
@@ -72,8 +73,9 @@ def unify_spellings(traced: fx.GraphModule) -> None:
             modules = modules_of(traced)
         elif not isinstance(first(node), fx.Node):
             continue
-        elif (pool := as_max_pool(node)) is not None:
-            call_new_module(traced, node, first(node), pool)
+        elif (layer := as_max_pool(node) or as_batch_norm(node, modules)) is not None:
+            call_new_module(traced, node, first(node), layer)
+            modules = modules_of(traced)
         elif not _keeps_batch(node):
             continue
         elif _is_reshape(node):
@@ -143,7 +145,7 @@ def fold_batch_norms(traced: fx.GraphModule) -> None:
         elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
             if len(source.meta.get("shape", (0, 0))) != 2:  # [B, L, F]: the norm is over L
                 continue
-            fused = fuse_linear_bn_eval(layer, norm)
+            fused = fuse_linear_bn_eval(layer, with_weights(norm, nn.BatchNorm1d))
         else:
             continue
         call_new_module(traced, node, first(source), fused.requires_grad_(False))

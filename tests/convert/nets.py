@@ -53,7 +53,7 @@ def images(count: int = 8, *shape: int) -> Tensor:
 def settled(net: nn.Module) -> nn.Module:
     """The network with statistics and weights in its batch norms as training leaves them."""
     for module in net.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._NormBase):
             with torch.no_grad():
                 if module.running_mean is not None and module.running_var is not None:
                     module.running_mean.normal_(0, 0.3)

@@ -52,6 +52,12 @@ def test_convolution() -> None:
         ([nn.ConvTranspose3d(2, 3, 2), nn.BatchNorm3d(3)], (2, 3, 3, 3)),
         ([nn.Linear(6, 4), nn.BatchNorm1d(4)], (6,)),
         ([nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4)], (6,)),
+        ([nn.Linear(6, 4), nn.BatchNorm1d(4, affine=False)], (6,)),
+        ([nn.Linear(6, 4), nn.SyncBatchNorm(4)], (6,)),
+        ([nn.Conv2d(2, 4, 3), nn.SyncBatchNorm(4, affine=False)], (2, 8, 8)),
+        ([nn.Conv1d(2, 4, 3), nn.InstanceNorm1d(4, track_running_stats=True)], (2, 9)),
+        ([nn.Conv2d(2, 4, 3), nn.InstanceNorm2d(4, 0.1, 0.1, True, True)], (2, 8, 8)),
+        ([nn.Conv3d(2, 4, 2), nn.InstanceNorm3d(4, track_running_stats=True)], (2, 4, 4, 4)),
     ),
 )
 def test_folded(layers: list[nn.Module], shape: tuple[int, ...]) -> None:

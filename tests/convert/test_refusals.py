@@ -109,6 +109,7 @@ FUNCTIONS: dict[str, Any] = {
     "floor division": lambda h: h // 2,
     "one over": lambda h: 1 / (h + 1),
     "comparison": lambda h: (h > 0) + h,
+    "bound behind a pool": lambda h: F.max_pool2d(h, 2).clamp(max=3),
     "normalize": lambda h: F.normalize(h),
     "layer_norm": lambda h: F.layer_norm(h, (8,)),
     "amin": lambda h: h.amin((2, 3), keepdim=True),
