@@ -30,6 +30,10 @@ _UNKNOWN = (
     "conversion knows it neither as linear nor as a ReLU, so there is no spiking form of it; "
 )
 _REPLACE = "replace it by ReLU and train again, or take it off the network's end"
+_REWRITE = (
+    "write it with ReLUs and what is linear in an image (sums, products with constants, averages, "
+    "reshapes), or take it off the network's end"
+)
 _ATTENTION = "attention multiplies values that all depend on the input, behind a softmax"
 _NORM = "it divides by a statistic of its input, which batch norm does not do at inference"
 _LARGEST = "take amax, or max without its indices, over dimensions of an image, which have one"
@@ -52,6 +56,13 @@ MIXES = (
 )
 _CONSTANT_OUTPUT = "it returns a tensor that does not depend on the input; return it elsewhere"
 _EMPTY = "it has no neurons: a layer before it has no channels, or leaves nothing of an image"
+
+# Functions and methods that a ReLU may stand for; as layers they are in one module of torch.
+_ACTIVATIONS = """
+    celu clamp clamp_max clamp_min clip elu fmax fmin gelu glu hardshrink hardsigmoid hardswish
+    hardtanh leaky_relu log_softmax logsigmoid maximum minimum mish prelu relu relu6 rrelu selu
+    sigmoid silu softmax softmin softplus softshrink softsign tanh tanhshrink threshold
+"""
 
 # What to do instead of the general advice.
 _ADVICE: tuple[tuple[str, tuple[object, ...]], ...] = (
@@ -86,7 +97,15 @@ def _advice(target: object) -> str:
     for advice, targets in _ADVICE:
         if target in targets or type(target) in targets:
             return advice
-    return _REPLACE
+    return _REPLACE if _is_activation(target) else _REWRITE
+
+
+def _is_activation(target: object) -> bool:
+    if isinstance(target, nn.Module):
+        return any(
+            kind.__module__ == "torch.nn.modules.activation" for kind in type(target).__mro__
+        )
+    return str(getattr(target, "__name__", target)).rstrip("_") in _ACTIVATIONS.split()
 
 
 def refusal(
@@ -125,11 +144,18 @@ def _has_no_spiking_form(
         return None
     if vocabulary.is_product(node) or vocabulary.is_contraction(node):
         return _product(node, phases)
+    if node.target in vocabulary.CHOICES and not _is_signal(_mask(node)):
+        return None
     if vocabulary.is_linear(node, modules):
         return Refusal(MIXES) if vocabulary.rolls_all(node) else None
     if node.target in vocabulary.DROPPED_FUNCTIONS:
         return Refusal(_DROPS)
     return Refusal(_UNKNOWN + _advice(target), keepable=True)
+
+
+def _mask(node: fx.Node) -> object:
+    """What a choice between values goes by."""
+    return vocabulary.argument(node, *vocabulary.CHOICES[node.target])
 
 
 def _product(node: fx.Node, phases: Mapping[fx.Node, Phase]) -> Refusal | None:

@@ -119,6 +119,9 @@ CONTRACTION_FUNCTIONS = frozenset(
         operator.matmul,
         torch.matmul,
         torch.mm,
+        torch.bmm,
+        torch.addmm,
+        torch.baddbmm,
         torch.einsum,
         torch.conv1d,
         torch.conv2d,
@@ -129,7 +132,7 @@ CONTRACTION_FUNCTIONS = frozenset(
         F.linear,
     }
 )
-CONTRACTION_METHODS = frozenset({"matmul", "mm"})
+CONTRACTION_METHODS = frozenset({"matmul", "mm", "bmm", "addmm", "baddbmm"})
 
 # Functions of torch that are methods of a tensor as well.
 _BOTH = (
@@ -138,8 +141,19 @@ _BOTH = (
     *("swapdims", "movedim", "moveaxis", "chunk", "split", "tensor_split", "unbind", "narrow"),
     *("select", "index_select"),
 )
+# Attributes of a tensor that are the same values in another order.
+LINEAR_ATTRIBUTES = frozenset({"mT", "mH"})
+# A choice between values by a mask, and where the mask stands.
+CHOICES: dict[Callable[..., Any] | str, tuple[int, str]] = {
+    torch.where: (0, "condition"),
+    "where": (1, "condition"),
+    torch.masked_fill: (1, "mask"),
+    "masked_fill": (1, "mask"),
+}
 RESHAPE_METHODS = frozenset({"view", "reshape"})
-LINEAR_METHODS = frozenset({*_BOTH, "view_as", "reshape_as", "expand_as", "expand", "repeat"})
+LINEAR_METHODS = frozenset(
+    {*_BOTH, "view_as", "reshape_as", "expand_as", "expand", "repeat", "unfold"}
+)
 LINEAR_FUNCTIONS = frozenset(
     {
         *(getattr(torch, name) for name in _BOTH),
@@ -149,6 +163,8 @@ LINEAR_FUNCTIONS = frozenset(
         torch.concat,
         torch.concatenate,
         torch.stack,
+        torch.hstack,
+        torch.dstack,
         torch.zeros_like,
         torch.channel_shuffle,
         F.avg_pool1d,
@@ -285,6 +301,8 @@ def is_linear(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
             return False
         # Of a subclass only that which computes the same, not a convolution with a ReLU inside.
         return computes_as(target, *LINEAR_MODULES)
+    if target is getattr:
+        return node.args[1] in LINEAR_ATTRIBUTES
     if target is F.batch_norm:
         return not argument(node, 5, "training", False)
     if node.op == "call_method":

@@ -43,7 +43,8 @@ _COPIES = (
     vocabulary.LINEAR_FUNCTIONS
     | vocabulary.LINEAR_METHODS
     | vocabulary.RESHAPE_METHODS
-    | {reshape_samples, reshape_like, squeeze_samples}
+    | vocabulary.CHOICES.keys()
+    | {reshape_samples, reshape_like, squeeze_samples, getattr}
 )
 
 
@@ -115,7 +116,7 @@ def led(
         step: the call.
         layers: holds its layer, if it calls one.
         flows: what arrives at the signals that it reads.
-        others: the weights and sizes that it reads.
+        others: all that it reads: weights, sizes and masks count as they are.
         value: what it gives, for the shape.
     """
     signals = [ref.name for ref in refs((step.args, step.kwargs)) if ref.name in flows]
@@ -127,11 +128,17 @@ def led(
 
     def component(name: str) -> Any:
         def read(ref: str) -> Any:
-            return getattr(flows[ref], name) if ref in flows else _weightless(step, others[ref])
+            if ref in flows and not _is_mask(others[ref]):
+                return getattr(flows[ref], name)
+            return _weightless(step, others[ref])
 
         return wire(fill(step.args, read), fill(step.kwargs, read))
 
     return Arriving(component("spikes"), component("static"), component("current"))
+
+
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.bool
 
 
 def _weightless(step: Step, other: Any) -> Any:
@@ -182,7 +189,8 @@ def _copied(step: Step, layers: Layers, args: Sequence[Any], kwargs: Mapping[str
     """What a call gives that only moves values; less what it adds, such as a border of ones."""
     moved = run_step(step, layers, args, kwargs)
     added = run_step(step, layers, map_tensors(_blank, tuple(args)), map_tensors(_blank, kwargs))
-    return map_tensors(operator.sub, moved, added)
+    # A mask may fill in infinities, of which the difference is no number.
+    return map_tensors(lambda a, b: (a - b).nan_to_num(), moved, added)
 
 
 def _blank(x: Tensor) -> Tensor:

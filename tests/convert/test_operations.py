@@ -97,6 +97,22 @@ def test_pooled_spikes_by_hand() -> None:
     assert row(overlapping, "rest.1").spikes == 4 * (1 + 2 + 4)
 
 
+@pytest.mark.parametrize("fill", (0.0, -math.inf))
+def test_masked_spikes_by_hand(fill: float) -> None:
+    """Of two pixels that fire, a mask lets one through; what it fills in is no spike."""
+    mask = torch.zeros(2, 2, dtype=torch.bool)
+    mask[0] = True
+
+    class Masked(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.masked_fill(mask, fill)[..., 1:, :]
+
+    x = torch.zeros(1, 1, 2, 2)
+    x[0, 0, :, 0] = 1
+    found = row(firing(Firing(1, Masked(), nn.Conv2d(1, 3, 1)), x), "rest.1")
+    assert (found.spikes, found.accumulates, found.macs) == (4, 12, 0)
+
+
 def test_residual_by_hand() -> None:
     """A spike of either operand of an addition reaches the layer behind it."""
 

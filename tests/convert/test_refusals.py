@@ -130,6 +130,21 @@ def test_functions(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("function", "says"),
+    (
+        (lambda h: torch.sigmoid(h), "replace it by ReLU and train again"),
+        (lambda h: h.clamp(-1, 1), "replace it by ReLU and train again"),
+        (lambda h: F.selu(h), "replace it by ReLU and train again"),
+        (lambda h: h.cumprod(1), "write it with ReLUs and what is linear"),
+        (lambda h: h.sort(1)[0], "write it with ReLUs and what is linear"),
+        (lambda h: torch.where(h.mean(1, keepdim=True) > 0, h, 0.0), "write it with ReLUs"),
+    ),
+)
+def test_only_an_activation_is_to_be_replaced(function: Any, says: str) -> None:
+    assert any(says in problem.reason for problem in refusal(between(function)))
+
+
+@pytest.mark.parametrize(
     "product",
     (
         lambda h: h * h,
@@ -139,6 +154,7 @@ def test_functions(name: str) -> None:
         lambda h: h.div(h + 1),
         lambda h: 2 / (h + 1),
         lambda h: h @ h,
+        lambda h: torch.bmm(h[:, 0], h[:, 1])[:, None].expand(-1, 4, -1, -1),
         lambda h: torch.matmul(h, other=h),
         lambda h: torch.einsum("bcij,bcjk->bcik", h, h),
         lambda h: F.conv2d(h, h[:1, :, :1, :1].expand(4, 4, 1, 1)),

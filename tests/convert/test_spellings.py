@@ -49,6 +49,7 @@ HEADS: dict[str, Any] = {
     "narrow": lambda s, h: s.fc(h.narrow(2, 1, 2).mean((2, 3))),
     "functional linear": lambda s, h: F.linear(h.mean((2, 3)), s.fc.weight, s.fc.bias),
     "matmul": lambda s, h: h.mean((2, 3)) @ s.fc.weight.t() + s.fc.bias,
+    "addmm": lambda s, h: torch.addmm(s.fc.bias, h.mean((2, 3)), s.fc.weight.t()),
     "einsum": lambda s, h: torch.einsum("bchw,kc->bk", h, s.fc.weight) / 64,
     "max pool": lambda s, h: s.fc(F.max_pool2d(s.c2(h), 8).flatten(1)),
     "cumsum": lambda s, h: s.fc(h.cumsum(3)[..., -1].mean(2)),
@@ -101,6 +102,14 @@ BETWEEN: dict[str, Any] = {
     "expand a parameter": lambda s, h: torch.cat([h, s.row.expand(h.size(0), -1, -1, 8)], 2),
     "view a parameter": lambda s, h: h * s.scale.view(1, -1, 1, 1),
     "expand_as": lambda s, h: h - h.mean(1, keepdim=True).expand_as(h),
+    "mT": lambda s, h: h.mT,
+    "bmm": lambda s, h: torch.bmm(h.flatten(2), s.square.expand(h.size(0), -1, -1)).view(h.shape),
+    "hstack": lambda s, h: torch.hstack([h[:, 1:], h[:, :1]]),
+    "dstack": lambda s, h: torch.dstack([h, -h]),
+    "windows": lambda s, h: h.unfold(3, 2, 2).mean(-1),
+    "masked_fill": lambda s, h: h.masked_fill(s.mask, 0.5),
+    "where": lambda s, h: torch.where(s.mask, h, h.flip(3)),
+    "where, of numbers": lambda s, h: h.where(torch.ones_like(h) > s.mask.float(), 0.0),
     "zeros_like": lambda s, h: torch.cat([h[:, :2], torch.zeros_like(h[:, 2:])], 1),
     "index by a buffer": lambda s, h: h[:, s.order],
     "index_select": lambda s, h: h.index_select(1, s.order),
@@ -139,6 +148,8 @@ def test_between_neurons(name: str) -> None:
 
     scale, kernel = nn.Parameter(torch.rand(4, 1, 1) + 0.5), nn.Parameter(torch.randn(4, 4, 2, 2))
     net = Net(body, scale=scale, kernel=kernel, dropout=nn.Dropout(), pool=nn.AvgPool2d(2))
+    net.square = nn.Parameter(torch.randn(64, 64) / 8)
+    net.register_buffer("mask", torch.rand(8, 8) > 0.5)
     net.row = nn.Parameter(torch.randn(1, 4, 1, 1))
     net.register_buffer("order", torch.tensor([2, 0, 3, 1]))
     net.register_buffer("gain", torch.tensor(1.5))
