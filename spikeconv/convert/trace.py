@@ -25,7 +25,8 @@ FAILURES = (
 )
 _FLOW = (
     "torch.fx cannot trace this forward ({}); conversion needs a forward whose calls depend "
-    "neither on the values of tensors nor on how many images there are"
+    "neither on the values of tensors nor on how many images there are, and which takes torch.fx's "
+    "stand-ins for tensors"
 )
 _ASSIGNED = (
     "it assigns to a part of a tensor in place, which torch.fx cannot trace; put the result "
@@ -91,12 +92,7 @@ def _specialised(
         raise
     except FAILURES as error:
         said = str(error) or type(error).__name__  # an assertion may say nothing
-        reason = (
-            f"torch.fx cannot trace this forward ({said}); conversion needs a forward whose calls "
-            "depend neither on the values of tensors nor on how many images there are, and which "
-            "takes torch.fx's stand-ins for tensors"
-        )
-        reason = _ASSIGNED if isinstance(error, AssignedInPlace) else _FLOW.format(error)
+        reason = _ASSIGNED if isinstance(error, AssignedInPlace) else _FLOW.format(said)
         frames = traceback.extract_tb(error.__traceback__)
         line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
         raise ConversionError([Problem("", type(network).__name__, line, reason)]) from error
