@@ -89,7 +89,8 @@ def _keeps_batch(node: fx.Node) -> bool:
     source, shape = first(node).meta.get("shape"), node.meta.get("shape")
     if not source or not shape or (node.target == "expand" and len(source) != len(shape)):
         return False
-    return bool(source[0] == shape[0])
+    # What reads a mixed value is not to blame for it.
+    return bool(source[0] == shape[0] or first(node).meta.get("mixed"))
 
 
 def _is_reshape(node: fx.Node) -> bool:
