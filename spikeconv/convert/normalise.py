@@ -89,8 +89,7 @@ def _keeps_batch(node: fx.Node) -> bool:
     source, shape = first(node).meta.get("shape"), node.meta.get("shape")
     if not source or not shape or (node.target == "expand" and len(source) != len(shape)):
         return False
-    # What reads a mixed value is not to blame for it.
-    return bool(source[0] == shape[0] or first(node).meta.get("mixed"))
+    return bool(source[0] == shape[0])
 
 
 def _is_reshape(node: fx.Node) -> bool:
