@@ -78,7 +78,7 @@ def unify_spellings(traced: fx.GraphModule) -> None:
             modules = modules_of(traced)
         elif not _keeps_batch(node):
             continue
-        elif _is_reshape(node):
+        elif vocabulary.is_reshape(node):
             _reshape_samples(node)
         elif node.op == "call_method" and node.target == "expand":
             node.args, node.kwargs = (node.args[0], -1, *_sizes(node)[1:]), {}
@@ -90,12 +90,6 @@ def _keeps_batch(node: fx.Node) -> bool:
     if not source or not shape or (node.target == "expand" and len(source) != len(shape)):
         return False
     return bool(source[0] == shape[0])
-
-
-def _is_reshape(node: fx.Node) -> bool:
-    if node.op == "call_method":
-        return node.target in vocabulary.RESHAPE_METHODS
-    return node.target is torch.reshape
 
 
 def _sizes(node: fx.Node) -> list[Any]:

@@ -121,6 +121,8 @@ def refusal(
         return None  # arithmetic on sizes
     if not _reads_values(node):
         return Refusal(MIXES) if node.meta.get("mixes") else None
+    if node.meta.get("mixed") and not node.meta.get("mixes") and vocabulary.is_reshape(node):
+        return None  # it may only bring mixed images back into a batch; the mixing is to blame
     found = _has_no_spiking_form(node, modules, phases)
     unknown = found is None or found.reason.startswith(_UNKNOWN)
     return Refusal(MIXES) if unknown and node.meta.get("mixes") else found

@@ -293,6 +293,13 @@ def rolls_all(node: fx.Node) -> bool:
     return node.target in (torch.roll, "roll") and not argument(node, 2, "dims")
 
 
+def is_reshape(node: fx.Node) -> bool:
+    """Whether the call gives its operand other sizes."""
+    if node.op == "call_method":
+        return node.target in RESHAPE_METHODS
+    return node.target is torch.reshape
+
+
 def is_linear(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether the call is affine in its one signal operand, each image for itself."""
     target = called(node, modules)

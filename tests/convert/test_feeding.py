@@ -28,7 +28,7 @@ def first(s: Net, x: Tensor) -> Tensor:
 BODIES: dict[str, tuple[Body, list[str | None]]] = {
     "the first layer sees no spikes": (lambda s, x: s.head(first(s, x)), [None]),
     "one after the other": (lambda s, x: s.head(F.relu(s.c2(first(s, x)))), [None, "c2"]),
-    "named": (lambda s, x: s.head(F.relu(s.c2(input=first(s, x)))), [None, None]),
+    "named": (lambda s, x: s.head(F.relu(s.c2(input=first(s, x)))), [None, "c2"]),
     "and a constant": (lambda s, x: s.head(F.relu(s.c2(first(s, x)) + 0.5)), [None, "c2"]),
     "scaled": (lambda s, x: s.head(F.relu(s.c2(first(s, x)) * 0.5)), [None, None]),
     "scaled addition": (
@@ -116,7 +116,7 @@ HEADS: dict[str, tuple[Body, bool]] = {
     "scaled": (lambda s, x: s.head(first(s, x)) * 2, False),
     "ends in neurons": (lambda s, x: F.relu(s.c2(first(s, x))), False),
     "one of several": (lambda s, x: (s.head(first(s, x)), x), False),
-    "named": (lambda s, x: s.fc(input=first(s, x).mean((2, 3))), False),
+    "named": (lambda s, x: s.fc(input=first(s, x).mean((2, 3))), True),
 }
 
 

@@ -201,4 +201,4 @@ def test_which_layers_can_be_refitted() -> None:
         return logits
 
     assert fitted(Net(broadcast, one=nn.Conv2d(4, 4, 1))) == ["c2", "fc"]
-    assert fitted(Net(by_keyword)) == []
+    assert fitted(Net(by_keyword)) == ["c2", "fc"]
