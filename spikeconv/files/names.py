@@ -71,9 +71,9 @@ _OPERATOR = """
     or_ pos pow rshift sub truediv xor
 """
 _METHODS_ONLY = """
-    bfloat16 bmm bool clone contiguous dim double element_size expand expand_as float half int
-    long ndimension nelement new_full new_ones new_zeros repeat reshape_as size stride to type
-    type_as view view_as
+    addmm baddbmm bfloat16 bmm bool clone contiguous dim double element_size expand
+    expand_as float half int long ndimension nelement new_full new_ones new_zeros repeat
+    reshape_as size stride to type type_as view view_as
 """
 _IN_PLACE = """
     abs add ceil clamp clamp_max clamp_min clip cos div erf exp expm1 floor log log1p logit

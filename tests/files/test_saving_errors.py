@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from spikeconv.convert import SpikingNetwork, vocabulary
+from spikeconv.convert.sizes import FACTORIES
 from spikeconv.files.names import ATTRIBUTES, FUNCTIONS, METHODS, NAMES
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import Net, converted, images
@@ -125,9 +126,11 @@ def test_every_call_that_conversion_understands_has_a_name() -> None:
         *vocabulary.LINEAR_FUNCTIONS,
         *vocabulary.MAX_POOL_FUNCTIONS,
         *vocabulary.INDEX_POOL_FUNCTIONS,
+        *FACTORIES,
         F.batch_norm,
         torch.clone,
     ]
+    functions += [choice for choice in vocabulary.CHOICES if callable(choice)]
     assert all(FUNCTIONS[NAMES[function]] is function for function in functions)
     methods = vocabulary.SUM_METHODS | vocabulary.PRODUCT_METHODS | vocabulary.CONTRACTION_METHODS
     methods |= vocabulary.LINEAR_METHODS | vocabulary.RESHAPE_METHODS | vocabulary.CASTS
