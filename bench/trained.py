@@ -81,7 +81,7 @@ class Loaded:
 _RELU = f"{_TRAIN} --model resnet20 --epochs 30 --schedule onecycle --compile --out runs/relu"
 _QCFS = (
     f"{_RELU}; {_TRAIN} --model resnet20 --activation qcfs --levels 4 "
-    "--init runs/relu/best.safetensors --epochs 60 --compile --out runs/qcfs"
+    "--init runs/relu/best.safetensors --epochs 150 --holdout 1000 --compile --out runs/qcfs"
 )
 
 

@@ -220,7 +220,7 @@ class SpikingNetwork(Assembly, Graphable):
         """Images that run together: `spikeconv.convert.limits`."""
         if self._monitor is not None and self._monitor.keep_counts:
             return max(1, len(x))
-        form = self.integers
+        form = self._form  # whose changes a simulation looks for
         if form is not None and form.for_run(T, x)[0].whole:
             T = 1  # only what is the same at every step is in floating point
         return images_at_once(self.program, x, T, self.timing)
