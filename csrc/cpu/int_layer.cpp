@@ -157,8 +157,9 @@ bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
       continue;
     }
     const IntSource& source = sources[convolution.window.source];
-    if (!reads_all_spikes(convolution, source) || source.channels % kLanes != 0 ||
-        convolution.window.stride_x != 1 || weights[i].scalar_type() != at::kChar) {
+    if (!reads_all_spikes(convolution, source) || convolution.window.groups != 1 ||
+        source.channels % kLanes != 0 || convolution.window.stride_x != 1 ||
+        weights[i].scalar_type() != at::kChar) {
       return false;
     }
     bytes += convolution.window_bytes();

@@ -114,9 +114,16 @@ def test_windows_of_every_kind_in_one_layer() -> None:
     compare(fire(make(Recipe((72, 6, 7), windows, T=19)), 0.1), instruction_sets())
 
 
-@pytest.mark.parametrize("groups", [2, 4])
-def test_groups_that_one_block_of_channels_reads(groups: int) -> None:
-    compare(fire(make(Recipe((16, 5, 5), (Window(64, groups),), T=5)), 0.1), instruction_sets())
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "groups"),
+    [(16, 64, 2), (16, 64, 4), (16, 32, 2), (16, 16, 2), (24, 16, 2)],
+)
+@pytest.mark.parametrize("width", [5, 8])
+def test_groups_that_one_block_of_channels_reads(
+    outputs: int, inputs: int, groups: int, width: int
+) -> None:
+    recipe = Recipe((outputs, 5, width), (Window(inputs, groups),), T=5)
+    compare(fire(make(recipe), 0.1), instruction_sets())
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0])
