@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from spikeconv.convert import vocabulary
+from spikeconv.convert import inert, vocabulary
 from spikeconv.convert.layers import reshape_like, reshape_samples
 from spikeconv.convert.norms import as_batch_norm, with_weights
 from spikeconv.convert.pools import as_max_pool, pools_before_neurons, without_indices
@@ -54,7 +54,7 @@ def drop_inert(traced: fx.GraphModule) -> None:
     """Remove dropout, identities and copies."""
     modules = modules_of(traced)
     for node in list(traced.graph.nodes):
-        if node.op.startswith("call") and vocabulary.is_dropped(node, modules):
+        if node.op.startswith("call") and inert.is_dropped(node, modules):
             node.replace_all_uses_with(node.args[0])
             traced.graph.erase_node(node)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from spikeconv.convert import vocabulary
+from spikeconv.convert import inert, vocabulary
 from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples, squeeze_samples
 from spikeconv.convert.program import Phase
 from spikeconv.convert.sizes import Reads
@@ -150,7 +150,7 @@ def _has_no_spiking_form(
         return None
     if vocabulary.is_linear(node, modules):
         return Refusal(MIXES) if vocabulary.rolls_all(node) else None
-    if node.target in vocabulary.DROPPED_FUNCTIONS:
+    if node.target in inert.DROPPED_FUNCTIONS:
         return Refusal(_DROPS)
     return Refusal(_UNKNOWN + _advice(target), keepable=True)
 

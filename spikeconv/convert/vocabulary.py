@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -16,22 +15,6 @@ from spikeconv.convert.structure import Fields
 from spikeconv.convert.trace import called
 from spikeconv.convert.tracer import computes_as
 
-# Layers that do nothing at inference.
-DROPPED_MODULES = (
-    nn.Identity,
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.Dropout3d,
-    nn.AlphaDropout,
-    nn.FeatureAlphaDropout,
-)
-DROPPED_FUNCTIONS = frozenset(
-    {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
-)
-DROPPED_METHODS = frozenset({"contiguous", "detach", "clone"})
-# Of torchvision, whose functions are marked to stay calls: they drop in training only.
-DROPPED_OF_TORCHVISION = frozenset({"stochastic_depth", "drop_block2d", "drop_block3d"})
 # Linear, and nothing at all where they give the dtype that they are given.
 CASTS = frozenset({"to", "type", "type_as", "float", "double", "half", "bfloat16"})
 
@@ -218,32 +201,6 @@ def argument(node: fx.Node, position: int, name: str, default: Any = None) -> An
     if position < len(node.args):
         return node.args[position]
     return node.kwargs.get(name, default)
-
-
-def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Whether the call does nothing at inference."""
-    target = called(node, modules)
-    if isinstance(target, nn.Module):
-        return isinstance(target, DROPPED_MODULES)
-    if target in DROPPED_FUNCTIONS:
-        return not argument(node, 2, "training", True)
-    if callable(target) and _drops_in_training(target):
-        arguments = inspect.signature(target).bind(*node.args, **node.kwargs).arguments
-        return not arguments.get("training", True)
-    if node.op != "call_method":
-        return False
-    return target in DROPPED_METHODS or (target in CASTS and not _changes_dtype(node))
-
-
-def _changes_dtype(node: fx.Node) -> bool:
-    source = node.args[0]
-    return not isinstance(source, fx.Node) or source.meta.get("dtype") != node.meta.get("dtype")
-
-
-def _drops_in_training(function: Callable[..., Any]) -> bool:
-    """Whether it is one of torchvision's functions that do."""
-    home, name = (str(getattr(function, key, "")) for key in ("__module__", "__name__"))
-    return home.startswith("torchvision.") and name in DROPPED_OF_TORCHVISION
 
 
 def is_max_pool(node: fx.Node, modules: dict[str, nn.Module]) -> bool:

@@ -1,0 +1,55 @@
+"""Calls that do nothing at inference."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch.nn.functional as F
+from torch import fx, nn
+
+from spikeconv.convert import vocabulary
+from spikeconv.convert.trace import called
+
+_MODULES = (
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
+DROPPED_FUNCTIONS = frozenset(
+    {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
+)
+_METHODS = frozenset({"contiguous", "detach", "clone"})
+# Of torchvision, whose functions are marked to stay calls: they drop in training only.
+_OF_TORCHVISION = frozenset({"stochastic_depth", "drop_block2d", "drop_block3d"})
+
+
+def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether the call does nothing at inference."""
+    target = called(node, modules)
+    if isinstance(target, nn.Module):
+        return isinstance(target, _MODULES)
+    if target in DROPPED_FUNCTIONS:
+        return not vocabulary.argument(node, 2, "training", True)
+    if callable(target) and _drops_in_training(target):
+        arguments = inspect.signature(target).bind(*node.args, **node.kwargs).arguments
+        return not arguments.get("training", True)
+    if node.op != "call_method":
+        return False
+    return target in _METHODS or (target in vocabulary.CASTS and not _changes_dtype(node))
+
+
+def _changes_dtype(node: fx.Node) -> bool:
+    source = node.args[0]
+    return not isinstance(source, fx.Node) or source.meta.get("dtype") != node.meta.get("dtype")
+
+
+def _drops_in_training(function: Callable[..., Any]) -> bool:
+    """Whether it is one of torchvision's functions that do."""
+    home, name = (str(getattr(function, key, "")) for key in ("__module__", "__name__"))
+    return home.startswith("torchvision.") and name in _OF_TORCHVISION
