@@ -17,6 +17,7 @@ class Setting:
         T: time-steps.
         threads: of the CPU.
         isa: instruction set of our kernels, None for the best.
+        torch_isa: instruction set that torch is held to, None for the best.
     """
 
     model: str
@@ -25,9 +26,11 @@ class Setting:
     T: int
     threads: int
     isa: str | None = None
+    torch_isa: str | None = None
 
     def __str__(self) -> str:
         isa = "" if self.isa is None else f", our kernels with {self.isa}"
+        isa += "" if self.torch_isa is None else f", torch with {self.torch_isa}"
         return (
             f"{self.model}, {self.image_size} x {self.image_size} pixels, batch {self.batch}, "
             f"T = {self.T}, {self.threads} thread{'s' * (self.threads != 1)}{isa}"

@@ -247,6 +247,7 @@ def _setting(setting: Mapping[str, Any]) -> str:
         f"{setting['model']}, {size} x {size} pixels, batch {setting['batch']}, T = {setting['T']}",
         "" if threads is None else f"{threads} thread{'s' * (threads != 1)}",
         f"our kernels with {setting['isa']}" if setting.get("isa") else "",
+        f"torch with {setting['torch_isa']}" if setting.get("torch_isa") else "",
         f"{setting['firing_rate']:.1%} of neurons fire at a step"
         if "firing_rate" in setting
         else "",

@@ -106,8 +106,9 @@ def test_the_usual_run_forces_instruction_sets_judges_goals_and_draws_curves(
     result = json.loads(path.read_text())
     said = {"T": 3, "rounds": 2, "check_images": 2, "calibration_images": 8, "smoke": True}
     assert said.items() <= result["options"].items()
-    forced = [found["setting"]["isa"] for found in result["tables"][1:]]
-    assert forced == throughput.lower_instruction_sets()
+    settings = [found["setting"] for found in result["tables"][1:]]
+    forced = [(setting["isa"], setting["torch_isa"]) for setting in settings]
+    assert forced == throughput.forced_instruction_sets()
     for found in result["tables"][1:]:
         assert [row["name"] for row in found["rows"]] == ["spikeconv-int8", "convolutions", "ann"]
     assert len(result["goals"]) == len(cpu_goals.GOALS)
@@ -120,7 +121,7 @@ def test_the_usual_run_forces_instruction_sets_judges_goals_and_draws_curves(
 
 
 def test_a_wrong_layer_makes_the_usual_run_fail(throughput, monkeypatch, capfd):
-    monkeypatch.setattr(throughput, "lower_instruction_sets", list)
+    monkeypatch.setattr(throughput, "forced_instruction_sets", list)
     monkeypatch.setattr(throughput, "curves", lambda options, device: {})
     train = throughput.integer._train
     monkeypatch.setattr(throughput.integer, "_train", lambda *given: 1 - train(*given))
@@ -147,21 +148,27 @@ def test_a_network_in_integers_is_held_against_its_definition(snn):
 
 
 def test_goals_are_ratios_within_one_table():
-    def found(threads, **ms):
+    def found(threads, isa=None, torch_isa=None, **ms):
         rows = [{"name": name.replace("_", "-"), "ms": value} for name, value in ms.items()]
-        setting = {"model": "resnet20", "batch": 64, "threads": threads, "isa": None}
-        return {"setting": setting, "rows": rows}
+        held = {"isa": isa, "torch_isa": torch_isa}
+        return {
+            "setting": {"model": "resnet20", "batch": 64, "threads": threads} | held,
+            "rows": rows,
+        }
 
     tables = [
         found(1, spikeconv_int8=1.0, ann=9.0, spikingjelly=90.0),
         found(2, spikeconv_int8=2.0, ann=1.0, spikingjelly=80.0),
+        found(1, "avx2", spikeconv_int8=1.0, convolutions=2.5),
+        found(1, "avx2", "avx2", spikeconv_int8=1.0, convolutions=5.0),
     ]
     judged = {row["goal"]: row for row in cpu_goals.judge(tables)}
     first, second, third, *rest = judged.values()
     assert (first["ratio"], first["reached"]) == (0.5, False)  # of the most threads
     assert (second["ratio"], second["reached"]) == (40.0, True)
     assert (third["ratio"], third["reached"]) == (None, None)  # nobody measured it
-    assert all(row["ratio"] is None for row in rest)
+    ratios = [row["ratio"] for row in rest if row["ratio"] is not None]
+    assert ratios == [2.5, 5.0]  # the same kernels, torch with all it has and held to AVX2
 
 
 def test_convolutions_are_those_of_every_step():
