@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -100,11 +100,11 @@ class SpikingNetwork(Assembly, Graphable):
         return self._in_parts(batch, steps, readout)
 
     def _in_parts(self, batch: Batch, steps: int, readout: str) -> Any:
-        if self._form is not None:
-            self._check_has_memory(batch)
         run = self._mean if readout == "mean" else self._running_means
-        parts = batch.split(self.images_at_once(batch, steps)) if len(batch) else (batch,)
         with sizes_told(self.program, batch):
+            if self._form is not None:
+                self._check_has_memory(batch)
+            parts = batch.split(self.images_at_once(batch, steps)) if len(batch) else (batch,)
             outputs = [run(part, steps) for part in parts]
         return map_tensors(lambda *ys: torch.cat(ys, 0 if readout == "mean" else 1), *outputs)
 
@@ -158,18 +158,18 @@ class SpikingNetwork(Assembly, Graphable):
                 "SpikingNetwork.exit_early: keep_counts must be False of a monitor around it, "
                 "because images leave before the counts are whole; got True"
             )
-        at_once = self.images_at_once(batch, min(chunk, steps))
-        parts = batch.split(at_once) if len(batch) else (batch,)
-        exits = (
-            run_until_confident(
-                self._simulation(part, steps),
-                steps,
-                min(chunk, self.steps_at_once(part)),
-                confidence,
-            )
-            for part in parts
-        )
         with sizes_told(self.program, batch):
+            at_once = self.images_at_once(batch, min(chunk, steps))
+            parts = batch.split(at_once) if len(batch) else (batch,)
+            exits = [
+                run_until_confident(
+                    self._simulation(part, steps),
+                    steps,
+                    min(chunk, self.steps_at_once(part)),
+                    confidence,
+                )
+                for part in parts
+            ]
             return Exit(*map(torch.cat, zip(*exits, strict=True)))
 
     def stream(self) -> Stream:
@@ -202,7 +202,10 @@ class SpikingNetwork(Assembly, Graphable):
                 self.program, self.layers, self.populations(), self.weights(), x, self.timing
             )
 
-        return Stream(begin, self._given, lambda: self._monitor)
+        def told(x: Batch) -> AbstractContextManager[None]:
+            return sizes_told(self.program, x)
+
+        return Stream(begin, self._given, lambda: self._monitor, told)
 
     def analog(self, x: Images, observe: Observer | None = None) -> Any:
         """The same network as an ANN: every neuron is the rectifier that it stands for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import torch
@@ -139,10 +140,12 @@ class Stream:
         begin: Callable[[Batch], StreamedSimulation],
         given: Given,
         monitor: Callable[[], Monitor | None],
+        told: Callable[[Batch], AbstractContextManager[None]],
     ) -> None:
         self._begin = begin
         self._given = given
         self._monitor = monitor
+        self._told = told
         self.reset()
 
     @property
@@ -194,14 +197,15 @@ class Stream:
         if run is not None:
             _check_shapes(x, run.inputs)
         self._failed = True
-        if run is None:
-            run = self._begin(x)
-        elif feeds:
-            run.feed(x)
-        monitor = self._monitor()
-        if run.monitor is not monitor:
-            run.watch(monitor)
-        output = run.step()
+        with self._told(x):
+            if run is None:
+                run = self._begin(x)
+            elif feeds:
+                run.feed(x)
+            monitor = self._monitor()
+            if run.monitor is not monitor:
+                run.watch(monitor)
+            output = run.step()
         self._run, self._failed = run, False
         self._steps += 1
         return output

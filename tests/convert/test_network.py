@@ -142,10 +142,14 @@ def test_other_image_sizes_than_in_calibration() -> None:
 def test_a_size_with_which_a_layer_fails() -> None:
     """The input and the wanted size are named beside what torch says of the layer."""
     snn = converted(nn.Sequential(nn.Flatten(), nn.Linear(8, 8), nn.ReLU()), torch.randn(4, 2, 4))
-    says = r"SpikingNetwork: x must be like \[B, 2, 4\], got shape \[4, 2, 5\], .*4x10 and 8x8"
-    for call in (snn, snn.analog, lambda x: snn.exit_early(x, 0.5)):
+    says = r"SpikingNetwork: x must be like \[B, 2, 4\], got shape \[4, 2, 5\], .*[14]x10 and 8x8"
+    run, fused = snn.stream(), snn.fuse()
+    calls = (snn, snn.analog, lambda x: snn.exit_early(x, 0.5), run.step)
+    for call in (*calls, fused, lambda x: fused.exit_early(x, 0.5)):
         with pytest.raises(ValueError, match=says):
             call(torch.randn(4, 2, 5))
+    run.reset()
+    assert run.step(torch.randn(4, 2, 4)).shape == (4, 8)
 
 
 def test_no_state_between_calls(snn: SpikingNetwork) -> None:
