@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from spikeconv.calibrate.inputs import ONE, Arguments, Batch, batch_of, tensors_of
@@ -76,20 +77,40 @@ class Batches:
             self._arguments, batch = whole
             if any(tensor.dim() == 0 for tensor in tensors_of(batch)):
                 raise ValueError("convert: calibration must be a batch [N, ...], got a scalar")
+            _check_strided("convert: calibration", tensors_of(batch))
             _check_lengths("convert: calibration", self._arguments.required, tensors_of(batch))
             self._total = -(-len(batch) // _BATCH)
             parts = batch.split(_BATCH) if len(batch) else ()
             return (tensors_of(part) for part in parts)
         if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
+            self._check_no_pair(data)
             try:
                 self._total = len(cast(Sized, data))
             except TypeError:  # an iterator, or a DataLoader of one
                 self._total = None
             return data
+        hint = (
+            "; give DataLoader(dataset, batch_size=64) of torch.utils.data"
+            if isinstance(data, Dataset)
+            else ""
+        )
         raise TypeError(
             "convert: calibration must be a tensor or an iterable of tensors or of "
-            f"(tensor, label) pairs, got {type(data).__name__}"
+            f"(tensor, label) pairs, got {type(data).__name__}{hint}"
         )
+
+    def _check_no_pair(self, data: Iterable[Any]) -> None:
+        """Raise TypeError for a pair (images, labels): labels are no second batch."""
+        pair = isinstance(data, tuple | list) and len(data) == 2 and len(self.names) == 1
+        if not pair or not all(isinstance(value, Tensor) for value in data):
+            return
+        images, labels = data
+        if images.is_floating_point() and not labels.is_floating_point():
+            raise TypeError(
+                "convert: calibration must be images or an iterable of batches, got a pair of a "
+                f"{images.dtype} and a {labels.dtype} tensor, of which the second would be another "
+                "batch; give the images without their labels"
+            )
 
     def _whole(self, data: Calibration) -> tuple[Arguments, Batch] | None:
         """Data that is not yet cut into batches, and whose tensors it has; None if it is cut."""
@@ -145,17 +166,25 @@ class Batches:
                     f"{what} must be a floating-point tensor, or a pair that begins with one, "
                     f"got {kind}"
                 )
+            _check_strided(what, tensors)
             return tensors
         for name, value in zip(self.names, tensors, strict=True):
             if not isinstance(value, Tensor):
                 raise TypeError(f"{what}: {name} must be a tensor, got {type(value).__name__}")
         if not any(tensor.is_floating_point() for tensor in tensors):
             raise TypeError(f"{what}: one of {', '.join(self.names)} must be floating-point")
+        _check_strided(what, tensors)
         return tensors
 
     def _ready(self, tensor: Tensor) -> Tensor:
         dtype = self._like.dtype if tensor.is_floating_point() else tensor.dtype
         return tensor.detach().to(self._like.device, dtype)
+
+
+def _check_strided(what: str, tensors: Sequence[Tensor]) -> None:
+    for tensor in tensors:
+        if tensor.layout is not torch.strided:
+            raise TypeError(f"{what} must be dense, got {tensor.layout}; give tensor.to_dense()")
 
 
 def _check_lengths(what: str, names: Sequence[str], tensors: Sequence[Tensor]) -> None:

@@ -112,7 +112,8 @@ class Arguments:
         if unknown := sorted(names - set(known)):
             raise ValueError(
                 f"{what}: {', '.join(unknown)} is no argument of the network's forward, which "
-                f"takes {', '.join(known)}"
+                f"takes {', '.join(known)}; name each tensor as forward does, without labels (a "
+                "forward that takes a dict needs an argument for each tensor instead)"
             )
         if missing := [name for name in self.required if name not in names]:
             raise ValueError(f"{what}: {', '.join(missing)} is missing")

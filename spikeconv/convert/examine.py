@@ -36,7 +36,11 @@ class _Recorder(fx.Interpreter):
             value = super().run_node(n)
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
             modules = dict(self.module.named_modules())
-            reason = f"it fails on a batch of the calibration data: {error}"
+            given = (self.shapes[node] for node in self.env if node.op == "placeholder")
+            shapes = ", ".join(str(list(shape[1:])) for shape in given)
+            reason = (
+                f"it fails on images {shapes} of the calibration data, batches of [B, *]: {error}"
+            )
             raise ConversionError([problem(n, modules, reason)]) from error
         for node, versions in zip(inputs, before, strict=True):
             if _versions(self.env[node]) != versions:

@@ -34,6 +34,8 @@ def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     target = called(node, modules)
     if isinstance(target, nn.Module):
         return isinstance(target, _MODULES)
+    if target is getattr:
+        return node.args[1] == "data"
     if target in DROPPED_FUNCTIONS:
         return not vocabulary.argument(node, 2, "training", True)
     if callable(target) and _drops_in_training(target):

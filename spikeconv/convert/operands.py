@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from typing import Any
 
 import torch
 from torch import fx, nn
 from torch.fx.operator_schemas import get_signature_for_torch_op
 
+from spikeconv.convert import vocabulary
 from spikeconv.convert.layers import squeeze_samples
 from spikeconv.convert.sizes import Reads, note_reads
 from spikeconv.convert.trace import called
 
+_REVERSED = (torch.rsub, "rsub")
+_REDUCTIONS = (torch.sum, torch.mean, "sum", "mean")
+
 
 def unify_operands(traced: fx.GraphModule) -> None:
-    """Give every layer and function its operand by position, and squeeze within images only.
+    """Give every layer and function its operand by position, and keep to dimensions of an image.
+
+    Values that are stacked before the batch, only to be added up or averaged, are stacked behind
+    it; `squeeze()` leaves the batch.
 
     Every node's meta then says what it ``reads`` of the images.
     """
@@ -27,6 +35,11 @@ def unify_operands(traced: fx.GraphModule) -> None:
         if _squeezes_all(node) and node.args[0].meta["reads"] is Reads.VALUES:
             # Of a batch of one image, and of no other, the batch would go, too.
             node.op, node.target = "call_function", squeeze_samples
+        if node.target in _REVERSED and len(node.args) == 2 and not node.kwargs:
+            node.op, node.target, node.args = "call_function", operator.sub, node.args[::-1]
+        if node.target is torch.stack and _dimension(node) == 0 and _is_reduced(node):
+            for call in (node, *node.users):
+                call.args, call.kwargs = (call.args[0], 1), {}
 
 
 def _operand_first(node: fx.Node, modules: dict[str, nn.Module]) -> None:
@@ -46,6 +59,23 @@ def _first_parameter(target: Any) -> str:
     else:  # inspect knows none of torch's own functions
         signatures = get_signature_for_torch_op(target) or []
     return next((name for one in signatures for name in one.parameters), "")
+
+
+def _dimension(node: fx.Node) -> Any:
+    """The dimension that a stack, or a sum of all values along one, is asked for by itself."""
+    names = {*node.kwargs} - {"dim"}
+    if names or len(node.args) + len(node.kwargs) > 2:
+        return None
+    default = 0 if node.target is torch.stack else None
+    return vocabulary.argument(node, 1, "dim", default)
+
+
+def _is_reduced(stack: fx.Node) -> bool:
+    """Whether all that is read of a stack is its sum or mean along its first dimension."""
+    return all(
+        user.target in _REDUCTIONS and user.args[:1] == (stack,) and _dimension(user) == 0
+        for user in stack.users
+    )
 
 
 def _squeezes_all(node: fx.Node) -> bool:

@@ -62,6 +62,8 @@ def _number(value: Any) -> float | None:
     if isinstance(value, fx.Node):
         if called_name(value) in _ZEROS:
             return 0.0
+        if called_name(value) is torch.full_like:
+            return _number(argument(value, 1, "fill_value"))
         return value.meta.get("number")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)

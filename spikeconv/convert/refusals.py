@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -34,6 +35,12 @@ _REWRITE = (
     "write it with ReLUs and what is linear in an image (sums, products with constants, averages, "
     "reshapes), or take it off the network's end"
 )
+_LEAKY = (
+    "write it with two ReLUs, F.relu(x) - slope * F.relu(-x), which is the same and has one, or "
+    "replace it by ReLU and train again"
+)
+_ABS = "write it with two ReLUs, F.relu(x) + F.relu(-x), which is the same and has one"
+_RANDOM = "it draws random numbers; leave it out where self.training is False"
 _ATTENTION = "attention multiplies values that all depend on the input, behind a softmax"
 _NORM = "it divides by a statistic of its input, which batch norm does not do at inference"
 _LARGEST = "take amax, or max without its indices, over dimensions of an image, which have one"
@@ -64,8 +71,16 @@ _ACTIVATIONS = """
     sigmoid silu softmax softmin softplus softshrink softsign tanh tanhshrink threshold
 """
 
+_RANDOM_CALLS = (
+    *(torch.rand_like, torch.randn_like, torch.randint_like, torch.bernoulli, torch.normal),
+    *(torch.poisson, torch.multinomial, "bernoulli", "bernoulli_", "multinomial", "normal_"),
+    *("uniform_", "random_", F.gumbel_softmax),
+)
+
 # What to do instead of the general advice.
 _ADVICE: tuple[tuple[str, tuple[object, ...]], ...] = (
+    (_LEAKY, (nn.LeakyReLU, nn.PReLU, F.leaky_relu, "leaky_relu", F.prelu, torch.prelu, "prelu")),
+    (_ABS, (torch.abs, torch.absolute, abs, operator.abs, "abs", "absolute")),
     (
         _ATTENTION,
         (
@@ -123,6 +138,8 @@ def refusal(
         return Refusal(MIXES) if node.meta.get("mixes") else None
     if node.meta.get("mixed") and not node.meta.get("mixes") and vocabulary.is_reshape(node):
         return None  # it may only bring mixed images back into a batch; the mixing is to blame
+    if called(node, modules) in _RANDOM_CALLS:
+        return Refusal(_RANDOM)
     found = _has_no_spiking_form(node, modules, phases)
     unknown = found is None or found.reason.startswith(_UNKNOWN)
     return Refusal(MIXES) if unknown and node.meta.get("mixes") else found

@@ -22,6 +22,8 @@ FACTORIES = (
 # Calls that make one after the pattern of another, of which they read no value.
 _LIKE_IN_KIND = {"new_zeros", "new_ones", "new_full"}
 _LIKE_IN_SIZE = {torch.zeros_like, torch.ones_like, torch.full_like}
+# Calls that read of the operands behind the first where they lie and of which type they are.
+_AFTER_ANOTHER = {"to", "type_as"}
 LIKE = _LIKE_IN_KIND | _LIKE_IN_SIZE
 
 
@@ -45,6 +47,8 @@ def note_reads(node: fx.Node) -> None:
         own = min(_of_shape(node), source.meta["reads"])
     elif _is_channels(node):
         inputs = []
+    elif node.op == "call_method" and node.target in _AFTER_ANOTHER:
+        inputs = inputs[:1]
     node.meta["reads"] = max([own, *(n.meta["reads"] for n in inputs)])
 
 

@@ -106,6 +106,7 @@ CONTRACTION_FUNCTIONS = frozenset(
         torch.addmm,
         torch.baddbmm,
         torch.einsum,
+        torch.tensordot,
         torch.conv1d,
         torch.conv2d,
         torch.conv3d,

@@ -116,12 +116,14 @@ def test_not_finite(bad: float) -> None:
         ({"x": [torch.ones(2, 2)]}, "got dict"),
         (nn.Linear(2, 2), "got Linear"),
         (torch.ones(2, 2, dtype=torch.uint8), r"batch 0 must be a floating-point .*uint8"),
-        ([torch.ones(2, 2), torch.ones(2, 2).int()], r"batch 1 must be .*got torch\.int32"),
+        ([torch.ones(2, 2)] * 2 + [torch.ones(2, 2).int()], r"batch 2 must be .*got torch\.int32"),
         ([[1.0, 2.0]], "batch 0 must be .*got float"),
         ([{"x": [1.0]}], "batch 0 must be .*got list"),
         ([None], "batch 0 must be .*got NoneType"),
         ([()], "batch 0 must be .*got tuple"),
-        ((torch.ones(4, 2), torch.zeros(4).long()), r"batch 1 must be .*got torch\.int64"),
+        ((torch.ones(4, 2), torch.zeros(4).long()), "give the images without their labels"),
+        (TensorDataset(torch.ones(4, 2)), r"give DataLoader\(dataset, batch_size=64\)"),
+        (torch.ones(4, 2).to_sparse(), r"must be dense, got torch\.sparse_coo"),
     ),
 )
 def test_wrong_types(data: Any, says: str) -> None:

@@ -84,6 +84,7 @@ RELU: dict[str, nn.Module | Callable[[Any], Any]] = {
     "Tensor.maximum": lambda h: h.maximum(torch.zeros(())),
     "torch.where": lambda h: torch.where(h > 0, h, 0.0),
     "torch.where at or above": lambda h: torch.where(h >= 0, h, torch.zeros_like(h)),
+    "torch.where full_like": lambda h: torch.where(h > 0, h, torch.full_like(h, 0)),
     "torch.where below": lambda h: torch.where(h < 0, 0.0, h),
     "Tensor.where": lambda h: h.where(h.gt(0), torch.zeros(())),
     "masked_fill": lambda h: h.masked_fill(h < 0, 0),

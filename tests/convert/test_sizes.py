@@ -59,6 +59,8 @@ ONE_SIZE: dict[str, Any] = {
     "shape": lambda s, x: s.head(F.relu(s.c1(x + torch.ones(x.shape[1:])))),
     "matrix": lambda s, x: s.head(F.relu(s.c1(x)) @ torch.tril(torch.ones(x.shape[2], x.shape[3]))),
     "positions": lambda s, x: s.head(F.relu(s.c1(x)) + s.table[: x.shape[3]]),
+    "like another's dtype": lambda s, x: s.head(F.relu(s.c1(x)) * torch.arange(x.size(3)).to(x)),
+    "of another's type": lambda s, x: s.head(F.relu(s.c1(x)) * torch.arange(x.size(3)).type_as(x)),
     "embedding": lambda s, x: s.head(F.relu(s.c1(x)) + s.embed(torch.arange(x.size(2)))),
 }
 

@@ -27,7 +27,8 @@ MIXES = "mixes the images of a batch"
         lambda h: h[:1] + h,
         lambda h: h.view(-1)[:64].view(1, 4, 4, 4),
         lambda h: h / h.size(0),
-        lambda h: torch.stack([h, h]).mean(0),
+        lambda h: torch.stack([h, h]).flatten(0, 1),
+        lambda h: torch.stack([h, h]).sum(0, keepdim=True)[0],
         lambda h: h.repeat(2, 1, 1, 1),
     ),
 )
@@ -53,8 +54,40 @@ def test_images_of_a_wrong_shape() -> None:
     """The call that fails on them is named."""
     (problem,) = refusal(Net(lambda s, x: s.head(F.relu(s.c1(x)))), images(4, 3, 8, 8))
     assert (problem.path, problem.operation) == ("c1", "Conv2d")
-    assert "it fails on a batch of the calibration data" in problem.reason
+    assert "it fails on images [3, 8, 8] of the calibration data" in problem.reason
     assert "3 channels" in problem.reason
+
+
+def test_random_numbers() -> None:
+    (problem,) = refusal(between(lambda h: h + torch.randn_like(h)))
+    assert problem.reason.startswith("it draws random numbers; leave it out where self.training")
+
+
+class Remembers(nn.Module):
+    """Its buffer changes at every call, before or after it is read, or without being read."""
+
+    def __init__(self, reads: bool, first: bool) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.ReLU())
+        self.register_buffer("mean", torch.ones(3, 1, 1))
+        self.reads, self.first = reads, first
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.first:
+            self.mean.mul_(0.9)
+        y = self.body(x) + self.mean if self.reads else self.body(x)
+        if not self.first:
+            self.mean.mul_(0.9)
+        return y
+
+
+@pytest.mark.parametrize("first", (False, True))
+def test_what_a_call_leaves_for_the_next(first: bool) -> None:
+    """A running mean that nobody reads at inference does no harm."""
+    (problem,) = refusal(Remembers(reads=True, first=first))
+    assert "two calls on the same images give different outputs" in problem.reason
+    net, x = Remembers(reads=False, first=first), images(3)
+    torch.testing.assert_close(converted(net).analog(x), net(x))
 
 
 def test_hidden_activations_are_found() -> None:
@@ -131,6 +164,11 @@ def test_what_no_graph_shows_is_found_by_comparing_outputs() -> None:
     net = Net(lambda s, x: s.head(F.relu(s.c1(x))) * (2 if type(x) is Tensor else 1))
     (problem,) = refusal(net)
     assert "gives other outputs than the network" in problem.reason
+
+
+def test_a_network_that_is_converted_already() -> None:
+    with pytest.raises(TypeError, match="is a SpikingNetwork already; give the ANN"):
+        converted(converted(between(F.relu)))
 
 
 @pytest.mark.parametrize("given", (None, lambda x: x, "resnet18", nn.ReLU))
