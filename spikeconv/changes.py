@@ -44,10 +44,15 @@ class Watch:
         self._seen: list[object] = []
         self._held: list[Tensor] = []
 
-    def changed(self, modules: Iterable[nn.Module]) -> bool:
-        """Whether they differ from those of the call before; their own submodules do not count."""
+    def changed(self, modules: Iterable[nn.Module], also: Iterable[Tensor] = ()) -> bool:
+        """Whether they differ from those of the call before; their own submodules do not count.
+
+        Args:
+            modules: what is watched.
+            also: tensors besides.
+        """
         seen: list[object] = []
-        tensors: list[Tensor] = []
+        tensors = [*also]
         for module in modules:
             seen.append(id(module))
             seen += [module.__dict__.get(option) for option in _OPTIONS]

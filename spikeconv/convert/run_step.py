@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
-from spikeconv.convert.program import Step
+from spikeconv.convert.program import Phase, Program, Step, fill
 
 Layers: TypeAlias = Mapping[str, nn.Module] | nn.ModuleDict
 
@@ -19,3 +19,15 @@ def run_step(step: Step, layers: Layers, args: Any, kwargs: Any) -> Any:
     if step.kind == "method":
         return getattr(args[0], step.target)(*args[1:], **kwargs)
     return step.target(*args, **kwargs)
+
+
+def constants_of(program: Program, layers: Layers, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The values that depend on no input, by name of their step."""
+    values: dict[str, Any] = {}
+    for step in program.phase(Phase.CONSTANT):
+        if step.kind == "constant":
+            values[step.name] = weights[step.target]
+        else:
+            args, kwargs = (fill(given, values.__getitem__) for given in (step.args, step.kwargs))
+            values[step.name] = run_step(step, layers, args, kwargs)
+    return values

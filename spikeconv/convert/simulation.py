@@ -17,7 +17,7 @@ from spikeconv.convert.folding import fold, in_time, unfold
 from spikeconv.convert.layers import PoolState, temporal_max_pool
 from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Phase, Program, Step, fill
-from spikeconv.convert.run_step import Layers, run_step
+from spikeconv.convert.run_step import Layers, constants_of, run_step
 from spikeconv.convert.structure import map_tensors
 from spikeconv.convert.timing import Stage, Timing
 from spikeconv.neuron import IFNode
@@ -48,14 +48,11 @@ class Simulation:
         self.program = program
         self.layers = layers
         self.neurons = neurons
-        self.weights = weights
         self.timing = timing
         self.monitor = monitor
         if monitor is not None:
             monitor.begin(x)
-        self.constants: Values = {}
-        for step in program.phase(Phase.CONSTANT):
-            self.constants[step.name] = self._constant(step)
+        self.constants: Values = constants_of(program, layers, weights)
         self._fix(x)
         self.silent: dict[str, Tensor] = {}
         self._start(Stage(0))
@@ -90,11 +87,6 @@ class Simulation:
 
     def _fixed_value(self, name: str) -> Any:
         return self.constants[name] if name in self.constants else self.fixed[name]
-
-    def _constant(self, step: Step) -> Any:
-        if step.kind == "constant":
-            return self.weights[step.target]
-        return self._call(step, self.constants.__getitem__)
 
     def _call(self, step: Step, read: Any) -> Any:
         args, kwargs = fill(step.args, read), fill(step.kwargs, read)

@@ -81,13 +81,14 @@ class IntegerForm:
         self.__dict__.update(state, _watch=Watch(), _lock=threading.Lock())
 
     def follow(self, weights: Mapping[str, Tensor], timing: Timing) -> None:
-        """Forget plans and engines where layers, neurons or the timing are not what they were.
+        """Forget plans and engines where what they were made of is not what it was.
 
         Args:
             weights, timing: the network's as they are now.
         """
         with self._lock:
-            changed = self._watch.changed((*self._layers.values(), *self._neurons.values()))
+            modules = (*self._layers.values(), *self._neurons.values())
+            changed = self._watch.changed(modules, weights.values())
             if changed or timing != self._timing:
                 self._plans.clear()
                 self._engines.clear()
@@ -139,6 +140,7 @@ class IntegerForm:
                 program,
                 self._layers,
                 self._neurons,
+                self._weights,
                 self._timing,
                 self.precision,
                 steps,

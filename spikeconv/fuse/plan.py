@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.convert.program import Phase, Program, Step, refs
+from spikeconv.convert.run_step import constants_of
 from spikeconv.convert.timing import Timing
+from spikeconv.fuse.channels import Unsupported, image_shape, per_channel, per_channel_or_neuron
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import IntegerProgram
 from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.quantise import FloatConvolution, FloatLayer, FloatShortcut, quantise
 from spikeconv.fuse.segments import Segment, find_segments
 from spikeconv.fuse.sources import all_sources, read_in_integers, spikes_at_once
-from spikeconv.fuse.terms import Reader, Term, Unsupported, image_shape
+from spikeconv.fuse.terms import Current, Reader, Term
 from spikeconv.neuron import IFNode
 
 
@@ -52,6 +54,7 @@ def make_plan(
     program: Program,
     layers: Mapping[str, nn.Module],
     neurons: Mapping[str, IFNode],
+    weights: Mapping[str, Tensor],
     timing: Timing,
     precision: str,
     steps: int,
@@ -61,7 +64,7 @@ def make_plan(
     """Every population in integers that has a form in them.
 
     Args:
-        program, layers, neurons, timing: the network's.
+        program, layers, neurons, weights, timing: the network's.
         precision: of the weights.
         steps: T that must be safe.
         encode: whether engines may take static currents, which then are not in float64.
@@ -70,14 +73,16 @@ def make_plan(
     pools: dict[str, Pool] = {}
     reasons: dict[str, str] = {}
     shapes = {step.name: step.shape for step in program.neurons()}
+    constants = constants_of(program, layers, weights)
     for step in program.neurons():
-        reader = Reader(program, layers)
+        reader = Reader(program, layers, constants)
         try:
             if timing.srp or timing.cos:
                 raise Unsupported("SRP and COS look at membranes in floating point")
-            terms = _terms(program, reader, step)
-            layer = _float_layer(step, terms, layers, neurons, shapes)
-            found[step.name] = quantise(layer, precision, _largest(reader.pools, terms), steps)
+            current = _current(program, reader, step)
+            layer = _float_layer(step, current, layers, neurons, shapes)
+            largest = _largest(reader.pools, current.terms)
+            found[step.name] = quantise(layer, precision, largest, steps)
             pools |= reader.pools
         except Unsupported as unsupported:
             reasons[step.name] = str(unsupported)
@@ -116,7 +121,7 @@ def _encoders(
     return encoders
 
 
-def _terms(program: Program, reader: Reader, step: Step) -> tuple[Term, ...]:
+def _current(program: Program, reader: Reader, step: Step) -> Current:
     phases = {other.name: other.phase for other in program.steps}
     source = step.args[0].name
     if phases.get(source) is not Phase.TEMPORAL:
@@ -129,30 +134,9 @@ def _largest(pools: Mapping[str, Pool], terms: tuple[Term, ...]) -> dict[str, in
     return {name: spikes_at_once(pools.get(name)) for name in names}
 
 
-def per_channel(value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
-    """A parameter as float64 ``[K]`` on the CPU.
-
-    Raises:
-        Unsupported: it differs within a channel.
-    """
-    rows = value.detach().to("cpu", torch.float64).expand(shape).reshape(shape[0], -1)
-    if not bool((rows == rows[:, :1]).all()):
-        raise Unsupported(f"{what} differs from neuron to neuron")
-    return rows[:, 0].clone()
-
-
-def _per_channel_or_neuron(value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A parameter as float64 ``[K]``, or ``[K, H, W]`` where it differs within a channel."""
-    try:
-        return per_channel(value, shape, "")
-    except Unsupported:
-        whole = value.detach().to("cpu", torch.float64).expand(shape)
-        return whole.reshape(image_shape(shape)).clone()
-
-
 def _float_layer(
     step: Step,
-    terms: tuple[Term, ...],
+    current: Current,
     layers: Mapping[str, nn.Module],
     neurons: Mapping[str, IFNode],
     shapes: Mapping[str, tuple[int, ...]],
@@ -162,29 +146,29 @@ def _float_layer(
         raise Unsupported("it is reset to a value and not by subtraction")
     if node.fires != "ge":
         raise Unsupported("it does not fire at its threshold, only above it")
-    bias = torch.zeros(step.shape[0], dtype=torch.float64)
     convolutions, shortcuts = [], []
-    for term in terms:
+    for term in current.terms:
         view = term.view
         theta = neurons[view.population].v_threshold
         amplitude = per_channel(theta, shapes[view.population], "the threshold of what it reads")
-        amplitude *= term.sign * view.factor
+        amplitude = amplitude * view.factor
         if term.layer is None:
-            shortcuts.append(FloatShortcut(view.source, amplitude, view.stride, view.channel))
+            scale = term.scale.expand(step.shape[0])[view.channel :][: len(amplitude)]
+            shortcuts.append(
+                FloatShortcut(view.source, amplitude * scale, view.stride, view.channel)
+            )
             continue
         layer = layers[term.layer]
         assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
         convolutions.append(_float_convolution(term, layer, amplitude))
-        if layer.bias is not None:
-            bias += term.sign * layer.bias.detach().to("cpu", torch.float64)
     return FloatLayer(
         name=step.name,
         shape=image_shape(step.shape),
         convolutions=convolutions,
         shortcuts=shortcuts,
         theta=per_channel(node.v_threshold, step.shape, "its threshold"),
-        v_init=_per_channel_or_neuron(node.v_init, step.shape),
-        bias=_biases(node, step.shape, bias),
+        v_init=per_channel_or_neuron(node.v_init, step.shape),
+        bias=_biases(node, step.shape, current.bias),
         signed=node.signed,
     )
 
@@ -195,17 +179,20 @@ def _float_convolution(
     """A layer's weights times what its spikes are worth."""
     view = term.view
     weight = layer.weight.detach().to("cpu", torch.float64)
+    weight = weight * term.scale.view(-1, *[1] * (weight.dim() - 1))
+    own = slice(view.channel, view.channel + view.shape[0])
     left, _, above, _ = view.padding
     if isinstance(layer, nn.Linear):
-        weight = weight.view(-1, *view.shape) * amplitude.view(-1, 1, 1)
+        weight = weight.unflatten(1, (-1, *view.shape[1:]))[:, own] * amplitude.view(-1, 1, 1)
         return FloatConvolution(view.source, weight, (1, 1), (0, 0), (1, 1), 1)
     groups = layer.groups
     # One row for a sequence: its missing vertical values are those that change nothing.
     kernel = weight.unsqueeze(2) if weight.dim() == 3 else weight
+    kernel = kernel[:, own] if groups == 1 else kernel
     per_group = amplitude.view(groups, 1, -1, 1, 1)
     kernel = (kernel.view(groups, -1, *kernel.shape[1:]) * per_group).flatten(0, 1)
-    own = layer._reversed_padding_repeated_twice  # left, right, above, below: also of "same"
-    own_left, _, own_above, _ = (*own, 0, 0)[:4]
+    around = layer._reversed_padding_repeated_twice  # left, right, above, below: also of "same"
+    own_left, _, own_above, _ = (*around, 0, 0)[:4]
     sy, sx = (1, *layer.stride)[-2:]
     dy, dx = (1, *layer.dilation)[-2:]
     padding = above + own_above, left + own_left
@@ -217,7 +204,7 @@ def _biases(node: IFNode, shape: tuple[int, ...], layers: Tensor) -> Tensor:
     constant = torch.zeros(()) if node.bias is None else node.bias
     steps = () if node.step_bias is None else node.step_bias
     rows = [constant + row for row in steps] + [constant]
-    parts = [_per_channel_or_neuron(row, shape) for row in rows]
+    parts = [per_channel_or_neuron(row, shape) for row in rows]
     if any(part.dim() > 1 for part in parts):
         full = image_shape(shape)
         parts = [p if p.dim() > 1 else p.view(-1, 1, 1).expand(full) for p in parts]

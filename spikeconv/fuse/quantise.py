@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from spikeconv.fuse.channels import Unsupported
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Pair, Shortcut
-from spikeconv.fuse.terms import Unsupported
 
 LARGEST_WEIGHT = {"int8": 127, "int16": 127 * 256 + 127}
 """Of int16, such that its high byte is at most 127 as well."""

@@ -41,20 +41,61 @@ class Residual(nn.Module):
 
 
 class Concatenated(nn.Module):
-    """Populations that are joined, which runs in floating point between integer layers."""
+    """Joined populations, read by a convolution, by a linear layer and as they are."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 4, 3)
         self.left = nn.Conv2d(4, 5, 3, padding=1)
         self.right = nn.Conv2d(4, 3, 1)
-        self.joined = nn.Conv2d(8, 6, 3, padding=1)
-        self.last = nn.Conv2d(6, 4, 3)
+        self.joined = nn.Conv2d(12, 8, 3, padding=1)
+        self.last = nn.Conv2d(8, 4, 3)
+        self.other = nn.Conv2d(8, 2, 3)
+        self.hidden = nn.Linear(6 * 5 * 4, 5)
+        self.head = nn.Linear(5, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.stem(x))
-        x = torch.cat([F.relu(self.left(x)), F.relu(self.right(x))], 1)
-        return F.relu(self.last(F.relu(self.joined(x)))).flatten(1)
+        y = torch.cat([F.relu(self.left(x)), F.relu(self.right(x))], 1)
+        y = F.relu(self.joined(torch.cat((y, x), dim=-3)) + y)
+        y = torch.cat([F.relu(self.last(y)), F.relu(self.other(y))], 1)
+        return self.head(F.relu(self.hidden(y.flatten(1))))
+
+
+class Scaled(nn.Module):
+    """Constants, by channel or not, and batch norms, before layers, behind them and beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.first = nn.Conv2d(4, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4, eps=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.third = nn.Conv2d(4, 5, 1)
+        self.head = nn.Linear(5, 3)
+        self.norm.running_var.fill_(3)
+        self.norm.running_mean.fill_(0.25)
+        self.register_buffer("gain", torch.tensor([1.0, 2.0, -0.5, 4.0]).view(4, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = F.relu(self.first(2 * x / 4) * self.gain + self.norm(x) + 0.25)
+        y = self.second(-(x * self.gain))
+        x = F.relu(torch.sub(y * 0.5, x, alpha=2) - self.gain)
+        return self.head(F.relu(self.third(F.avg_pool2d(x * self.gain, 2))).mean((2, 3)))
+
+
+class Resized(nn.Module):
+    """Spikes are interpolated, in floating point between integer layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.large = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1)
+        self.small, self.last = nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(6, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(F.relu(self.large(F.relu(self.stem(x)))), scale_factor=2)
+        return F.relu(self.last(F.relu(self.small(x)))).flatten(1)
 
 
 def sequential(*layers: nn.Module) -> Callable[[], nn.Module]:
@@ -75,6 +116,8 @@ def sequence() -> nn.Module:
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "residual": (Residual, (3, 11, 9)),
     "concatenated": (Concatenated, (3, 9, 8)),
+    "scaled": (Scaled, (3, 8, 8)),
+    "resized": (Resized, (3, 7, 6)),
     "strided": (
         sequential(nn.Conv2d(4, 9, (3, 2), (2, 1), (0, 1)), nn.ReLU()),
         (3, 8, 7),

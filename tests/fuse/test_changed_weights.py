@@ -40,6 +40,18 @@ def test_a_change_is_followed(change: Callable[[SpikingNetwork], Any]) -> None:
 
 
 @torch.no_grad()
+def test_a_changed_constant_is_followed() -> None:
+    snn, x = exact("scaled"), images(shape_of("scaled"), 4)
+    fused = snn.fuse()
+    before = fused(x)
+    for network in (snn, fused):
+        for constant in network.weights().values():
+            constant.mul_(2)
+    assert torch.equal(fused(x), snn.fuse()(x))
+    assert not torch.equal(fused(x), before), "a change that changes nothing shows nothing"
+
+
+@torch.no_grad()
 def test_without_a_change_nothing_is_made_anew() -> None:
     fused = exact("strided").fuse()
     form = fused.integers

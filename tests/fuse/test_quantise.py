@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spikeconv.fuse.channels import Unsupported
 from spikeconv.fuse.layer import IntegerLayer, high_and_low
 from spikeconv.fuse.quantise import (
     FloatConvolution,
@@ -18,7 +19,6 @@ from spikeconv.fuse.quantise import (
     quantise,
 )
 from spikeconv.fuse.reference import run_layer
-from spikeconv.fuse.terms import Unsupported
 
 INT32_MAX = 2**31 - 1
 

@@ -1,0 +1,277 @@
+"""What a layer reads: spikes of populations, seen through pools, padding and constant factors."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.convert.program import Phase, Program, Ref, Step
+from spikeconv.convert.vocabulary import PRODUCT_FUNCTIONS, PRODUCT_METHODS
+from spikeconv.fuse.channels import Unsupported, image_shape, per_channel
+from spikeconv.fuse.layer import LARGEST_COUNT, Pair, Pool
+from spikeconv.fuse.windows import pool_window
+
+ONE = torch.ones(1, dtype=torch.float64)
+
+_PRODUCTS = PRODUCT_FUNCTIONS | PRODUCT_METHODS
+_NEGATIVES = (operator.neg, torch.neg, torch.negative, "neg", "negative")
+_JOINS = (torch.cat, torch.concat, torch.concatenate)
+_FLATTENS = (
+    *(torch.flatten, "flatten", "view", "reshape"),
+    *(reshape_samples, reshape_like, squeeze_samples),
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """Spikes of a source as a layer sees them.
+
+    Attributes:
+        source: name of the population or pool.
+        population: whose spikes they are.
+        shape: ``(C, H, W)`` of the source.
+        factor: what one spike of amplitude theta is multiplied with, float64 ``[1]`` or ``[C]``: of
+            a pool, 1 / its window.
+        padding: zeros around it (left, right, above, below).
+        stride: every so many rows and columns are seen.
+        channel: channels before its own, of zeros or of other views.
+        flat: it is seen as ``[C * H * W]``.
+    """
+
+    source: str
+    population: str
+    shape: tuple[int, int, int]
+    factor: Tensor = ONE
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    stride: Pair = (1, 1)
+    channel: int = 0
+    flat: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether the layer sees the source as it is, but for zeros around it."""
+        return self.whole and self.channel == 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the layer sees every pixel of the source."""
+        return self.stride == (1, 1)
+
+
+class Views:
+    """Reads one program backwards, from a value to the spikes that it is made of.
+
+    Args:
+        program, layers: the network's.
+        constants: values of what depends on no input, by name of their step.
+
+    Attributes:
+        pools: the pools that were met, by name of their step.
+    """
+
+    def __init__(
+        self, program: Program, layers: Mapping[str, nn.Module], constants: Mapping[str, Any]
+    ) -> None:
+        self._steps = {step.name: step for step in program.steps}
+        self._layers = layers
+        self._constants = constants
+        self.pools: dict[str, Pool] = {}
+
+    def step(self, value: Any) -> Step:
+        """The temporal step that gives a value."""
+        if not isinstance(value, Ref) or value.name not in self._steps:
+            raise Unsupported("a current that is the same at every step enters it")
+        step = self._steps[value.name]
+        if step.phase is not Phase.TEMPORAL:
+            raise Unsupported(f"{step.label}, which is the same at every step, enters it")
+        return step
+
+    def constant(self, value: Any, shape: tuple[int, ...]) -> Tensor | None:
+        """What depends on no input, for values of that shape: float64 ``[1]`` or ``[K]``; or None.
+
+        Raises:
+            Unsupported: it differs within a channel.
+        """
+        if isinstance(value, Ref):
+            if value.name not in self._constants:
+                return None
+            value = self._constants[value.name]
+        if isinstance(value, int | float):
+            return ONE * value
+        if not isinstance(value, Tensor) or value.is_complex():
+            return None
+        try:
+            one = value.expand(1, *shape)[0]
+        except RuntimeError:
+            raise Unsupported("a constant has more dimensions than what it is applied to") from None
+        return per_channel(one, shape, "a constant that is applied to its current")
+
+    def scaled(self, step: Step) -> tuple[Any, Tensor] | None:
+        """Of a product with a constant, or a change of sign: the value and the factor; or None."""
+        if step.kind not in ("function", "method") or step.kwargs:
+            return None
+        if step.target in _NEGATIVES:
+            return step.args[0], -ONE
+        if step.target not in _PRODUCTS or len(step.args) != 2:
+            return None
+        first, second = step.args
+        if "div" in str(getattr(step.target, "__name__", step.target)):
+            divisor = self.constant(second, step.shape)
+            return None if divisor is None else (first, 1 / divisor)
+        for value, other in ((first, second), (second, first)):
+            factor = self.constant(other, step.shape)
+            if factor is not None:
+                return value, factor
+        return None
+
+    def of(self, value: Any) -> tuple[View, ...]:
+        """The views that make up a value, each with channels of its own.
+
+        Raises:
+            Unsupported: it is made in another way.
+        """
+        step = self.step(value)
+        if step.kind == "neuron":
+            return (View(step.name, step.name, image_shape(step.shape)),)
+        if step.kind == "max_pool":
+            raise Unsupported(f"{step.label} is max pooling of what varies in time")
+        if step.target in _JOINS and step.kind == "function":
+            return self._joined(step)
+        if not step.args or not isinstance(step.args[0], Ref):
+            scaled = self.scaled(step)
+            if scaled is None:
+                raise Unsupported(f"{step.label} has no integer form")
+            return self._multiplied(*scaled, step)
+        layer = self._layers[step.name] if step.kind == "module" else None
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
+            raise Unsupported(
+                f"{step.label} has no neurons between itself and the next layer, so that it gives "
+                "no spikes"
+            )
+        pooled = self._pool(step, layer)
+        if pooled is not None:
+            return (pooled,)
+        if isinstance(layer, nn.Flatten) or step.target in _FLATTENS:
+            return tuple(_flattened(view, step) for view in self.of(step.args[0]))
+        if isinstance(layer, nn.ZeroPad1d | nn.ZeroPad2d):
+            padding = tuple(layer.padding)
+            return tuple(_padded(view, padding, step) for view in self.of(step.args[0]))
+        if step.target is F.pad and _is_zero_padding(step):
+            padding = tuple(step.args[1])
+            return tuple(_padded(view, padding, step) for view in self.of(step.args[0]))
+        if step.target is operator.getitem:
+            return (_subsampled(self._one(step), step),)
+        if (scaled := self.scaled(step)) is not None:
+            return self._multiplied(*scaled, step)
+        raise Unsupported(f"{step.label} has no integer form")
+
+    def _one(self, step: Step) -> View:
+        """The one view that a step reads."""
+        views = self.of(step.args[0])
+        if len(views) > 1:
+            raise Unsupported(f"{step.label} reads several populations that were joined")
+        return views[0]
+
+    def _joined(self, step: Step) -> tuple[View, ...]:
+        """Populations that are concatenated, channels behind channels."""
+        parts, *rest = step.args
+        (dim,) = (*rest, *step.kwargs.values()) or (0,)
+        if dim % (len(step.shape) + 1) != 1:
+            raise Unsupported(f"{step.label} joins what are not channels")
+        views: list[View] = []
+        first = 0
+        for part in parts:
+            for view in self.of(part):
+                if view.flat:
+                    raise Unsupported(f"{step.label} joins values that were reshaped")
+                views.append(replace(view, channel=first + view.channel))
+            first += self.step(part).shape[0]
+        return tuple(views)
+
+    def _multiplied(self, value: Any, factor: Tensor, step: Step) -> tuple[View, ...]:
+        """Views of a value, times a number for each of its channels."""
+        views = self.of(value)
+        if len(factor) == 1:
+            return tuple(replace(view, factor=view.factor * factor) for view in views)
+        if any(view.flat for view in views):
+            raise Unsupported(f"{step.label} weighs values that were reshaped")
+        return tuple(
+            replace(view, factor=view.factor * factor[view.channel :][: view.shape[0]])
+            for view in views
+        )
+
+    def _pool(self, step: Step, layer: nn.Module | None) -> View | None:
+        """The view of an average pool's sums, or None where the step is none."""
+        window = pool_window(step, layer, self._steps[step.args[0].name].shape)
+        if window is None:
+            return None
+        kernel, stride, padding = window
+        source = self._one(step)
+        if source.source in self.pools or not source.plain or any(source.padding) or source.flat:
+            raise Unsupported(f"{step.label} pools what is not the spikes of a population")
+        if kernel[0] * kernel[1] > LARGEST_COUNT:
+            raise Unsupported(
+                f"{step.label} adds up {kernel[0] * kernel[1]} spikes, more than {LARGEST_COUNT}"
+            )
+        shape = image_shape(step.shape)
+        self.pools[step.name] = Pool(step.name, source.source, kernel, stride, padding, shape)
+        factor = source.factor / (kernel[0] * kernel[1])
+        return View(step.name, source.population, shape, factor)
+
+
+def _flattened(view: View, step: Step) -> View:
+    if len(step.shape) != 1 or not view.whole or any(view.padding):
+        raise Unsupported(f"{step.label} reshapes the spikes")
+    return replace(view, flat=True)
+
+
+def _is_zero_padding(step: Step) -> bool:
+    mode = step.args[2] if len(step.args) > 2 else step.kwargs.get("mode", "constant")
+    value = step.args[3] if len(step.args) > 3 else step.kwargs.get("value")
+    return len(step.args) > 1 and mode == "constant" and not value
+
+
+def _padded(view: View, padding: tuple[int, ...], step: Step) -> View:
+    """A view with zeros around it; zeros before its channels are a shortcut's (option A)."""
+    left, right, above, below, front, back = (*padding, *[0] * (6 - len(padding)))
+    if len(padding) > 6 or min(padding) < 0 or view.flat:
+        raise Unsupported(f"{step.label} cuts or reshapes the spikes")
+    if len(step.shape) < 3 and any((above, below, front, back)):
+        raise Unsupported(f"{step.label} pads more than the positions of a sequence")
+    around = left, right, above, below
+    if any(around) and any((front, back)):
+        raise Unsupported(f"{step.label} pads positions and channels at once")
+    if any(around) and not view.whole:
+        raise Unsupported(f"{step.label} pads a part of the spikes")
+    before = view.padding
+    both = before[0] + left, before[1] + right, before[2] + above, before[3] + below
+    return replace(view, padding=both, channel=view.channel + front)
+
+
+def _subsampled(view: View, step: Step) -> View:
+    """Every so many rows and columns."""
+    index = step.args[1] if isinstance(step.args[1], tuple) else (step.args[1],)
+    everything = slice(None)
+    strides = [
+        part.step or 1
+        for part in index[2:]
+        if isinstance(part, slice) and part.start in (None, 0) and part.stop is None
+    ]
+    if (
+        len(index) != len(step.shape) + 1
+        or len(strides) != len(index) - 2
+        or any(part != everything for part in index[:2])
+        or not view.plain
+        or any(view.padding)
+        or view.flat
+    ):
+        raise Unsupported(f"{step.label} takes a part of the spikes")
+    sy, sx = (1, 1, *strides)[-2:]
+    return replace(view, stride=(sy, sx))
