@@ -140,7 +140,7 @@ def open_results(options: argparse.Namespace, cells: Cells) -> Results:
     for network in networks:
         reason = network.missing(options.data)
         if reason is None:
-            loaded[network.name] = load(network, options.data, options.seed)
+            loaded[network.name] = load(network, options.data)
         else:
             absent[network.name] = reason
             print(f"not measured: {network.name}: {reason}", file=sys.stderr)
@@ -167,7 +167,8 @@ def _known(options: argparse.Namespace) -> list[Network]:
 
 
 def _own(options: argparse.Namespace) -> list[Network]:
-    return [own_network(t, options.dataset, options.mean, options.std) for t in options.weights]
+    given = options.dataset, options.mean, options.std, options.pooling
+    return [own_network(text, *given) for text in options.weights]
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -200,8 +201,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=[],
         help="a network of your own; may be repeated; without --networks only these are measured",
     )
-    add("--mean", type=numbers, metavar="A,B,C", help="of your networks' images (ImageNet's)")
+    add("--mean", type=numbers, metavar="A,B,C", help="of your networks' images (what the weights say, else ImageNet's)")
     add("--std", type=numbers, metavar="A,B,C", help="likewise")
+    add("--pooling", choices=("max", "avg"), help="of weights that do not say it (max)")
     add(
         "--calibration-images",
         type=positive,

@@ -40,6 +40,7 @@ class Key:
         settings: arguments of `spikeconv.convert`, as JSON has them; empty for the ANN.
         revision: of the method.
         version: of all cells.
+        given: of a network that is no part of the table, what its user says of it and of its data.
     """
 
     network: str
@@ -52,6 +53,7 @@ class Key:
     settings: Mapping[str, Any] = field(default_factory=dict)
     revision: int = 1
     version: int = VERSION
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
         """The key as one string, equal for equal keys."""

@@ -75,6 +75,7 @@ def ann_key(
         there if images is None else min(images, there),
         min(calibration, len(loaded.data.train)),
         seed,
+        given=loaded.given,
     )
 
 

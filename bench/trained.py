@@ -35,7 +35,8 @@ class Network:
         train: command that makes the weights, as best.safetensors of its last folder.
         cost: time of an image and step, in units of ResNet-20's.
         trained: the threshold that it was trained with, for tables made without its weights.
-        mean, std: of the channels, where the weights do not say; None for the dataset's default.
+        mean, std: of the channels; None for what the weights say, else the dataset's default.
+        pooling: ``"max"`` or ``"avg"``, where the weights do not say; None for the model's default.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Network:
     trained: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    pooling: str | None = None
 
     def file(self, data: Path) -> Path:
         """Its weights, with the data in that folder."""
@@ -69,13 +71,15 @@ class Loaded:
         ann: in eval mode.
         weights: the first half of the file's SHA-256.
         trained: the threshold it was trained with, ``"tcl"`` or ``"qcfs"``, or None.
-        data: normalised as the weights say.
+        data: normalised as the network or its weights say.
+        given: what else numbers depend on, of a network that is no part of the table.
     """
 
     ann: nn.Module
     weights: str
     trained: str | None
     data: Dataset
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 _RELU = f"{_TRAIN} --model resnet20 --epochs 30 --schedule onecycle --compile --out runs/relu"
@@ -153,6 +157,7 @@ def own_network(
     dataset: str,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    pooling: str | None = None,
 ) -> Network:
     """A user's network, from NAME=FILE.
 
@@ -169,16 +174,16 @@ def own_network(
     path = Path(file).resolve()
     if not path.is_file():
         raise ValueError(f"--weights: {file}: there is no such file")
-    return Network(name, dataset, path, f"your own, {path.name}", mean=mean, std=std)
+    label = f"your own, {path.name}"
+    return Network(name, dataset, path, label, mean=mean, std=std, pooling=pooling)
 
 
-def load(network: Network, data: Path, seed: int = 0) -> Loaded:
+def load(network: Network, data: Path) -> Loaded:
     """The network and its data.
 
     Args:
         network: not `Network.missing`.
         data: folder of the dataset.
-        seed: draws the split of digits.
 
     Raises:
         ValueError: weights and data do not go together.
@@ -186,10 +191,10 @@ def load(network: Network, data: Path, seed: int = 0) -> Loaded:
     """
     path = network.file(data)
     about = open_weights(path).about
-    ann = load_model(path)
+    ann = load_model(path, **({} if network.pooling is None else {"pooling": network.pooling}))
     said = about if about.get("dataset") == network.dataset else {}
-    mean, std = said.get("mean", network.mean), said.get("std", network.std)
-    found = _data(network.dataset, data, mean and tuple(mean), std and tuple(std), seed)
+    mean, std = network.mean or said.get("mean"), network.std or said.get("std")
+    found = _data(network.dataset, data, mean and tuple(mean), std and tuple(std))
     fits = (len(found.classes), found.image_shape[0])
     if (ann.config.num_classes, ann.config.in_channels) != fits:
         raise ValueError(
@@ -197,7 +202,15 @@ def load(network: Network, data: Path, seed: int = 0) -> Loaded:
             f"channels), found {ann.config}"
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
-    return Loaded(ann, digest, trained_threshold(ann), found)
+    given = {
+        "data": str(data.resolve()),
+        "mean": list(found.test.mean),
+        "std": list(found.test.std),
+        "pooling": network.pooling,
+    }
+    return Loaded(
+        ann, digest, trained_threshold(ann), found, {} if network in NETWORKS else given
+    )
 
 
 @lru_cache(maxsize=4)
@@ -206,10 +219,9 @@ def _data(
     folder: Path,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
-    seed: int,
 ) -> Dataset:
     """A dataset, kept in memory once for all networks that are trained on it."""
-    return load_dataset(name, folder, mean=mean, std=std, seed=seed)
+    return load_dataset(name, folder, mean=mean, std=std)
 
 
 def trained_threshold(ann: nn.Module) -> str | None:

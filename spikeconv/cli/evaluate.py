@@ -178,7 +178,7 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
     args.model = ann.config.name
     about = open_weights(args.weights).about
     args.mean, args.std = args.mean or about.get("mean"), args.std or about.get("std")
-    data = load_dataset(args.dataset, args.data, mean=args.mean, std=args.std, seed=args.seed)
+    data = load_dataset(args.dataset, args.data, mean=args.mean, std=args.std)
     _check_fit(args, ann.config, data)
     calibration = data.train.sample(args.calibration_images, args.seed)
     loader = data.test.batches(args.batch, args.limit)

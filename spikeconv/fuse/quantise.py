@@ -17,7 +17,7 @@ for which that holds, so no sum can overflow, whatever the spikes are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -32,7 +32,7 @@ LARGEST_WEIGHT = {"int8": 127, "int16": 127 * 256 + 127}
 _DTYPES = {"int8": torch.int8, "int16": torch.int16}
 _LARGEST_SHIFT = 16
 _LEAST_WEIGHT = 15
-_BITS_OF_THETA = 24
+_BITS_OF_THETA = (24, 20, 16)
 _INT32_MAX = 2**31 - 1
 
 
@@ -97,9 +97,8 @@ def quantise(
     values = [c.weight for c in layer.convolutions] + [s.amplitude for s in layer.shortcuts]
     if not all(bool(torch.isfinite(v).all()) for v in (*values, layer.v_init, layer.bias)):
         raise Unsupported("a weight, bias or initial potential is not finite")
-    q_max = LARGEST_WEIGHT[precision]
-    while q_max >= _LEAST_WEIGHT:
-        scale = _scale(layer, q_max)
+    for q_max, bits in _resolutions(precision):
+        scale = _scale(layer, q_max, bits)
         convolutions = tuple(
             Convolution(
                 c.source, _whole(c.weight, scale), c.stride, c.padding, c.dilation, c.groups
@@ -111,8 +110,19 @@ def quantise(
             found = _in_units(layer, convolutions, scale, shift, steps)
             if _reach(found, sums, largest, steps) <= _INT32_MAX:
                 return _stored(found, precision)
-        q_max //= 2  # coarser weights leave room for more of them, or for more steps
     raise Unsupported(f"its sums over {steps} steps leave int32")
+
+
+def _resolutions(precision: str) -> Iterator[tuple[int, int]]:
+    """Largest weights, and bits of what a threshold may take, from the finest on.
+
+    Coarser ones leave room for more weights, or for more steps.
+    """
+    q_max = LARGEST_WEIGHT[precision]
+    for bits in _BITS_OF_THETA:
+        yield q_max, bits
+    while (q_max := q_max // 2) >= _LEAST_WEIGHT:
+        yield q_max, _BITS_OF_THETA[-1]
 
 
 def largest_potential(layer: IntegerLayer, largest: Mapping[str, int], steps: int) -> int:
@@ -146,19 +156,17 @@ def _per_channel(value: Tensor) -> Tensor:
     return value if value.dim() == 1 else value.flatten(1).amax(1)
 
 
-def _scale(layer: FloatLayer, q_max: int) -> Tensor:
+def _scale(layer: FloatLayer, q_max: int, bits: int) -> Tensor:
     """s_k: what a weight of 1 is worth, float64 ``[K]``.
 
-    Not so small that theta, bias or potential would take more than 24 bits: where weights are tiny
-    beside them, finer weights change nothing.
+    Not so small that theta, bias or potential would take more than so many bits: where weights are
+    tiny beside them, finer weights change nothing.
     """
     others = (layer.theta, layer.v_init.abs(), layer.bias.abs().amax(0))
-    finest: Tensor = (
-        torch.stack([_per_channel(value) for value in others]).amax(0) / 2**_BITS_OF_THETA
-    )
+    finest: Tensor = torch.stack([_per_channel(value) for value in others]).amax(0) / 2**bits
     for shortcut in layer.shortcuts:
         channels = slice(shortcut.channel, shortcut.channel + len(shortcut.amplitude))
-        coarse = shortcut.amplitude.abs() / 2**_BITS_OF_THETA
+        coarse = shortcut.amplitude.abs() / 2**bits
         finest[channels] = torch.maximum(finest[channels], coarse)
     for convolution in layer.convolutions:
         weights = convolution.weight.abs().flatten(1).amax(1) / q_max

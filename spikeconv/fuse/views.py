@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
-from spikeconv.convert.program import Phase, Program, Ref, Step
+from spikeconv.convert.program import Phase, Program, Ref, Step, fill, refs
 from spikeconv.convert.vocabulary import PRODUCT_FUNCTIONS, PRODUCT_METHODS
 from spikeconv.fuse.channels import Unsupported, image_shape, per_channel
 from spikeconv.fuse.layer import LARGEST_COUNT, Pair, Pool
@@ -23,6 +23,10 @@ ONE = torch.ones(1, dtype=torch.float64)
 _PRODUCTS = PRODUCT_FUNCTIONS | PRODUCT_METHODS
 _NEGATIVES = (operator.neg, torch.neg, torch.negative, "neg", "negative")
 _JOINS = (torch.cat, torch.concat, torch.concatenate)
+_ARITHMETIC = (
+    *(operator.getitem, operator.add, operator.sub, operator.mul, operator.floordiv),
+    *(operator.mod, operator.neg, operator.truediv, int, max, min),
+)
 _FLATTENS = (
     *(torch.flatten, "flatten", "view", "reshape"),
     *(reshape_samples, reshape_like, squeeze_samples),
@@ -91,7 +95,25 @@ class Views:
         step = self._steps[value.name]
         if step.phase is not Phase.TEMPORAL:
             raise Unsupported(f"{step.label}, which is the same at every step, enters it")
-        return step
+        args, kwargs = fill((step.args, step.kwargs), self._number_of)
+        return replace(step, args=args, kwargs=kwargs)
+
+    def _number_of(self, name: str) -> Any:
+        """What a shape, or arithmetic on shapes, gives for images of this size; else the `Ref`."""
+        step = self._steps.get(name)
+        if step is None:
+            return Ref(name)
+        args = fill(step.args, self._number_of)
+        if args and isinstance(args[0], Ref):
+            source = self._steps.get(args[0].name)
+            is_shape = (step.target is getattr and args[1] == "shape") or step.target == "size"
+            if source is None or not is_shape:
+                return Ref(name)
+            shape = torch.Size((1, *source.shape))
+            return shape[args[1]] if step.target == "size" and args[1:] else shape
+        if any(True for _ in refs(args)) or step.kwargs or step.target not in _ARITHMETIC:
+            return Ref(name)
+        return step.target(*args)
 
     def constant(self, value: Any, shape: tuple[int, ...]) -> Tensor | None:
         """What depends on no input, for values of that shape: float64 ``[1]`` or ``[K]``; or None.
@@ -259,6 +281,10 @@ def _subsampled(view: View, step: Step) -> View:
     """Every so many rows and columns."""
     index = step.args[1] if isinstance(step.args[1], tuple) else (step.args[1],)
     everything = slice(None)
+    if (around := [i for i, part in enumerate(index) if part is Ellipsis]) and len(around) == 1:
+        left, right = index[: around[0]], index[around[0] + 1 :]
+        missing = len(step.shape) + 1 - len(left) - len(right)
+        index = (*left, *[everything] * missing, *right)
     strides = [
         part.step or 1
         for part in index[2:]

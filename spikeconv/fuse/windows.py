@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -13,6 +14,7 @@ from spikeconv.fuse.channels import Unsupported
 from spikeconv.fuse.layer import Pair
 
 _POOLS = (F.avg_pool1d, F.avg_pool2d)
+_MEANS = (torch.mean, "mean")
 _ADAPTIVE_POOLS = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d)
 
 
@@ -21,6 +23,16 @@ def pool_window(
 ) -> tuple[Pair, Pair, Pair] | None:
     """(kernel, stride, padding) of average pooling; None where the step is another call."""
     rank = len(shape) - 1
+    if step.kind in ("function", "method") and step.target in _MEANS:
+        dims = step.args[1] if len(step.args) > 1 else step.kwargs.get("dim")
+        dims = dims if isinstance(dims, tuple | list) else (dims,)
+        places = range(2, len(shape) + 1)
+        if any(not isinstance(dim, int) for dim in dims) or {
+            dim % (len(shape) + 1) for dim in dims
+        } != {*places}:
+            return None
+        size = _pair(shape[1:], rank, 1)
+        return size, size, (0, 0)
     if isinstance(layer, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d) or (
         step.kind == "function" and step.target in _ADAPTIVE_POOLS
     ):

@@ -85,6 +85,27 @@ class Scaled(nn.Module):
         return self.head(F.relu(self.third(F.avg_pool2d(x * self.gain, 2))).mean((2, 3)))
 
 
+class ByShape(nn.Module):
+    """Padding and windows that shapes tell, a mean in place of a pool, and Python's sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.down = nn.Conv2d(4, 8, 3, stride=2, padding=1)
+        self.several = nn.ModuleList(nn.Conv2d(8, 4, 3, padding=1) for _ in range(3))
+        self.hidden = nn.Linear(4, 5)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(F.avg_pool2d(F.relu(self.stem(x)), 2))
+        y = self.down(x)
+        more = y.shape[1] - x.size(1)
+        x = F.relu(y + F.pad(x[..., ::2, ::2], (0, 0, 0, 0, more // 2, more - more // 2)))
+        x = F.relu(sum(layer(x) for layer in self.several))
+        x = F.relu(self.hidden(x.mean((2, 3))))
+        return self.head(x)
+
+
 class Resized(nn.Module):
     """Spikes are interpolated, in floating point between integer layers."""
 
@@ -116,6 +137,7 @@ def sequence() -> nn.Module:
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "residual": (Residual, (3, 11, 9)),
     "concatenated": (Concatenated, (3, 9, 8)),
+    "by shape": (ByShape, (3, 16, 16)),
     "scaled": (Scaled, (3, 8, 8)),
     "resized": (Resized, (3, 7, 6)),
     "strided": (

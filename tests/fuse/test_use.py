@@ -92,3 +92,17 @@ def test_plans_of_ever_longer_runs_are_not_all_kept() -> None:
         form.plan(T)
     gc.collect()
     assert first() is None
+
+
+@torch.no_grad()
+def test_a_channel_without_weights_for_many_steps() -> None:
+    """A pruned filter whose bias is all that it adds: its unit comes from its threshold alone."""
+    body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten())
+    body[2].weight[0] = 0
+    body[2].bias[0] = 1
+    snn = convert(body.eval(), torch.rand(4, 1, 8, 8), T=4, method="opi", progress=False)
+    fused, x = snn.fuse("int16"), torch.rand(2, 1, 8, 8)
+    for T in (4, 65, 1000):
+        assert fused.integers is not None
+        assert list(fused.integers.paths(T).values())[1] == "int16"
+    torch.testing.assert_close(fused(x, T=200), snn(x, T=200), atol=0.02, rtol=0)
