@@ -34,7 +34,7 @@ from lookup import Results
 from machine import Facts, machine_facts, machine_line
 from methods import METHODS, STEPS, by_name
 from report import write_json
-from scan import CALIBRATION_IMAGES, Task, estimate, missing, plan, run
+from scan import Task, estimate, missing, plan, run
 from spikeconv.allocator import keep_freed_memory
 from spikeconv.cli.arguments import numbers, positive
 from spikeconv.data import DATASETS
@@ -201,15 +201,19 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=[],
         help="a network of your own; may be repeated; without --networks only these are measured",
     )
-    add("--mean", type=numbers, metavar="A,B,C", help="of your networks' images (what the weights say, else ImageNet's)")
+    add(
+        "--mean",
+        type=numbers,
+        metavar="A,B,C",
+        help="of your networks' images (what the weights say, else ImageNet's)",
+    )
     add("--std", type=numbers, metavar="A,B,C", help="likewise")
     add("--pooling", choices=("max", "avg"), help="of weights that do not say it (max)")
     add(
         "--calibration-images",
         type=positive,
         metavar="N",
-        default=CALIBRATION_IMAGES,
-        help="of the training set (%(default)s)",
+        help="of the training set (512; 1024 of the network that was trained with a step here)",
     )
     add("--seed", type=int, metavar="N", default=0, help="draws them (%(default)s)")
     add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")

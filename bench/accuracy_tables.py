@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def report(
         "# Accuracy",
         "Top-1 accuracy in percent after exactly T steps of a network converted for that T; T "
         "counts all steps, those before the readout too. Binary spikes unless a row says signed. "
-        f"Calibrated on {results.calibration} training images, which seed {results.seed} draws; "
+        f"Calibrated on {_calibrated(results)}, which seed {results.seed} draws; "
         f"`{NONE}`: not measured, or the method needs more steps. `*`: on fewer than all test "
         "images; _in italics_: run by the integer program, `snn.fuse()`, not the simulation. Made "
         "by `python bench/accuracy.py`; [cells.jsonl](cells.jsonl) has every cell with its "
@@ -105,6 +106,14 @@ def methods(results: Results, network: str) -> str:
         rows.append([method.name, method.label, method.before_in_words(), *shown])
     head = ["method", "what it is", "steps before the readout"]
     return markdown([*head, *(f"T={T}" for T in results.steps)], rows)
+
+
+def _calibrated(results: Results) -> str:
+    """How many images networks are calibrated on, those named that are so on others than most."""
+    wanted = {n.name: results.calibration or n.calibration for n in results.networks}
+    usual = Counter(wanted.values()).most_common(1)[0][0]
+    others = [f"{name} on {count:,}" for name, count in wanted.items() if count != usual]
+    return f"{usual:,} training images" + "".join(f" ({name})" for name in others)
 
 
 def _initialisations(results: Results, network: str) -> list[str]:

@@ -73,6 +73,12 @@ def build_contest(
         "ann": ann,
     }
     if wanted is not None:
+        known = networks.keys() | skipped.keys()
+        if unknown := [name for name in wanted if name not in known]:
+            raise ValueError(
+                f"--contestants: wanted some of {', '.join(sorted(known))}, got "
+                f"{', '.join(map(repr, unknown))}"
+            )
         networks = {name: network for name, network in networks.items() if name in wanted}
         skipped = {name: reason for name, reason in skipped.items() if name in wanted}
     definitions: dict[str, Network] = {

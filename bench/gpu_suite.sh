@@ -15,12 +15,14 @@
 # --minutes: for all steps together. Each gets a share, and what one leaves goes to those after it.
 #            Networks go on where the last call ended: with --only networks --minutes 9 again and
 #            again, their table fills up.
-# PYTHON:    the interpreter, default python3; it must have torch.
+# PYTHON:    the interpreter; it must have torch. Default: .venv/bin/python, or python3 where that is
+#            not there.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
 STEPS="versions build tests sanitizer peaks kernels backward drop-in layers networks goals"
-PYTHON=${PYTHON:-python3}
+[ -x .venv/bin/python ] && usual=.venv/bin/python || usual=python3
+PYTHON=${PYTHON:-$usual}
 device=cuda
 only=""
 results=""

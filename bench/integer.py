@@ -33,6 +33,7 @@ from machine import machine_facts, machine_line
 from options import script_parser
 from report import table, write_json
 from spikeconv.allocator import keep_freed_memory
+from spikeconv.cli.arguments import positive
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.engine import Fired, Given, Want
 from spikeconv.fuse.stepwise import ReferenceEngine
@@ -179,12 +180,12 @@ def measure(options: argparse.Namespace, isa: str, entries: list[Entry]) -> list
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__, rounds=11)
-    parser.add_argument("--T", type=int, default=16, help="time-steps")
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--T", type=positive, default=16, help="time-steps")
+    parser.add_argument("--batch", type=positive, default=1)
     parser.add_argument("--precision", choices=("int8", "int16"), default="int8")
     isas = instruction_sets()
     parser.add_argument("--isas", nargs="+", choices=isas, default=isas)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=positive, default=1)
     parser.add_argument(
         "--rate",
         type=float,

@@ -29,6 +29,7 @@ from spikeconv.allocator import keep_freed_memory
 from timing import Times, interleaved, stopwatch_for
 
 KEYS = ("dtype", "emit", "name")
+WORD_STEPS = 32
 FIGURES = ("ns_per_element", "q25", "q75", "times_clone", "gb_per_s", "copy_share")
 
 
@@ -166,11 +167,15 @@ def useful_bytes(T: int, N: int, itemsize: int, emit: str) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__, rounds=15)
     add_population(parser, T=16, N=2**22)
-    parser.add_argument("--emits", nargs="+", choices=EMITS, default=list(EMITS))
+    parser.add_argument("--emits", nargs="+", choices=EMITS, help="all that can hold T steps")
     add_allocator(parser)
     options = parser.parse_args(arguments)
     if options.smoke:
         options.T, options.N, options.rounds = 4, 1003, 3
+    if options.emits is None:
+        options.emits = [emit for emit in EMITS if emit != "words" or options.T <= WORD_STEPS]
+    elif "words" in options.emits and options.T > WORD_STEPS:
+        parser.error(f"--emits words holds at most {WORD_STEPS} steps, got --T {options.T}")
     options.compiler = torch_compiler(options.smoke)
     options.backends = options.backends or list(BACKENDS[options.device])
     return options

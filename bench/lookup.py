@@ -21,7 +21,7 @@ class Results:
         networks: all that the tables have, in their order.
         loaded: name -> network, of those that are there.
         missing: name -> why it is not there.
-        calibration: training images.
+        calibration: training images; None for each network's own number.
         seed: draws them.
         steps: columns.
     """
@@ -30,7 +30,7 @@ class Results:
     networks: Sequence[Network]
     loaded: dict[str, Loaded]
     missing: dict[str, str]
-    calibration: int
+    calibration: int | None
     seed: int
     steps: tuple[int, ...] = STEPS
 

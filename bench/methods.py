@@ -14,6 +14,9 @@ BASE = "base"
 FREE_THRESHOLDS = ("max", "percentile", "mse", "mse-closed", "balance")
 TRAINED_THRESHOLDS = ("tcl", "qcfs")
 
+FITTED = 2
+"""Revision of what is fitted on calibration images; 2: on 512 in place of 128."""
+
 Options = dict[str, Any]
 
 
@@ -98,7 +101,13 @@ def _threshold(name: str) -> list[Method]:
     zero, shift = {"v_init": "zero"}, {"v_init": "zero", "corrections": ("rts",)}
     ours = {"corrections": None, "method": "best"}
     variants = [
-        replace(rows, name=f"{name}/{variant}", label=f"{what}, {label}", options=options | more)
+        replace(
+            rows,
+            name=f"{name}/{variant}",
+            label=f"{what}, {label}",
+            options=options | more,
+            revision=FITTED if variant == "ours" else 1,
+        )
         for variant, label, more in (
             ("zero", "v_init 0", zero),
             ("rts", "RTS shift", shift),
@@ -115,12 +124,20 @@ def _threshold(name: str) -> list[Method]:
 
 
 def _base(name: str, family: str, label: str, rank: int = 1, **options: Any) -> Method:
-    return Method(name, family, label, options, rank=rank)
+    fitted = [name for name in options.get("corrections", ()) if name != "rts"]
+    return Method(name, family, label, options, rank=rank, revision=FITTED if fitted else 1)
 
 
 METHODS: tuple[Method, ...] = (
     _base("opi", "ours and the paper's", "OPI: trained bound or mse, theta/2", 0),
-    Method("best", "ours and the paper's", "best, chosen on calibration data", _CHOSEN, rank=0),
+    Method(
+        "best",
+        "ours and the paper's",
+        "best, chosen on calibration data",
+        _CHOSEN,
+        rank=0,
+        revision=FITTED,
+    ),
     _base("opi-signed", "ours and the paper's", "OPI, signed neurons", 0, signed=True),
     Method(
         "best-signed",
@@ -128,6 +145,7 @@ METHODS: tuple[Method, ...] = (
         "best, signed neurons",
         {**_CHOSEN, "signed": True},
         rank=0,
+        revision=FITTED,
     ),
     *(row for name in (*FREE_THRESHOLDS, *TRAINED_THRESHOLDS) for row in _threshold(name)),
     _base("zero", "initial potential", "v_init 0", v_init="zero"),

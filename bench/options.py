@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ours import BACKENDS, DTYPES
 from spikeconv import backends
+from spikeconv.cli.arguments import positive
 
 
 def script_parser(
@@ -20,7 +21,9 @@ def script_parser(
         json_required: whether it goes on from what the file holds, and so cannot do without.
     """
     parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=rounds, help="samples of each contestant")
+    parser.add_argument(
+        "--rounds", type=positive, default=rounds, help="samples of each contestant"
+    )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", required=json_required, help="file to write"
     )
@@ -38,12 +41,12 @@ def add_allocator(parser: argparse.ArgumentParser) -> None:
 
 def add_population(parser: argparse.ArgumentParser, *, T: int, N: int) -> None:
     """One population, and where it runs: --T, --N, --dtypes, --backends, --device and --threads."""
-    parser.add_argument("--T", type=int, default=T, help="time-steps")
-    parser.add_argument("--N", type=int, default=N, help="neurons")
+    parser.add_argument("--T", type=positive, default=T, help="time-steps")
+    parser.add_argument("--N", type=positive, default=N, help="neurons")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
     parser.add_argument("--backends", nargs="+", choices=backends(), help="of ours")
     parser.add_argument("--device", choices=BACKENDS, default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=positive, default=1)
 
 
 def torch_compiler(smoke: bool) -> str:

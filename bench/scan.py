@@ -17,7 +17,6 @@ from measure import measure, measure_ann
 from methods import Method, by_name
 from trained import Loaded, Network
 
-CALIBRATION_IMAGES = 512
 _BATCH = 200
 EXIT_METHOD, EXIT_T = "best", 16
 SHARES_METHODS, SHARES_T = ("zero", "opi", "best", "opi-signed"), 8
@@ -56,7 +55,7 @@ class Task:
 
 
 def ann_key(
-    network: Network, loaded: Loaded, images: int | None, calibration: int, seed: int
+    network: Network, loaded: Loaded, images: int | None, calibration: int | None, seed: int
 ) -> Key:
     """The key of the ANN's own accuracy, whose settings are empty and whose T is 0.
 
@@ -64,7 +63,7 @@ def ann_key(
         network: what the tables call it.
         loaded: the network in memory.
         images: test images, None for all.
-        calibration: training images, fewer where there are fewer.
+        calibration: training images, fewer where there are fewer; None for the network's own.
         seed: draws them.
     """
     there = len(loaded.data.test)
@@ -73,7 +72,7 @@ def ann_key(
         loaded.weights,
         network.dataset,
         there if images is None else min(images, there),
-        min(calibration, len(loaded.data.train)),
+        min(calibration or network.calibration, len(loaded.data.train)),
         seed,
         given=loaded.given,
     )
@@ -92,7 +91,7 @@ def plan(
     methods: Iterable[Method],
     steps: Sequence[int] | None,
     images: int | None,
-    calibration: int,
+    calibration: int | None,
     seed: int,
 ) -> list[Task]:
     """The cells that are wanted, the most important first, none twice.
@@ -102,7 +101,7 @@ def plan(
         methods: rows.
         steps: T, or None for those of each method.
         images: test images, None for all.
-        calibration: training images, fewer where there are fewer.
+        calibration: training images, fewer where there are fewer; None for the network's own.
         seed: draws them.
     """
     tasks: dict[str, Task] = {}

@@ -35,6 +35,8 @@ class Network:
         train: command that makes the weights, as best.safetensors of its last folder.
         cost: time of an image and step, in units of ResNet-20's.
         trained: the threshold that it was trained with, for tables made without its weights.
+        calibration: training images that it is calibrated on, where ``--calibration-images`` does
+            not say how many.
         mean, std: of the channels; None for what the weights say, else the dataset's default.
         pooling: ``"max"`` or ``"avg"``, where the weights do not say; None for the model's default.
     """
@@ -47,6 +49,7 @@ class Network:
     train: str = ""
     cost: float = 1.0
     trained: str | None = None
+    calibration: int = 512
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     pooling: str | None = None
@@ -79,7 +82,7 @@ class Loaded:
     weights: str
     trained: str | None
     data: Dataset
-    given: Mapping[str, Any] = field(default_factory=dict)
+    given: dict[str, Any]
 
 
 _RELU = f"{_TRAIN} --model resnet20 --epochs 30 --schedule onecycle --compile --out runs/relu"
@@ -112,6 +115,7 @@ NETWORKS: tuple[Network, ...] = (
         "resnet20",
         _QCFS,
         trained="qcfs",
+        calibration=1024,
     ),
     Network(
         "resnet20-cifar10",
@@ -191,7 +195,8 @@ def load(network: Network, data: Path) -> Loaded:
     """
     path = network.file(data)
     about = open_weights(path).about
-    ann = load_model(path, **({} if network.pooling is None else {"pooling": network.pooling}))
+    options: dict[str, Any] = {} if network.pooling is None else {"pooling": network.pooling}
+    ann = load_model(path, **options)
     said = about if about.get("dataset") == network.dataset else {}
     mean, std = network.mean or said.get("mean"), network.std or said.get("std")
     found = _data(network.dataset, data, mean and tuple(mean), std and tuple(std))
@@ -204,13 +209,11 @@ def load(network: Network, data: Path) -> Loaded:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:32]
     given = {
         "data": str(data.resolve()),
-        "mean": list(found.test.mean),
-        "std": list(found.test.std),
+        "mean": found.test.mean,
+        "std": found.test.std,
         "pooling": network.pooling,
     }
-    return Loaded(
-        ann, digest, trained_threshold(ann), found, {} if network in NETWORKS else given
-    )
+    return Loaded(ann, digest, trained_threshold(ann), found, {} if network in NETWORKS else given)
 
 
 @lru_cache(maxsize=4)

@@ -34,6 +34,7 @@ from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 from spikeconv.processes import Processes, processes
 
 _RECORDED = 8
+_CALIBRATION_IMAGES = 512
 _BEFORE_READOUT = {
     "srp": "those that find the mask of SRP",
     "cos": "those that find the initial potentials of COS",
@@ -108,9 +109,8 @@ def add(commands: Any) -> None:
     add(
         "--calibration-images",
         type=positive,
-        default=512,
         metavar="N",
-        help="of the training set (%(default)s)",
+        help=f"of the training set ({_CALIBRATION_IMAGES}, fewer where there are fewer)",
     )
     add("--batch", type=positive, default=100, metavar="N", help="images at once (%(default)s)")
     add("--limit", type=positive, metavar="N", help="test images, evenly spaced (all)")
@@ -180,6 +180,14 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
     args.mean, args.std = args.mean or about.get("mean"), args.std or about.get("std")
     data = load_dataset(args.dataset, args.data, mean=args.mean, std=args.std)
     _check_fit(args, ann.config, data)
+    there = len(data.train)
+    if args.calibration_images is None:
+        args.calibration_images = min(_CALIBRATION_IMAGES, there)
+    if args.calibration_images > there:
+        raise ValueError(
+            f"--calibration-images must be at most {there}, the training images of {data.name}, "
+            f"got {args.calibration_images}"
+        )
     calibration = data.train.sample(args.calibration_images, args.seed)
     loader = data.test.batches(args.batch, args.limit)
     settings = _settings(args)

@@ -15,6 +15,7 @@ from spikeconv.train.augment import default_names
 _DEFAULT = Recipe()
 # Where --holdout is not given: a tenth of the training set, this at most.
 _HOLDOUT = 5000
+_LEVELS = 4
 
 
 def add(commands: Any) -> None:
@@ -38,7 +39,7 @@ def add(commands: Any) -> None:
         default="relu",
         help="relu, with a trained clip bound, or with a trained step (%(default)s)",
     )
-    add("--levels", type=positive, default=4, metavar="L", help="of qcfs (%(default)s)")
+    add("--levels", type=positive, metavar="L", help=f"of qcfs ({_LEVELS})")
     add("--init", metavar="FILE", help="start from weights of the same shape, of any activation")
     add("--epochs", type=positive, default=_DEFAULT.epochs, metavar="N", help="(%(default)s)")
     add(
@@ -94,6 +95,11 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, and print a line for each epoch."""
+    if args.levels is not None and args.activation != "qcfs":
+        raise ValueError(
+            f"--levels is of --activation qcfs, got --levels {args.levels} with --activation "
+            f"{args.activation}"
+        )
     check_device(args.device)
     set_threads(args.threads)
     bf16 = args.bf16 == "on" or (args.bf16 == "auto" and has_fast_bf16(args.device))
@@ -120,7 +126,7 @@ def run(args: argparse.Namespace) -> None:
         recipe,
         Path(args.out),
         activation=args.activation,
-        levels=args.levels,
+        levels=args.levels or _LEVELS,
         init=None if args.init is None else Path(args.init),
         device=args.device,
     ).run()

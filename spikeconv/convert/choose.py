@@ -28,7 +28,7 @@ _LARGEST_T = 64
 
 # Combinations are compared on so many images, fewer if all steps of their widest layer hold more
 # values.
-_IMAGES = 64
+_IMAGES = 256
 _VALUES = 2**27
 
 

@@ -74,9 +74,10 @@ def convert(
             decide what forward calls.
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
             (tensor, label), read once. Thresholds do not depend on the order of the batches;
-            corrections are fitted on the first 128 images and compared on the next 64. For n
-            inputs, a batch is a tuple of n tensors, of these and a label, a pair (such a tuple,
-            label), or a dict of tensors by the names of forward's arguments.
+            corrections are fitted on 512 images, fewer if they are large, and compared on the next
+            256; of fewer than 768 a quarter is for comparing, and what is kept is fitted once more,
+            on them as well. For n inputs, a batch is a tuple of n tensors, of these and a label, a
+            pair (such a tuple, label), or a dict of tensors by the names of forward's arguments.
         T: time-steps >= 1 that the network is made for, and the default of a call.
         threshold: ``"max"``, ``"percentile"``, ``"mse"``: least square error of the neuron's T
             levels against the activation, ``"mse-closed"``: the same for normal currents,
@@ -178,6 +179,11 @@ def convert_as(
     if method not in METHODS:
         known = ", ".join(map(repr, METHODS))
         raise ValueError(f"convert: method must be one of {known}, got {method!r}")
+    if percentile != Method.percentile and threshold != "percentile":
+        raise ValueError(
+            "convert: percentile is for threshold='percentile', got "
+            f"percentile={percentile} with threshold={threshold!r}"
+        )
     given = Method(
         threshold="mse" if threshold is None else threshold,
         granularity=granularity,
@@ -203,14 +209,14 @@ def convert_as(
         if traced.meta.get("asks_batch"):
             check_same(frozen_ann, program, layers, weights, example[:1])
         kind.check_program(program)
-        fitted, compared = tuning_images(program, read), comparison_images(program, read)
-        histograms, images = observe(program, layers, weights, batches, fitted + compared, progress)
+        most, compared = tuning_images(program, read), comparison_images(program, read)
+        histograms, images = observe(program, layers, weights, batches, most + compared, progress)
         # Where images are few, a quarter of them is for comparing.
-        fitted = min(fitted, max(1, len(images) * 3 // 4))
+        fitted = min(most, max(1, len(images) * 3 // 4))
 
-        def make(one: Method) -> Populations:
+        def make(one: Method, count: int = fitted) -> Populations:
             made = populate(program, layers, histograms, one, read)
-            return tune(program, layers, made, weights, images[:fitted], read, one.corrections)
+            return tune(program, layers, made, weights, images[:count], read, one.corrections)
 
         def run(made: Populations) -> Any:
             changed = {**layers, **made.refitted}
@@ -224,6 +230,8 @@ def convert_as(
         held_out = images[fitted:] if len(images) > fitted else images
         wanted = run_analog(program, layers, weights, held_out)
         populations, chosen, tried = choose(methods, make, run, wanted, progress)
+        if tried and chosen.corrections and fitted < min(most, len(images)):
+            populations = make(chosen, most)
         settings = {**chosen.settings(), "calibration_images": batches.images}
         report = Report((), T, 0, settings, tried=tuple(tried))
         network = kind(

@@ -61,6 +61,8 @@ class CudaGraphs:
             try:
                 with torch.cuda.graph(graph, pool=self._pool), torch.no_grad():
                     output = run(buffers)
+            except torch.OutOfMemoryError:
+                raise
             except RuntimeError as error:
                 raise RuntimeError(
                     "SpikingNetwork.graph: the network cannot be captured in a CUDA graph: one of "

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
@@ -24,6 +25,8 @@ _MODULES = (
 DROPPED_FUNCTIONS = frozenset(
     {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout}
 )
+# torch's own, which say last whether they drop: (input, p, train).
+_OF_TORCH = frozenset({torch.dropout, torch.alpha_dropout, torch.feature_alpha_dropout})
 _METHODS = frozenset({"contiguous", "detach", "clone"})
 # Of torchvision, whose functions are marked to stay calls: they drop in training only.
 _OF_TORCHVISION = frozenset({"stochastic_depth", "drop_block2d", "drop_block3d"})
@@ -38,6 +41,8 @@ def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         return node.args[1] == "data"
     if target in DROPPED_FUNCTIONS:
         return not vocabulary.argument(node, 2, "training", True)
+    if target in _OF_TORCH:
+        return not vocabulary.argument(node, 2, "train", True)
     if callable(target) and _drops_in_training(target):
         arguments = inspect.signature(target).bind(*node.args, **node.kwargs).arguments
         return not arguments.get("training", True)

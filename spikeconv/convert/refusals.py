@@ -42,6 +42,7 @@ _LEAKY = (
 _ABS = "write it with two ReLUs, F.relu(x) + F.relu(-x), which is the same and has one"
 _RANDOM = "it draws random numbers; leave it out where self.training is False"
 _ATTENTION = "attention multiplies values that all depend on the input, behind a softmax"
+_RECURRENT = "a recurrent layer multiplies its gates, which all depend on the input"
 _NORM = "it divides by a statistic of its input, which batch norm does not do at inference"
 _LARGEST = "take amax, or max without its indices, over dimensions of an image, which have one"
 _POOL = "take a max or an average pool, which have one"
@@ -138,8 +139,11 @@ def refusal(
         return Refusal(MIXES) if node.meta.get("mixes") else None
     if node.meta.get("mixed") and not node.meta.get("mixes") and vocabulary.is_reshape(node):
         return None  # it may only bring mixed images back into a batch; the mixing is to blame
-    if called(node, modules) in _RANDOM_CALLS:
+    target = called(node, modules)
+    if target in _RANDOM_CALLS:
         return Refusal(_RANDOM)
+    if isinstance(target, nn.RNNBase | nn.RNNCellBase):
+        return Refusal(_UNKNOWN + _RECURRENT)
     found = _has_no_spiking_form(node, modules, phases)
     unknown = found is None or found.reason.startswith(_UNKNOWN)
     return Refusal(MIXES) if unknown and node.meta.get("mixes") else found

@@ -136,8 +136,10 @@ class Report:
     def choice(self) -> str:
         """What was tried, as lines, the combination that was kept first; untried, the settings."""
         if not self.tried:
-            return self._settings()
+            return f"nothing else was tried; {self._settings()}"
         head = "error of the outputs on held-out calibration images, the first was kept"
+        if self.settings.get("calibration_images") == 1:
+            head = "error of the outputs on the one calibration image, the first was kept"
         return "\n".join([head, *(f"{one.error:.3f}  {one.method}" for one in self.tried)])
 
     def paths_in_words(self) -> str:

@@ -24,7 +24,7 @@ from spikeconv.convert.timing import Timing
 
 # Corrections are fitted on so many images, fewer if all steps of their widest layer, or one of all
 # layers, hold more values, and then on as many as fit.
-IMAGES = 128
+IMAGES = 512
 _VALUES = 2**27
 
 

@@ -41,6 +41,8 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
 def cutout(images: Tensor, generator: torch.Generator) -> Tensor:
     """Blacken a square of 16 x 16 pixels around a random centre, cut at the border.
 
+    Of images below 32 pixels the square is half as high and wide as they are.
+
     Source: DeVries, Taylor, "Improved Regularization of Convolutional Neural Networks with
     Cutout", 2017.
     """
@@ -49,7 +51,8 @@ def cutout(images: Tensor, generator: torch.Generator) -> Tensor:
     for size in (height, width):
         centre = torch.randint(size, (count, 1), generator=generator)
         offset = torch.arange(size) - centre
-        inside.append((offset >= -_HOLE // 2) & (offset < _HOLE // 2))
+        half = min(_HOLE, size // 2) // 2
+        inside.append((offset >= -half) & (offset < half))
     hole = inside[0].view(count, 1, height, 1) & inside[1].view(count, 1, 1, width)
     return images.masked_fill(hole, 0)
 

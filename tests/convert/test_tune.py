@@ -178,7 +178,7 @@ def test_images_give_way_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     net, x = convolutional(), images(32, 2, 8, 8)
     program = made(net, x).program
     neurons = 6 * 64 + 6 * 9 + 8
-    assert (program.widest, tuning_images(program, 4)) == (6 * 64, 128)
+    assert (program.widest, tuning_images(program, 4)) == (6 * 64, 512)
     monkeypatch.setattr(module, "_VALUES", 384 * 4 * 10)
     assert [tuning_images(program, T) for T in (1, 4, 8, 1000)] == [34, 10, 5, 1]
     assert 384 * 4 * 10 // neurons == 34
