@@ -192,7 +192,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
         (["--data", "/none"], "looked in /none, which is no folder"),
         (["--dataset", "cifar100"], "wanted the folder cifar-100-python"),
         (["--dataset", "digits"], "wanted a network for digits (1 input channels, 10 classes)"),
-        (["--calibration-images", "21"], "must be in 1..20"),
+        (["--calibration-images", "21"], "must be at most 20, the training images"),
         (["--json", "/none/result.json"], "the folder /none does not exist"),
         (["--plot", "plot.gif"], "must end with .png or .svg"),
         (["--record", "run.npz"], "must end with .safetensors"),

@@ -214,7 +214,7 @@ def test_steps_before_the_readout_never_leave_none_to_read():
 def test_the_goals_come_first_and_no_cell_is_planned_twice():
     data = load_dataset("digits")
     network = next(n for n in NETWORKS if n.name == "resnet20-shared")
-    loaded = Loaded(torch.nn.Identity(), "hash", None, data)
+    loaded = Loaded(torch.nn.Identity(), "hash", None, data, {})
     tasks = scan.plan([(network, loaded)], METHODS, None, None, 512, 0)
     assert tasks[0].method == "ann"
     first = [(task.method, task.key.T) for task in tasks[1:9]]

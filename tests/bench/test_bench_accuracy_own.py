@@ -46,9 +46,12 @@ def test_weights_that_say_their_normalisation_are_given_it(tmp_path):
     about = {"dataset": "digits", "mean": [0.25], "std": [0.5]}
     ann = build_model("resnet8", widths=(4, 4, 4), in_channels=1)
     write_weights(tmp_path / "w.safetensors", Weights(ann.state_dict(), about))
-    network = own_network(f"mine={tmp_path / 'w.safetensors'}", "digits", (0.1,), (0.1,))
-    loaded = load(network, tmp_path)
+    text = f"mine={tmp_path / 'w.safetensors'}"
+    loaded = load(own_network(text, "digits"), tmp_path)
     assert (loaded.data.test.mean, loaded.data.test.std) == ((0.25,), (0.5,))
+    other = load(own_network(text, "digits", (0.1,)), tmp_path)
+    assert (other.data.test.mean, other.data.test.std) == ((0.1,), (0.5,))
+    assert other.given != loaded.given  # so its cells are others
 
 
 def weights_for(folder: Path, classes: int) -> str:

@@ -83,3 +83,14 @@ def test_useful_bytes_count_what_is_written(kernels):
     assert kernels.useful_bytes(16, 10, 2, "copy") == 2 * 16 * 10 * 2
     assert kernels.useful_bytes(16, 10, 2, "uint8") == 16 * 10 * 3
     assert kernels.useful_bytes(16, 10, 4, "count") == 16 * 10 * 4 + 10 * 4
+
+
+def test_words_hold_32_steps(kernels, capsys):
+    """More are an error where words are asked for, and else words are left out."""
+    with pytest.raises(SystemExit):
+        kernels.main(["--emits", "words", "--T", "33"])
+    assert "--emits words holds at most 32 steps, got --T 33" in capsys.readouterr().err
+    assert [kernels._parse(["--T", T]).emits for T in ("32", "33")] == [
+        list(EMITS),
+        [emit for emit in EMITS if emit != "words"],
+    ]

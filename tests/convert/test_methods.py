@@ -114,3 +114,10 @@ def test_closed_form_on_normal_currents() -> None:
         return node.v_threshold
 
     assert float((theta("mse-closed") / theta("mse") - 1).abs().max()) < 0.1
+
+
+def test_a_percentile_of_another_threshold() -> None:
+    with pytest.raises(ValueError, match=r"percentile is for threshold='percentile', got perc.*99"):
+        spikeconv.convert(
+            nn.ReLU(), torch.rand(8, 2), threshold="max", percentile=99, progress=False
+        )

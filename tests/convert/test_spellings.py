@@ -138,6 +138,7 @@ BETWEEN: dict[str, Any] = {
     "nothing by name": lambda s, h: s.dropout(input=F.dropout(input=h, training=s.training)),
     "pool by name": lambda s, h: F.avg_pool2d(input=s.pool(input=h), kernel_size=2),
     "reshape by name": lambda s, h: torch.reshape(input=h, shape=(-1, 4, 4, 16)),
+    "nothing of torch": lambda s, h: torch.alpha_dropout(torch.dropout(h, 0.5, False), 0.5, False),
     "nothing": lambda s, h: s.dropout(F.dropout(h.contiguous(), 0.5, s.training)).clone(),
     "dropout of channels": nn.Sequential(nn.Dropout2d(), nn.Identity(), nn.AlphaDropout()),
 }

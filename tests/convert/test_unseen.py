@@ -63,6 +63,14 @@ def test_random_numbers() -> None:
     assert problem.reason.startswith("it draws random numbers; leave it out where self.training")
 
 
+def test_a_recurrent_layer() -> None:
+    """It does not mix images, though its state has them in another dimension."""
+    body = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.LSTM(4, 4, batch_first=True))
+    (problem,) = refusal(body, images(4, 5, 4))
+    assert (problem.path, problem.operation) == ("2", "LSTM")
+    assert "a recurrent layer multiplies its gates" in problem.reason
+
+
 class Remembers(nn.Module):
     """Its buffer changes at every call, before or after it is read, or without being read."""
 

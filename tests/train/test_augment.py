@@ -78,6 +78,12 @@ def test_cutout_blackens_one_square(noise: Tensor) -> None:
         assert int(hole.sum()) == height * width
 
 
+def test_cutout_leaves_three_quarters_of_a_small_image() -> None:
+    white = torch.full((50, 1, 8, 8), 255, dtype=torch.uint8)
+    holes = (cutout(white, generator()) == 0).sum((1, 2, 3))
+    assert holes.min() >= 2 * 2 and holes.max() == 4 * 4
+
+
 def test_autoaugment_changes_most_images_and_keeps_their_content(noise: Tensor) -> None:
     changed = AUGMENTATIONS["autoaugment"](noise, generator())
     assert 20 < sum(not torch.equal(a, b) for a, b in zip(changed, noise, strict=True)) <= 40

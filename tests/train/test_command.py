@@ -125,6 +125,17 @@ def test_a_folder_with_another_run(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "the run there has another epochs, config; choose another folder" in line
 
 
+def test_other_weights_of_the_same_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    starts = [tmp_path / name / "best.safetensors" for name in ("a", "b")]
+    for seed, start in enumerate(starts):
+        assert main(words(start.parent, "--epochs", "1", "--seed", str(seed))) == 0
+    run = tmp_path / "run"
+    assert main(words(run, "--epochs", "1", "--init", str(starts[0]))) == 0
+    capsys.readouterr()
+    line = refused(capsys, words(run, "--epochs", "1", "--init", str(starts[1])))
+    assert "the run there has another init; choose another folder" in line
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -133,6 +144,7 @@ def test_a_folder_with_another_run(tmp_path: Path, capsys: pytest.CaptureFixture
         (["--dataset", "cifar10"], "cifar10 needs data_dir"),
         (["--augment", "crop,mirror"], "names must be among crop, flip"),
         (["--lr", "0"], "lr must be above 0"),
+        (["--levels", "8"], "--levels is of --activation qcfs, got --levels 8 with"),
         (["--holdout", "1437"], "got 1437 (of which 0 are left to train on)"),
         (["--init", "none.safetensors"], "none.safetensors: wanted a file of weights"),
     ],
