@@ -26,7 +26,7 @@ from spikeconv.convert.same import check_same
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.convert.trace import arguments, trace
-from spikeconv.convert.tune import tune, tuning_images
+from spikeconv.convert.tune import aims, tune, tuning_images
 from spikeconv.convert.understand import Analog, check_analog, understand
 
 Network = TypeVar("Network", bound=SpikingNetwork)
@@ -214,9 +214,11 @@ def convert_as(
         # Where images are few, a quarter of them is for comparing.
         fitted = min(most, max(1, len(images) * 3 // 4))
 
+        wished = aims(layers, read)
+
         def make(one: Method, count: int = fitted) -> Populations:
             made = populate(program, layers, histograms, one, read)
-            return tune(program, layers, made, weights, images[:count], read, one.corrections)
+            return tune(program, wished, made, weights, images[:count], read, one.corrections)
 
         def run(made: Populations) -> Any:
             changed = {**layers, **made.refitted}
@@ -228,7 +230,7 @@ def convert_as(
         if method == "opi":
             methods = methods[:1]
         held_out = images[fitted:] if len(images) > fitted else images
-        wanted = run_analog(program, layers, weights, held_out)
+        wanted = run_analog(program, wished, weights, held_out)
         populations, chosen, tried = choose(methods, make, run, wanted, progress)
         if tried and chosen.corrections and fitted < min(most, len(images)):
             populations = make(chosen, most)

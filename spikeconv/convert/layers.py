@@ -41,6 +41,10 @@ class Rectifier(nn.Module):
         """Another of the same kind, for another call site."""
         return Rectifier(self.cap, self.levels, trained=self.trained)
 
+    def without_levels(self) -> Rectifier:
+        """The same bound, and every value below it."""
+        return Rectifier(self.cap, trained=self.trained)
+
     def extra_repr(self) -> str:
         said = [] if math.isinf(self.cap) else [f"cap={self.cap:g}"]
         return ", ".join(said if self.levels is None else [*said, f"levels={self.levels}"])

@@ -17,6 +17,7 @@ from spikeconv.convert.analog import run_analog
 from spikeconv.convert.chunk import Chunk, Values
 from spikeconv.convert.feeding import feeding_layers, head
 from spikeconv.convert.folding import unfold
+from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.populate import Populations, rectifier
 from spikeconv.convert.program import Program, Step, fill
 from spikeconv.convert.simulation import Simulation
@@ -34,6 +35,21 @@ def tuning_images(program: Program, T: int) -> int:
     return max(1, min(IMAGES, _VALUES // max(1, program.widest * T, neurons)))
 
 
+def aims(layers: Mapping[str, nn.Module], T: int) -> dict[str, nn.Module]:
+    """The layers of the network that neurons of T levels are to come near to.
+
+    It is the ANN, but for activations that were trained with fewer levels than T: those are clipped
+    and not rounded. The training's rounding made up for few steps; more of them tend to the clipped
+    network, which is the more accurate one.
+    """
+    return {
+        name: layer.without_levels()
+        if isinstance(layer, Rectifier) and layer.levels is not None and layer.levels < T
+        else layer
+        for name, layer in layers.items()
+    }
+
+
 def tune(
     program: Program,
     layers: Mapping[str, nn.Module],
@@ -47,7 +63,7 @@ def tune(
 
     Args:
         program: of the network.
-        layers: its layers by name.
+        layers: its layers by name, as `aims` has them.
         populations: as thresholds and initial potentials left them; not changed.
         weights: what functions read, by name.
         x: calibration images ``[B, *]``; of many the first few are used.

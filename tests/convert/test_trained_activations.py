@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikeconv.activation import QCFS, Clip
 from spikeconv.convert import SpikingNetwork
 from spikeconv.convert.layers import Rectifier
+from spikeconv.convert.tune import aims
 from tests.convert.nets import Net, check, converted, images, refusal, relative_error
 
 
@@ -110,3 +111,19 @@ def test_in_bfloat16_saved_and_loaded(tmp_path: Any) -> None:
     assert torch.equal(loaded(x), snn(x))
     with torch.no_grad():
         assert relative_error(loaded.analog(x), net(x)) < 0.02
+
+
+def test_more_steps_than_levels_come_near_to_the_clipped_network() -> None:
+    """What is fitted for T up to the levels aims at the ANN, for more at its bounds alone."""
+    net, x = with_activations(QCFS(2, 0.7), QCFS(4, 0.4)), images(64)
+    layers = dict(converted(net, x).layers.items())
+    for T, kept in ((2, [2, 4]), (3, [None, 4]), (4, [None, 4]), (5, [None, None])):
+        found = [layer for layer in aims(layers, T).values() if isinstance(layer, Rectifier)]
+        assert [layer.levels for layer in found] == kept
+        assert [layer.cap for layer in found] == pytest.approx([0.7, 0.4])
+    clipped = with_activations(Clip(0.7), Clip(0.4))
+    parts = {k: v for k, v in net.state_dict().items() if not k.startswith(("a1", "a2"))}
+    clipped.load_state_dict(parts, strict=False)
+    snn = converted(net, x, T=32, corrections=("weights", "search"))
+    with torch.no_grad():
+        assert relative_error(snn(x), clipped(x)) < relative_error(snn(x), net(x)) / 2
