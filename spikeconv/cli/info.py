@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from spikeconv.environment import machine, versions
 from spikeconv.ops import backends
+from spikeconv.ops.native import instruction_sets
 
 
 def add(commands: Any) -> None:
@@ -23,3 +25,16 @@ def run(args: argparse.Namespace) -> None:
     print("backends")
     for name, reason in backends().items():
         print(f"  {name:<10} {'can run' if reason is None else f'cannot run: {reason}'}")
+    sets = instruction_sets()
+    if sets:
+        print(f"instruction sets of cpp: {', '.join(sets)}; {_in_use(sets)}")
+
+
+def _in_use(sets: list[str]) -> str:
+    """Which of the instruction sets calls take, as `SPIKECONV_ISA` has it."""
+    asked = os.environ.get("SPIKECONV_ISA")
+    if not asked:
+        return f"{sets[-1]} is taken"
+    if asked in sets:
+        return f"{asked} is taken, by SPIKECONV_ISA"
+    return f"SPIKECONV_ISA asks for {asked}, which is none of them, so calls of cpp will fail"
