@@ -32,7 +32,7 @@ from accuracy_tables import goals, methods, report
 from cells import ARITHMETICS, Cells
 from lookup import Results
 from machine import Facts, machine_facts, machine_line
-from methods import METHODS, STEPS, by_name
+from methods import METHODS, STEPS, Method, by_name, own_method
 from report import write_json
 from scan import Task, estimate, missing, plan, run
 from spikeconv.allocator import keep_freed_memory
@@ -68,7 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
-    stopped = False if options.tables else _measure(tasks, results, facts, options.arithmetic)
+    try:
+        stopped = False if options.tables else _measure(tasks, results, facts, options.arithmetic)
+    except ValueError as error:  # of settings that convert refuses; what was measured is kept
+        print(error, file=sys.stderr)
+        return 1
     if options.quick:
         text, agrees = verdict(compare(tasks, results.cells, table))
         print(f"\n{text}")
@@ -91,7 +95,10 @@ def _smoke() -> int:
 def _plan(options: argparse.Namespace, results: Results) -> list[Task]:
     """The cells that were asked for, the most important first."""
     networks = [(n, results.loaded[n.name]) for n in wanted(options) if n.name in results.loaded]
-    chosen = accuracy_quick.methods() if options.quick else list(map(by_name, options.methods))
+    names = options.methods or [m.name for m in (_combined(options) or METHODS)]
+    chosen = [by_name(name, results.methods) for name in names]
+    if options.quick:
+        chosen = accuracy_quick.methods()
     limit = options.limit or (accuracy_quick.IMAGES if options.quick else None)
     return plan(networks, chosen, options.T, limit, options.calibration_images, options.seed)
 
@@ -144,7 +151,9 @@ def open_results(options: argparse.Namespace, cells: Cells) -> Results:
         else:
             absent[network.name] = reason
             print(f"not measured: {network.name}: {reason}", file=sys.stderr)
-    return Results(cells, networks, loaded, absent, options.calibration_images, options.seed)
+    rows = (*METHODS, *_combined(options))
+    count, seed = options.calibration_images, options.seed
+    return Results(cells, networks, loaded, absent, count, seed, methods=rows)
 
 
 def write(out: Path, results: Results, facts: Facts, settings: dict[str, Any]) -> None:
@@ -171,6 +180,10 @@ def _own(options: argparse.Namespace) -> list[Network]:
     return [own_network(text, *given) for text in options.weights]
 
 
+def _combined(options: argparse.Namespace) -> list[Method]:
+    return list(map(own_method, options.combine))
+
+
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the tables depend on."""
     return {
@@ -188,7 +201,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     known = ", ".join(network.name for network in NETWORKS)
     add("--networks", nargs="+", metavar="NAME", help=f"{known}, or of --weights (all)")
     names = [method.name for method in METHODS]
-    add("--methods", nargs="+", metavar="NAME", default=names, help=f"{', '.join(names)} (all)")
+    add("--methods", nargs="+", metavar="NAME", help=f"{', '.join(names)} (all)")
+    add(
+        "--combine",
+        action="append",
+        metavar="NAME=JSON",
+        default=[],
+        help="a method of your own, any arguments of spikeconv.convert; may be repeated; without "
+        "--methods only these are measured",
+    )
     steps = " ".join(map(str, STEPS))
     add("--T", type=positive, nargs="+", metavar="N", help=f"({steps}; of some methods fewer)")
     add("--limit", type=positive, metavar="N", help="test images, evenly spaced (all)")

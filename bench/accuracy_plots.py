@@ -7,7 +7,7 @@ from typing import Any
 
 from cells import Cell
 from lookup import Results
-from methods import METHODS, by_name
+from methods import by_name
 from scan import EXIT_METHOD, EXIT_T, SHARES_METHODS, SHARES_T
 from spikeconv.output import replacing
 from spikeconv.plot import figure_class
@@ -50,14 +50,16 @@ def shares_of(results: Results, network: str) -> dict[str, Cell]:
 
 def _curves(results: Results, network: str) -> Any:
     """A panel for each family of methods."""
-    families = list(dict.fromkeys(m.family for m in METHODS if results.curve(network, m.name)))
+    families = list(
+        dict.fromkeys(m.family for m in results.methods if results.curve(network, m.name))
+    )
     columns = min(3, len(families))
     rows = -(-len(families) // columns)
     figure = figure_class()(figsize=(4.6 * columns, 3.6 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     ann = results.ann(network)
     for axes, family in zip(grid.flat, families, strict=False):
-        members = [m.name for m in METHODS if m.family == family]
+        members = [m.name for m in results.methods if m.family == family]
         drawn = [name for name in members if results.curve(network, name)]
         reference = results.curve(network, REFERENCE)
         if REFERENCE not in members and reference:

@@ -24,6 +24,7 @@ class Results:
         calibration: training images; None for each network's own number.
         seed: draws them.
         steps: columns.
+        methods: rows, in their order.
     """
 
     cells: Cells
@@ -33,6 +34,7 @@ class Results:
     calibration: int | None
     seed: int
     steps: tuple[int, ...] = STEPS
+    methods: Sequence[Method] = METHODS
 
     def all_images(self, network: str) -> int:
         """Test images of a network's dataset, as far as is known; 0 of a network never seen."""
@@ -56,7 +58,7 @@ class Results:
             arithmetics: those that it may have been run in.
         """
         ann = self._key(network)
-        key = ann and cell_key(ann, by_name(method), T, self.trained(network))
+        key = ann and cell_key(ann, by_name(method, self.methods), T, self.trained(network))
         if key is None:
             return None
         return self.cells.best(key, arithmetics)
@@ -68,7 +70,7 @@ class Results:
 
     def rows(self, network: str) -> Iterator[Method]:
         """Methods with at least one cell."""
-        return (method for method in METHODS if self.curve(network, method.name))
+        return (method for method in self.methods if self.curve(network, method.name))
 
     def trained(self, network: str) -> str | None:
         """The threshold that the network was trained with, None for ReLU."""

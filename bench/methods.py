@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import spikeconv
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 CLAIM_STEPS = (4, 8, 16, 32)
@@ -175,14 +180,55 @@ METHODS: tuple[Method, ...] = (
 )
 
 
-def by_name(name: str) -> Method:
+_ARGUMENTS = frozenset(inspect.signature(spikeconv.convert).parameters) - {
+    *("ann", "calibration", "T", "analog", "seed", "progress")
+}
+
+
+def own_method(text: str) -> Method:
+    """A row of a user's own, from NAME=JSON: any combination of `spikeconv.convert`'s arguments.
+
+    Raises:
+        ValueError: it is not spelled so, the name is taken, or convert has no such argument.
+
+    Example:
+        >>> found = own_method('mine={"threshold": "max", "v_init": 0.25, "srp": 2}')
+        >>> found.settings(8, None)["v_init"], found.settings(8, None)["srp"]
+        (0.25, 2)
+    """
+    name, _, given = text.partition("=")
+    try:
+        options = json.loads(given)
+    except json.JSONDecodeError:
+        options = None
+    if not re.fullmatch(r"[\w.+/-]+", name) or not isinstance(options, dict):
+        raise ValueError(
+            '--combine: wanted NAME=JSON, such as \'mine={"threshold": "max", "v_init": 0.25}\', '
+            f"got {text!r}"
+        )
+    if name in {method.name for method in METHODS}:
+        raise ValueError(f"--combine: {name} is a method of the table; take another name")
+    if unknown := sorted(options.keys() - _ARGUMENTS):
+        raise ValueError(
+            f"--combine: {name}: wanted some of {', '.join(sorted(_ARGUMENTS))}, got "
+            f"{', '.join(unknown)}"
+        )
+    if options.get("method") == "best":
+        options = {**_CHOSEN, **options}
+    if options.get("corrections") is not None:
+        options["corrections"] = tuple(options["corrections"])
+    label = ", ".join(f"{key} {value}" for key, value in options.items())
+    return Method(name, "your own", label, options, revision=FITTED)
+
+
+def by_name(name: str, methods: Sequence[Method] = METHODS) -> Method:
     """The method of that name.
 
     Raises:
         ValueError: there is none; lists those there are.
     """
-    for method in METHODS:
+    for method in methods:
         if method.name == name:
             return method
-    known = ", ".join(method.name for method in METHODS)
+    known = ", ".join(method.name for method in methods)
     raise ValueError(f"--methods: wanted some of {known}, got {name!r}")
