@@ -44,6 +44,9 @@ NETWORKS = (("resnet18", 224), ("resnet20", 32), ("resnet34", 224), ("vgg16", 22
 BATCHES = (64, 1, 8, 256)
 STEPS = (16, 4, 8, 32)
 
+PARTLY = 3
+"""Exit status of a run that ended before all settings were measured; the next one goes on."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -77,7 +80,7 @@ def plan(models: list[str] | None = None) -> list[Setting]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure what is missing while there is time; 1 if something was wrong."""
+    """Measure what is missing while there is time; 1 if something was wrong, 3 if some is left."""
     options = _parse(arguments)
     deadline = time.monotonic() + 60 * options.minutes
     device = torch.device(options.device)
@@ -108,7 +111,9 @@ def main(arguments: list[str] | None = None) -> int:
         known.add(str(setting))
     done = sum(str(setting) in known for setting in settings)
     print(f"\n{done} of {len(settings)} settings are in {options.json}")
-    return 1 if failed else 0
+    if failed:
+        return 1
+    return 0 if done == len(settings) else PARTLY
 
 
 def _networks(

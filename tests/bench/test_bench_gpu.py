@@ -125,9 +125,12 @@ def test_what_is_there_is_not_measured_again(smoke, networks, monkeypatch):
     assert len(asked) == 4
 
 
-def test_out_of_time_nothing_new_begins(smoke, networks, capsys):
+def test_out_of_time_nothing_new_begins(smoke, networks, tmp_path, capsys):
     with pytest.raises(FileNotFoundError):  # nothing was measured, so nothing is written
         smoke("--minutes", "0")
+    path = tmp_path / "nothing.json"
+    none = ["--device", "cpu", "--smoke", "--minutes", "0", "--json", str(path)]
+    assert networks.main(none) == networks.PARTLY
     assert "out of time before resnet20-2px-b2-T3" in capsys.readouterr().out
 
 
