@@ -14,7 +14,8 @@ from spikeconv.convert.program import Program, Step
 from spikeconv.convert.vocabulary import BATCH_NORMS
 from spikeconv.fuse.channels import Unsupported, image_shape
 from spikeconv.fuse.layer import Pool
-from spikeconv.fuse.views import ONE, View, Views
+from spikeconv.fuse.view import ONE, View
+from spikeconv.fuse.views import Views
 
 _SUMS: dict[Any, float] = {
     operator.add: 1.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,10 +15,9 @@ from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samp
 from spikeconv.convert.program import Phase, Program, Ref, Step, fill, refs
 from spikeconv.convert.vocabulary import PRODUCT_FUNCTIONS, PRODUCT_METHODS
 from spikeconv.fuse.channels import Unsupported, image_shape, per_channel
-from spikeconv.fuse.layer import LARGEST_COUNT, Pair, Pool
+from spikeconv.fuse.layer import LARGEST_COUNT, Pool
+from spikeconv.fuse.view import ONE, View, flattened, is_zero_padding, padded, subsampled
 from spikeconv.fuse.windows import pool_window
-
-ONE = torch.ones(1, dtype=torch.float64)
 
 _PRODUCTS = PRODUCT_FUNCTIONS | PRODUCT_METHODS
 _NEGATIVES = (operator.neg, torch.neg, torch.negative, "neg", "negative")
@@ -31,42 +30,6 @@ _FLATTENS = (
     *(torch.flatten, "flatten", "view", "reshape"),
     *(reshape_samples, reshape_like, squeeze_samples),
 )
-
-
-@dataclass(frozen=True)
-class View:
-    """Spikes of a source as a layer sees them.
-
-    Attributes:
-        source: name of the population or pool.
-        population: whose spikes they are.
-        shape: ``(C, H, W)`` of the source.
-        factor: what one spike of amplitude theta is multiplied with, float64 ``[1]`` or ``[C]``: of
-            a pool, 1 / its window.
-        padding: zeros around it (left, right, above, below).
-        stride: every so many rows and columns are seen.
-        channel: channels before its own, of zeros or of other views.
-        flat: it is seen as ``[C * H * W]``.
-    """
-
-    source: str
-    population: str
-    shape: tuple[int, int, int]
-    factor: Tensor = ONE
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    stride: Pair = (1, 1)
-    channel: int = 0
-    flat: bool = False
-
-    @property
-    def plain(self) -> bool:
-        """Whether the layer sees the source as it is, but for zeros around it."""
-        return self.whole and self.channel == 0
-
-    @property
-    def whole(self) -> bool:
-        """Whether the layer sees every pixel of the source."""
-        return self.stride == (1, 1)
 
 
 class Views:
@@ -181,15 +144,15 @@ class Views:
         if pooled is not None:
             return (pooled,)
         if isinstance(layer, nn.Flatten) or step.target in _FLATTENS:
-            return tuple(_flattened(view, step) for view in self.of(step.args[0]))
+            return tuple(flattened(view, step) for view in self.of(step.args[0]))
         if isinstance(layer, nn.ZeroPad1d | nn.ZeroPad2d):
             padding = tuple(layer.padding)
-            return tuple(_padded(view, padding, step) for view in self.of(step.args[0]))
-        if step.target is F.pad and _is_zero_padding(step):
+            return tuple(padded(view, padding, step) for view in self.of(step.args[0]))
+        if step.target is F.pad and is_zero_padding(step):
             padding = tuple(step.args[1])
-            return tuple(_padded(view, padding, step) for view in self.of(step.args[0]))
+            return tuple(padded(view, padding, step) for view in self.of(step.args[0]))
         if step.target is operator.getitem:
-            return (_subsampled(self._one(step), step),)
+            return (subsampled(self._one(step), step),)
         if (scaled := self.scaled(step)) is not None:
             return self._multiplied(*scaled, step)
         raise Unsupported(f"{step.label} has no integer form")
@@ -246,58 +209,3 @@ class Views:
         self.pools[step.name] = Pool(step.name, source.source, kernel, stride, padding, shape)
         factor = source.factor / (kernel[0] * kernel[1])
         return View(step.name, source.population, shape, factor)
-
-
-def _flattened(view: View, step: Step) -> View:
-    if len(step.shape) != 1 or not view.whole or any(view.padding):
-        raise Unsupported(f"{step.label} reshapes the spikes")
-    return replace(view, flat=True)
-
-
-def _is_zero_padding(step: Step) -> bool:
-    mode = step.args[2] if len(step.args) > 2 else step.kwargs.get("mode", "constant")
-    value = step.args[3] if len(step.args) > 3 else step.kwargs.get("value")
-    return len(step.args) > 1 and mode == "constant" and not value
-
-
-def _padded(view: View, padding: tuple[int, ...], step: Step) -> View:
-    """A view with zeros around it; zeros before its channels are a shortcut's (option A)."""
-    left, right, above, below, front, back = (*padding, *[0] * (6 - len(padding)))
-    if len(padding) > 6 or min(padding) < 0 or view.flat:
-        raise Unsupported(f"{step.label} cuts or reshapes the spikes")
-    if len(step.shape) < 3 and any((above, below, front, back)):
-        raise Unsupported(f"{step.label} pads more than the positions of a sequence")
-    around = left, right, above, below
-    if any(around) and any((front, back)):
-        raise Unsupported(f"{step.label} pads positions and channels at once")
-    if any(around) and not view.whole:
-        raise Unsupported(f"{step.label} pads a part of the spikes")
-    before = view.padding
-    both = before[0] + left, before[1] + right, before[2] + above, before[3] + below
-    return replace(view, padding=both, channel=view.channel + front)
-
-
-def _subsampled(view: View, step: Step) -> View:
-    """Every so many rows and columns."""
-    index = step.args[1] if isinstance(step.args[1], tuple) else (step.args[1],)
-    everything = slice(None)
-    if (around := [i for i, part in enumerate(index) if part is Ellipsis]) and len(around) == 1:
-        left, right = index[: around[0]], index[around[0] + 1 :]
-        missing = len(step.shape) + 1 - len(left) - len(right)
-        index = (*left, *[everything] * missing, *right)
-    strides = [
-        part.step or 1
-        for part in index[2:]
-        if isinstance(part, slice) and part.start in (None, 0) and part.stop is None
-    ]
-    if (
-        len(index) != len(step.shape) + 1
-        or len(strides) != len(index) - 2
-        or any(part != everything for part in index[:2])
-        or not view.plain
-        or any(view.padding)
-        or view.flat
-    ):
-        raise Unsupported(f"{step.label} takes a part of the spikes")
-    sy, sx = (1, 1, *strides)[-2:]
-    return replace(view, stride=(sy, sx))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import spikeconv
-from spikeconv.cli import info, main
+from spikeconv.cli import main
 from spikeconv.models import build_model
 
 
@@ -279,24 +279,6 @@ raise SystemExit(spikeconv.cli.main(["info"]))
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
     assert "reference  can run" in run.stdout
-
-
-@pytest.mark.parametrize(
-    ("asked", "says"),
-    [
-        ("", "; avx2 is taken"),
-        ("default", "; default is taken, by SPIKECONV_ISA"),
-        ("amx", "SPIKECONV_ISA asks for amx, which is none of them"),
-    ],
-)
-def test_info_tells_which_instructions_are_taken(
-    asked: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(info, "instruction_sets", lambda: ["default", "avx2"])
-    monkeypatch.setenv("SPIKECONV_ISA", asked)
-    assert main(["info"]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("instruction sets of cpp: default, avx2") and says in last
 
 
 @pytest.mark.usefixtures("cifar10_pixels")

@@ -183,21 +183,6 @@ def test_convolutions_are_those_of_every_step():
     assert out.shape == (8, 6, 3, 3)
 
 
-def test_bad_numbers_are_refused(throughput, capsys):
-    for flag in ("--T", "--batch", "--rounds", "--threads", "--image-size"):
-        with pytest.raises(SystemExit):
-            throughput.main([flag, "0"])
-        assert f"argument {flag}: wanted a whole number of 1 or more" in capsys.readouterr().err
-
-
-def test_what_cannot_be_honoured_is_refused(throughput, capsys):
-    with pytest.raises(SystemExit):
-        throughput.main(["--weights", "w.pt"])
-    assert "--weights is of one network, so give --model too" in capsys.readouterr().err
-    assert throughput.main(["--smoke", "--image-size", "8", "--contestants", "nobody"]) == 1
-    assert "--contestants: wanted some of ann, " in capsys.readouterr().err
-
-
 def test_a_thousandth_of_the_images_may_differ_and_no_more(ann, snn):
     def network_that_misses(count):
         def network(x):
