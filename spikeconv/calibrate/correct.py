@@ -35,7 +35,7 @@ def check_corrections(names: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         TypeError: a string or something else, where a sequence of names is wanted.
-        ValueError: an unknown name.
+        ValueError: an unknown name, or one twice.
     """
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise TypeError(f"convert: corrections must be a sequence of names, got {names!r}")
@@ -43,4 +43,6 @@ def check_corrections(names: Sequence[str]) -> tuple[str, ...]:
         if name not in CORRECTION_NAMES:
             known = ", ".join(map(repr, CORRECTION_NAMES))
             raise ValueError(f"convert: corrections must be among {known}, got {name!r}")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"convert: corrections must be different ones, got {twice[0]!r} twice")
     return tuple(names)

@@ -69,6 +69,10 @@ def _check(x: Any, item: Input, name: str, *, several: bool, weight: Tensor | No
     if not right:
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"SpikingNetwork: {name} must be {kind}, got {got}")
+    if x.layout is not torch.strided:
+        raise TypeError(
+            f"SpikingNetwork: {name} must be dense, got {x.layout}; give {name}.to_dense()"
+        )
     wanted = item.shape
     if x.dim() != len(wanted) + 1 or (x.dim() > 1 and x.shape[1] != wanted[0]):
         shape = ", ".join(["B", *map(str, wanted)])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
@@ -17,6 +17,10 @@ from spikeconv.convert.errors import ConversionError, Problem
 _SCRIPTED = (
     "it is compiled by torch.jit, which nothing can be read from; give the module that it was "
     "compiled from"
+)
+_EXPORTED = (
+    "it is made of ATen's operators, as torch.export leaves them, in which layers cannot be told; "
+    "give the network that was exported"
 )
 _LAZY = "its weights have no shape yet; run the network on a batch once"
 _META = "its weights are on the meta device, where they have no values; load them first"
@@ -61,6 +65,8 @@ def _obstacles(ann: nn.Module) -> Iterator[Problem]:
         if isinstance(module, torch.jit.ScriptModule):
             within_script.update(module.modules())
             reason = _SCRIPTED
+        elif _is_exported(module):
+            reason = _EXPORTED
         elif any(is_lazy(tensor) for tensor in tensors):
             reason = _LAZY
         elif any(tensor is not None and tensor.is_meta for tensor in tensors):
@@ -69,6 +75,12 @@ def _obstacles(ann: nn.Module) -> Iterator[Problem]:
             reason = _HOOKED
         if reason:
             yield Problem(path, type(module).__name__, "", reason)
+
+
+def _is_exported(module: nn.Module) -> bool:
+    return isinstance(module, fx.GraphModule) and any(
+        isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes
+    )
 
 
 def _copied(ann: nn.Module) -> nn.Module:

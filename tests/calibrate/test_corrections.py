@@ -164,6 +164,8 @@ def test_names():
     assert check_corrections(["bias", "weights"]) == ("bias", "weights")
     with pytest.raises(ValueError, match="corrections must be among"):
         check_corrections(["none of them"])
+    with pytest.raises(ValueError, match="must be different ones, got 'bias' twice"):
+        check_corrections(["bias", "rts", "bias"])
     with pytest.raises(TypeError, match="sequence of names"):
         check_corrections("bias")
 

@@ -48,6 +48,11 @@ def test_a_hook_on_what_is_wrapped_around() -> None:
 @pytest.mark.parametrize(
     ("make", "path", "says"),
     (
+        (
+            lambda: torch.export.export(plain(), (torch.zeros(2, 4),)).module(),
+            "",
+            "as torch.export",
+        ),
         (lambda: torch.jit.script(plain()), "", "compiled by torch.jit"),
         (lambda: torch.jit.trace(plain(), torch.zeros(1, 4)), "", "compiled by torch.jit"),
         (lambda: nn.Sequential(nn.Linear(4, 4), nn.LazyLinear(8), nn.ReLU()), "1", "no shape yet"),

@@ -29,6 +29,7 @@ def snn() -> SpikingNetwork:
         ([[1.0]], TypeError, "a floating-point tensor, got list"),
         (torch.zeros(1, 2, 8, 8).byte(), TypeError, r"a floating-point tensor, got torch\.uint8"),
         (torch.zeros(1, 2, 8, 8).double(), TypeError, r"torch\.float32 .*, got torch\.float64"),
+        (torch.zeros(1, 2, 8, 8).to_sparse(), TypeError, r"dense, got .*sparse.*x\.to_dense"),
         (torch.zeros(1, 2, 8, 8, device="meta"), ValueError, "on cpu .*, got meta"),
         (torch.zeros(2, 8, 8), ValueError, r"a batch like \[B, 2, 8, 8\], got shape \[2, 8, 8\]"),
         (torch.zeros(1, 3, 8, 8), ValueError, r"a batch like .*, got shape \[1, 3, 8, 8\]"),
