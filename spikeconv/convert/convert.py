@@ -179,11 +179,6 @@ def convert_as(
     if method not in METHODS:
         known = ", ".join(map(repr, METHODS))
         raise ValueError(f"convert: method must be one of {known}, got {method!r}")
-    if percentile != Method.percentile and threshold != "percentile":
-        raise ValueError(
-            "convert: percentile is for threshold='percentile', got "
-            f"percentile={percentile} with threshold={threshold!r}"
-        )
     given = Method(
         threshold="mse" if threshold is None else threshold,
         granularity=granularity,
@@ -193,6 +188,11 @@ def convert_as(
         percentile=percentile,
         seed=seed,
     )
+    if percentile != Method.percentile and threshold != "percentile":
+        raise ValueError(
+            "convert: percentile is for threshold='percentile', got "
+            f"percentile={percentile} with threshold={threshold!r}"
+        )
     check_analog(analog)
 
     with torch.inference_mode(False), torch.no_grad():
