@@ -161,16 +161,16 @@ def test_the_report_says_so() -> None:
     assert "analog" not in str(converted(sandwich()).report())
 
 
-def test_what_mixes_images_is_not_kept() -> None:
-    for mixing in (
-        lambda h: h.softmax(0),
-        lambda h: F.layer_norm(h, (4, 8, 8)).mean(0, keepdim=True) + h,
-        lambda h: h + h.flatten().argmax(),
-        lambda h: h + torch.rand_like(h),
+def test_what_mixes_images_or_is_random_is_not_kept() -> None:
+    for refused, says in (
+        (lambda h: h.softmax(0), "mixes the images of a batch"),
+        (lambda h: F.layer_norm(h, (4, 8, 8)).mean(0, keepdim=True) + h, "mixes the images"),
+        (lambda h: h + h.flatten().argmax(), "mixes the images of a batch"),
+        (lambda h: h + torch.rand_like(h), "it draws random numbers"),
     ):
         for where in ("before", "after"):
-            with pytest.raises(ConversionError, match="mixes the images of a batch"):
-                converted(sandwich(**{where: mixing}), analog=True)
+            with pytest.raises(ConversionError, match=says):
+                converted(sandwich(**{where: refused}), analog=True)
 
 
 def test_a_network_without_rectifiers() -> None:
