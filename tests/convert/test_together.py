@@ -160,7 +160,8 @@ def test_outputs_that_are_integers() -> None:
     assert "fc" not in snn.originals
     difference = snn(x[18:])["logits"] - snn.analog(x[18:])["logits"]
     error = difference.norm() / snn.analog(x[18:])["logits"].norm()
-    assert snn.report().tried[0].error == pytest.approx(float(error), rel=1e-4)
+    # What was kept has been fitted to these images as well since.
+    assert snn.report().tried[0].error == pytest.approx(float(error), rel=0.1)
     x[1, 0, 0, 0] = float("nan")
     for readout, first in (("mean", 0), ("all", 1)):
         out = snn(x[:3], readout=readout)
