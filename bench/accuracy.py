@@ -65,12 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = Cells(options.out / CELLS)
         results = open_results(options, Cells(None) if options.quick else table)
         tasks = _plan(options, results)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, TypeError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
     try:
         stopped = False if options.tables else _measure(tasks, results, facts, options.arithmetic)
-    except ValueError as error:  # of settings that convert refuses; what was measured is kept
+    except (
+        ValueError,
+        TypeError,
+    ) as error:  # of settings that convert refuses; what was measured is kept
         print(error, file=sys.stderr)
         return 1
     if options.quick:
@@ -181,7 +184,11 @@ def _own(options: argparse.Namespace) -> list[Network]:
 
 
 def _combined(options: argparse.Namespace) -> list[Method]:
-    return list(map(own_method, options.combine))
+    rows = list(map(own_method, options.combine))
+    names = [row.name for row in rows]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--combine: {twice[0]} is there twice; take another name")
+    return rows
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -44,7 +44,7 @@ NETWORKS = (("resnet18", 224), ("resnet20", 32), ("resnet34", 224), ("vgg16", 22
 BATCHES = (64, 1, 8, 256)
 STEPS = (16, 4, 8, 32)
 
-PARTLY = 3
+PARTLY = 75
 """Exit status of a run that ended before all settings were measured; the next one goes on."""
 
 
@@ -80,7 +80,7 @@ def plan(models: list[str] | None = None) -> list[Setting]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure what is missing while there is time; 1 if something was wrong, 3 if some is left."""
+    """Measure what is missing while there is time; 1 if something was wrong, 75 if some is left."""
     options = _parse(arguments)
     deadline = time.monotonic() + 60 * options.minutes
     device = torch.device(options.device)

@@ -141,7 +141,7 @@ run_all() {
         status=${PIPESTATUS[0]}
         case $status in
             0) note "$step" ok "$started" ;;
-            3) note "$step" "PARTLY: run it again" "$started" && failed=1 ;;
+            75) note "$step" "PARTLY: run it again" "$started" && failed=1 ;;
             124 | 137) note "$step" "STOPPED after $limit s" "$started" && failed=1 ;;
             *) note "$step" "FAILED ($status)" "$started" && failed=1 ;;
         esac

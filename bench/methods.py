@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import spikeconv
+from spikeconv.calibrate.correct import check_corrections
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 CLAIM_STEPS = (4, 8, 16, 32)
@@ -206,7 +207,7 @@ def own_method(text: str) -> Method:
             '--combine: wanted NAME=JSON, such as \'mine={"threshold": "max", "v_init": 0.25}\', '
             f"got {text!r}"
         )
-    if name in {method.name for method in METHODS}:
+    if name in {"ann", *(method.name for method in METHODS)}:
         raise ValueError(f"--combine: {name} is a method of the table; take another name")
     if unknown := sorted(options.keys() - _ARGUMENTS):
         raise ValueError(
@@ -216,7 +217,7 @@ def own_method(text: str) -> Method:
     if options.get("method") == "best":
         options = {**_CHOSEN, **options}
     if options.get("corrections") is not None:
-        options["corrections"] = tuple(options["corrections"])
+        options["corrections"] = check_corrections(options["corrections"])
     label = ", ".join(f"{key} {value}" for key, value in options.items())
     return Method(name, "your own", label, options, revision=FITTED)
 

@@ -79,7 +79,7 @@ def choose(
         methods: the combinations; the first of equals wins.
         make: from a combination to populations.
         run: from populations to the spiking network's output on images held out from `make`.
-        wanted: the ANN's output on them.
+        wanted: on them the ANN's output, or that of what `spikeconv.convert.tune.aims` makes of it.
         progress: show a progress bar.
 
     Returns:

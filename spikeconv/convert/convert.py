@@ -216,9 +216,9 @@ def convert_as(
 
         wished = aims(layers, read)
 
-        def make(one: Method, count: int = fitted) -> Populations:
+        def make(one: Method) -> Populations:
             made = populate(program, layers, histograms, one, read)
-            return tune(program, wished, made, weights, images[:count], read, one.corrections)
+            return tune(program, wished, made, weights, images[:fitted], read, one.corrections)
 
         def run(made: Populations) -> Any:
             changed = {**layers, **made.refitted}
@@ -229,11 +229,14 @@ def convert_as(
         methods = candidates(given, threshold is None, corrections is None, trained, read)
         if method == "opi":
             methods = methods[:1]
+        if len(methods) == 1:  # nothing to compare
+            fitted = most
         held_out = images[fitted:] if len(images) > fitted else images
         wanted = run_analog(program, wished, weights, held_out)
         populations, chosen, tried = choose(methods, make, run, wanted, progress)
         if tried and chosen.corrections and fitted < min(most, len(images)):
-            populations = make(chosen, most)
+            fitted = most
+            populations = make(chosen)
         settings = {**chosen.settings(), "calibration_images": batches.images}
         report = Report((), T, 0, settings, tried=tuple(tried))
         network = kind(

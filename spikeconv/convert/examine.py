@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.nn import Parameter
 
+from spikeconv.activation import QCFS, Clip
 from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.sizes import Reads
@@ -88,9 +91,10 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
         ConversionError: the network fails on the images.
     """
     first, second, double = (_Recorder(traced) for _ in range(3))
-    first.run(*copies(batch[:1]))
-    second.run(*copies(batch[1:]))
-    double.run(*copies(batch))
+    with _without_levels(traced):
+        first.run(*copies(batch[:1]))
+        second.run(*copies(batch[1:]))
+        double.run(*copies(batch))
     for node in traced.graph.nodes:
         inputs = node.all_input_nodes
         node.meta["constant"] = node.op == "get_attr" or (
@@ -114,6 +118,23 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
     return _note_overwriting(traced, first)
+
+
+@contextmanager
+def _without_levels(network: nn.Module) -> Iterator[None]:
+    """Inside, trained steps only clip.
+
+    A convolution of two images differs from that of one in its last bits, which a step would make a
+    difference of a whole level.
+    """
+    stepped = [module for module in network.modules() if type(module) is QCFS]
+    for module in stepped:
+        module.__class__ = Clip  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for module in stepped:
+            module.__class__ = QCFS
 
 
 def _made_by_sizes(node: fx.Node) -> bool:

@@ -37,7 +37,9 @@ def unify_operands(traced: fx.GraphModule) -> None:
             node.op, node.target = "call_function", squeeze_samples
         if node.target in _REVERSED and len(node.args) == 2 and not node.kwargs:
             node.op, node.target, node.args = "call_function", operator.sub, node.args[::-1]
-        if node.target is torch.stack and _dimension(node) == 0 and _is_reduced(node):
+    for node in traced.graph.nodes:
+        stacked = node.target is torch.stack and node.meta["reads"] is Reads.VALUES
+        if stacked and _dimension(node) == 0 and _is_reduced(node):
             for call in (node, *node.users):
                 call.args, call.kwargs = (call.args[0], 1), {}
 

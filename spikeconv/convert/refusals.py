@@ -143,7 +143,7 @@ def refusal(
     if target in _RANDOM_CALLS:
         return Refusal(_RANDOM)
     if isinstance(target, nn.RNNBase | nn.RNNCellBase):
-        return Refusal(_UNKNOWN + _RECURRENT)
+        return Refusal(_UNKNOWN + _RECURRENT, keepable=isinstance(target, nn.RNNCellBase))
     found = _has_no_spiking_form(node, modules, phases)
     unknown = found is None or found.reason.startswith(_UNKNOWN)
     return Refusal(MIXES) if unknown and node.meta.get("mixes") else found

@@ -112,7 +112,9 @@ class Reader:
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             views = self._views.of(step.args[0])
             for view in views:
-                _check_readable(layer, view, step, joined=len(views) > 1)
+                _check_readable(layer, view, step)
+            if isinstance(layer, nn.Linear) and len(self._views.step(step.args[0]).shape) != 1:
+                raise Unsupported(f"{step.label} is a linear layer over one of several dimensions")
             bias = torch.zeros(1) if layer.bias is None else layer.bias.detach()
             terms = tuple(Term(view, step.name, scale) for view in views)
             return _biased(terms, scale * bias.to("cpu", torch.float64), shape)
@@ -139,21 +141,17 @@ def _affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
     return factor, bias
 
 
-def _check_readable(
-    layer: nn.Conv1d | nn.Conv2d | nn.Linear, view: View, step: Step, *, joined: bool
-) -> None:
+def _check_readable(layer: nn.Conv1d | nn.Conv2d | nn.Linear, view: View, step: Step) -> None:
     """Raise Unsupported where a layer's weights cannot be laid over a view."""
     if not view.whole:
         raise Unsupported(f"{step.label} reads a part of the spikes")
     if isinstance(layer, nn.Linear):
         if any(view.padding):
             raise Unsupported(f"{step.label} reads a part of the spikes")
-        if not view.flat and view.shape[1:] != (1, 1):
-            raise Unsupported(f"{step.label} is a linear layer over one of several dimensions")
         return
     if view.flat:
         raise Unsupported(f"{step.label} reads a part of the spikes")
     if layer.padding_mode != "zeros":
         raise Unsupported(f"{step.label} pads with padding_mode={layer.padding_mode!r}")
-    if layer.groups > 1 and (joined or not view.plain):
-        raise Unsupported(f"{step.label} has groups of channels of several populations")
+    if layer.groups > 1 and view.shape[0] != layer.in_channels:
+        raise Unsupported(f"{step.label} has groups of channels, not all of one population")

@@ -49,6 +49,7 @@ class Views:
         self._steps = {step.name: step for step in program.steps}
         self._layers = layers
         self._constants = constants
+        self._numbers: dict[str, Any] = {}
         self.pools: dict[str, Pool] = {}
 
     def step(self, value: Any) -> Step:
@@ -63,20 +64,25 @@ class Views:
 
     def _number_of(self, name: str) -> Any:
         """What a shape, or arithmetic on shapes, gives for images of this size; else the `Ref`."""
-        step = self._steps.get(name)
-        if step is None:
-            return Ref(name)
-        args = fill(step.args, self._number_of)
-        if args and isinstance(args[0], Ref):
-            source = self._steps.get(args[0].name)
-            is_shape = (step.target is getattr and args[1] == "shape") or step.target == "size"
-            if source is None or not is_shape:
-                return Ref(name)
+        if name not in self._numbers:
+            self._numbers[name] = self._number(self._steps[name]) if name in self._steps else None
+        found = self._numbers[name]
+        return Ref(name) if found is None else found
+
+    def _number(self, step: Step) -> Any:
+        """`_number_of` a step that is a shape or arithmetic; None of any other."""
+        is_size = step.kind == "method" and step.target == "size"
+        if is_size or (step.target is getattr and step.args[1] == "shape"):
+            source = self._steps.get(step.args[0].name)
+            if source is None or source.phase is not Phase.TEMPORAL:
+                return None  # of which only the shape in calibration is known
             shape = torch.Size((1, *source.shape))
-            return shape[args[1]] if step.target == "size" and args[1:] else shape
-        if any(True for _ in refs(args)) or step.kwargs or step.target not in _ARITHMETIC:
-            return Ref(name)
-        return step.target(*args)
+            dim = [*step.args[1:], *step.kwargs.values()] if is_size else []
+            return shape[dim[0]] if dim else shape
+        if step.kind != "function" or step.target not in _ARITHMETIC or step.kwargs:
+            return None
+        args = fill(step.args, self._number_of)
+        return None if any(True for _ in refs(args)) else step.target(*args)
 
     def constant(self, value: Any, shape: tuple[int, ...]) -> Tensor | None:
         """What depends on no input, for values of that shape: float64 ``[1]`` or ``[K]``; or None.
@@ -134,6 +140,12 @@ class Views:
             if scaled is None:
                 raise Unsupported(f"{step.label} has no integer form")
             return self._multiplied(*scaled, step)
+        if (scaled := self.scaled(step)) is not None:
+            return self._multiplied(*scaled, step)
+        if any(True for _ in refs((step.args[1:], step.kwargs))):
+            raise Unsupported(
+                f"{step.label} reads a second value, or a size that is not known here"
+            )
         layer = self._layers[step.name] if step.kind == "module" else None
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             raise Unsupported(
@@ -153,8 +165,6 @@ class Views:
             return tuple(padded(view, padding, step) for view in self.of(step.args[0]))
         if step.target is operator.getitem:
             return (subsampled(self._one(step), step),)
-        if (scaled := self.scaled(step)) is not None:
-            return self._multiplied(*scaled, step)
         raise Unsupported(f"{step.label} has no integer form")
 
     def _one(self, step: Step) -> View:
@@ -167,6 +177,8 @@ class Views:
     def _joined(self, step: Step) -> tuple[View, ...]:
         """Populations that are concatenated, channels behind channels."""
         parts, *rest = step.args
+        if not isinstance(parts, tuple | list):
+            raise Unsupported(f"{step.label} joins parts of one value")
         (dim,) = (*rest, *step.kwargs.values()) or (0,)
         if dim % (len(step.shape) + 1) != 1:
             raise Unsupported(f"{step.label} joins what are not channels")
@@ -182,6 +194,8 @@ class Views:
 
     def _multiplied(self, value: Any, factor: Tensor, step: Step) -> tuple[View, ...]:
         """Views of a value, times a number for each of its channels."""
+        if self.step(value).shape != step.shape:
+            raise Unsupported(f"{step.label} repeats what it multiplies")
         views = self.of(value)
         if len(factor) == 1:
             return tuple(replace(view, factor=view.factor * factor) for view in views)
@@ -194,7 +208,7 @@ class Views:
 
     def _pool(self, step: Step, layer: nn.Module | None) -> View | None:
         """The view of an average pool's sums, or None where the step is none."""
-        window = pool_window(step, layer, self._steps[step.args[0].name].shape)
+        window = pool_window(step, layer, self.step(step.args[0]).shape)
         if window is None:
             return None
         kernel, stride, padding = window

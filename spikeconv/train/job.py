@@ -109,18 +109,13 @@ class Job:
             "image_shape": self.data.image_shape,
             "mean": self.data.train.mean,
             "std": self.data.train.std,
-            "init": None if self.init is None else _which(self.init),
+            "init": None if self.init is None else self.init.name,
             "images": len(self.data.train),
         }
+        if self.init is not None and self.init.is_file():
+            about["init_sha256"] = hashlib.sha256(self.init.read_bytes()).hexdigest()
         result: dict[str, Any] = json.loads(json.dumps(about))
         return result
-
-
-def _which(weights: Path) -> str:
-    """A file's name, and by what another of that name is told from it."""
-    if not weights.is_file():  # `start_from` says so
-        return weights.name
-    return f"{weights.name}, SHA-256 {hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}"
 
 
 def _nothing(line: str) -> None:

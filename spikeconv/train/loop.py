@@ -157,7 +157,7 @@ class Trainer:
         defaults = {**asdict(Recipe()), **self.about}
         theirs = {**defaults, **state["recipe"], **state.get("about", {})}
         ours = {**asdict(self.recipe), **self.about}
-        return [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+        return [key for key in ours if theirs[key] != ours[key]]
 
     def run(self, progress: bool = True, say: Callable[[str], object] = tqdm.write) -> None:
         """Train from the last checkpoint in the folder, if there is one, to the last epoch.

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv.convert import ConversionError, NaiveSimulation, SpikingNetwork
-from tests.convert.nets import Net, converted, images, relative_error
+from tests.convert.nets import Net, converted, images, refusal, relative_error
 
 
 def sandwich(before: Any = None, between: Any = None, after: Any = None, **layers: Any) -> Net:
@@ -180,6 +180,13 @@ def test_a_network_without_rectifiers() -> None:
     with pytest.raises(ConversionError) as refused:
         converted(net)
     assert "analog=" not in str(refused.value)
+
+
+def test_a_recurrent_cell() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.GRUCell(4, 4))
+    assert "multiplies its gates" in refusal(net, images(8, 4))[0].reason
+    snn = converted(net, images(8, 4), analog=True)
+    assert [kept.operation for kept in snn.report().analog] == ["GRUCell"]
 
 
 def test_pools_with_indices() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -184,3 +185,22 @@ def test_wrong_names() -> None:
         best(network(), threshold="median")
     with pytest.raises(TypeError, match="signed must be True or False, got 1"):
         best(network(), signed=1)
+
+
+def test_what_is_kept_is_fitted_to_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter is held out where there is a choice; without one nothing is."""
+    module = importlib.import_module("spikeconv.convert.convert")
+    fitted: list[int] = []
+
+    def tune(*given: Any) -> Populations:
+        fitted.append(len(given[4]))
+        return original(*given)
+
+    original = module.tune
+    monkeypatch.setattr(module, "tune", tune)
+    best(network())
+    assert fitted == [48, 48, 48, 64]
+    fitted.clear()
+    best(network(), threshold="mse", corrections=("bias",))
+    best(network(), method="opi", corrections=("bias",))
+    assert fitted == [64, 64]

@@ -105,6 +105,7 @@ BETWEEN: dict[str, Any] = {
     "mT": lambda s, h: h.mT,
     "sum of a stack": lambda s, h: torch.stack([h, 2 * h.flip(3)]).sum(0),
     "mean of a stack": lambda s, h: torch.mean(torch.stack((h, h.flip(2)), dim=0), dim=0),
+    "sum of a stack by name": lambda s, h: torch.sum(input=torch.stack([h, h.flip(3)]), dim=0),
     "rsub": lambda s, h: torch.rsub(h, 3.0),
     "rsub of two": lambda s, h: torch.rsub(h, h.flip(2)),
     "tensordot": lambda s, h: torch.tensordot(h, s.c2.weight[:, :, 0, 0], ([1], [1])).movedim(3, 1),

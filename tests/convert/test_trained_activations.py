@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spikeconv.activation import QCFS, Clip
 from spikeconv.convert import SpikingNetwork
+from spikeconv.convert.examine import _without_levels
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.tune import aims
 from tests.convert.nets import Net, check, converted, images, refusal, relative_error
@@ -127,3 +128,14 @@ def test_more_steps_than_levels_come_near_to_the_clipped_network() -> None:
     snn = converted(net, x, T=32, corrections=("weights", "search"))
     with torch.no_grad():
         assert relative_error(snn(x), clipped(x)) < relative_error(snn(x), net(x)) / 2
+
+
+def test_while_images_are_told_apart_steps_only_clip() -> None:
+    """Else a current's last bit, which the batch decides, could be a whole level."""
+    net, x = with_activations(QCFS(2, 0.7), Clip(0.4)), torch.linspace(-1, 1, 50)
+    with torch.no_grad():
+        stepped = net.a1(x)
+        with pytest.raises(KeyError), _without_levels(net):
+            assert torch.equal(net.a1(x), x.clamp(0, net.a1.cap()))
+            raise KeyError
+        assert torch.equal(net.a1(x), stepped) and type(net.a1) is QCFS

@@ -166,9 +166,11 @@ def test_other_dtypes(dtype: torch.dtype) -> None:
 def test_the_neurons_are_fitted_to_what_they_get() -> None:
     """A layer's report is that of a network in which the layers before it are corrected already."""
     net, x = convolutional(), images(64, 2, 8, 8)
-    plain = made(net, x, corrections=()).report(x[:48])
-    found = made(net, x).report(x[:48])
-    for row, before in zip(found.rows, plain.rows, strict=True):
+    plain = made(net, x, corrections=()).report(x)
+    found = made(net, x).report(x)
+    # The first gets the same current at every step, of which "mse" leaves nothing to find.
+    assert found.rows[0].error <= plain.rows[0].error
+    for row, before in zip(found.rows[1:], plain.rows[1:], strict=True):
         assert row.error < before.error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -60,8 +61,8 @@ def test_digits_from_nothing_to_qcfs(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (model.config.activation, model.config.levels) == ("qcfs", 6)
     about = read_weights(qcfs / "best.safetensors").about
     assert about["model"] == "resnet8" and about["config"]["in_channels"] == 1
-    assert about["dataset"] == "digits"
-    assert about["init"].startswith("best.safetensors, SHA-256 ")
+    assert (about["dataset"], about["init"]) == ("digits", "best.safetensors")
+    assert about["init_sha256"] == hashlib.sha256((relu / about["init"]).read_bytes()).hexdigest()
     assert about["recipe"]["limit"] == 128 and about["recipe"]["augment"] == []
     assert len(about["mean"]) == len(about["std"]) == 1
 
@@ -133,7 +134,9 @@ def test_other_weights_of_the_same_name(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(words(run, "--epochs", "1", "--init", str(starts[0]))) == 0
     capsys.readouterr()
     line = refused(capsys, words(run, "--epochs", "1", "--init", str(starts[1])))
-    assert "the run there has another init; choose another folder" in line
+    assert "the run there has another init_sha256; choose another folder" in line
+    starts[0].unlink()  # the run needs it no more
+    assert main(words(run, "--epochs", "1", "--init", str(starts[0]))) == 0
 
 
 @pytest.mark.parametrize(
