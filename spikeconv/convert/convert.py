@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -34,6 +35,9 @@ Network = TypeVar("Network", bound=SpikingNetwork)
 # The report's figures are measured on so many calibration images, fewer if they are large.
 _REPORT_IMAGES = 32
 _REPORT_VALUES = 2**25
+
+# Local threshold balancing takes its steps for granted, which fewer images do not bear.
+_IMAGES_TO_BALANCE = 128
 
 # Steps of a comparison that run together.
 _STEPS_AT_ONCE = 64
@@ -211,6 +215,13 @@ def convert_as(
         kind.check_program(program)
         most, compared = tuning_images(program, read), comparison_images(program, read)
         histograms, images = observe(program, layers, weights, batches, most + compared, progress)
+        if given.threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
+            warnings.warn(
+                f"convert: {batches.images} calibration images are too little data for "
+                "threshold='balance', which clips channels that few of them activate; give some "
+                "hundred, or take 'mse'",
+                stacklevel=3,
+            )
         # Where images are few, a quarter of them is for comparing.
         fitted = min(most, max(1, len(images) * 3 // 4))
 

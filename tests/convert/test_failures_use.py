@@ -1,7 +1,7 @@
 """Where other converters fail: a test for each row of the table on forwards, data and use.
 
 Rows on data have more tests in tests/calibrate, those on the network as an object in
-test_network.py; that too little data is told to those who balance thresholds locally, too.
+test_network.py.
 """
 
 from __future__ import annotations
@@ -153,3 +153,13 @@ def test_row_forgetting_to_reset(snn: SpikingNetwork) -> None:
     first = snn(x)
     snn(images(5, 3, 16, 16), T=9)
     assert torch.equal(snn(x), first)
+
+
+def test_row_too_little_data_to_balance() -> None:
+    net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
+    with pytest.warns(UserWarning, match="127 calibration images are too little data for thresh"):
+        spikeconv.convert(net, torch.rand(127, 2), threshold="balance", progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spikeconv.convert(net, torch.rand(128, 2), threshold="balance", progress=False)
+        spikeconv.convert(net, torch.rand(8, 2), threshold="mse", progress=False)
