@@ -98,10 +98,12 @@ def _smoke() -> int:
 def _plan(options: argparse.Namespace, results: Results) -> list[Task]:
     """The cells that were asked for, the most important first."""
     networks = [(n, results.loaded[n.name]) for n in wanted(options) if n.name in results.loaded]
-    names = options.methods or [m.name for m in (_combined(options) or METHODS)]
-    chosen = [by_name(name, results.methods) for name in names]
     if options.quick:
         chosen = accuracy_quick.methods()
+    elif options.methods:
+        chosen = [by_name(name, results.methods) for name in options.methods]
+    else:
+        chosen = list(results.methods[len(METHODS) :] or METHODS)  # a user's own, else all
     limit = options.limit or (accuracy_quick.IMAGES if options.quick else None)
     return plan(networks, chosen, options.T, limit, options.calibration_images, options.seed)
 

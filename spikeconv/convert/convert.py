@@ -225,11 +225,11 @@ def convert_as(
         # Where images are few, a quarter of them is for comparing.
         fitted = min(most, max(1, len(images) * 3 // 4))
 
-        wished = aims(layers, read)
+        aimed_at = aims(layers, read)
 
         def make(one: Method) -> Populations:
             made = populate(program, layers, histograms, one, read)
-            return tune(program, wished, made, weights, images[:fitted], read, one.corrections)
+            return tune(program, aimed_at, made, weights, images[:fitted], read, one.corrections)
 
         def run(made: Populations) -> Any:
             changed = {**layers, **made.refitted}
@@ -243,7 +243,7 @@ def convert_as(
         if len(methods) == 1:  # nothing to compare
             fitted = most
         held_out = images[fitted:] if len(images) > fitted else images
-        wanted = run_analog(program, wished, weights, held_out)
+        wanted = run_analog(program, aimed_at, weights, held_out)
         populations, chosen, tried = choose(methods, make, run, wanted, progress)
         if tried and chosen.corrections and fitted < min(most, len(images)):
             fitted = most

@@ -135,13 +135,10 @@ class Views:
             raise Unsupported(f"{step.label} is max pooling of what varies in time")
         if step.target in _JOINS and step.kind == "function":
             return self._joined(step)
-        if not step.args or not isinstance(step.args[0], Ref):
-            scaled = self.scaled(step)
-            if scaled is None:
-                raise Unsupported(f"{step.label} has no integer form")
-            return self._multiplied(*scaled, step)
         if (scaled := self.scaled(step)) is not None:
             return self._multiplied(*scaled, step)
+        if not step.args or not isinstance(step.args[0], Ref):
+            raise Unsupported(f"{step.label} has no integer form")
         if any(True for _ in refs((step.args[1:], step.kwargs))):
             raise Unsupported(
                 f"{step.label} reads a second value, or a size that is not known here"
