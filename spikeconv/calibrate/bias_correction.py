@@ -16,5 +16,5 @@ def bias_correction(node: IFNode, sample: LayerSample) -> IFNode:
     Source: Li et al., "A Free Lunch From ANN: Towards Efficient, Accurate Spiking Neural Networks
     Calibration", ICML 2021, section 4.1.
     """
-    missing = -per_channel(sample.error(node), sample.activation)
+    missing = -per_channel(sample.error(node))
     return node.replaced(bias=missing if node.bias is None else node.bias + missing)

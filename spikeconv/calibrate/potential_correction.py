@@ -23,5 +23,5 @@ def neuron_potential(node: IFNode, sample: LayerSample) -> IFNode:
 
 def channel_potential(node: IFNode, sample: LayerSample) -> IFNode:
     """`neuron_potential` with one value a channel, the mean over space as well."""
-    missing = -per_channel(sample.error(node), sample.activation)
+    missing = -per_channel(sample.error(node))
     return node.replaced(v_init=node.v_init + sample.T * missing)

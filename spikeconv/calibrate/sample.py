@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,42 +20,57 @@ _OF_A_CHANNEL = 2**13
 # All their steps together hold no more values than these.
 _VALUES = 2**24
 
+Part: TypeAlias = tuple[Tensor, Tensor]
 
-@dataclass(frozen=True)
+
 class LayerSample:
-    """Currents and activations of one layer on calibration images.
+    """Currents and activations of one layer on calibration images, some images at a time.
 
     Args:
-        current: float32 ``[T, B, C, *]``: what reaches the neurons, as the spiking network, whose
-            earlier layers are corrected already, gives it.
-        activation: float32 ``[B, C, *]``: what the ANN has there.
+        T: time-steps.
+        images: how many there are, B of all parts.
+        shape: ``[C, *]`` of one image's neurons.
+        parts: gives, as often as it is called, all parts in the same order: the current that
+            reaches the neurons, float32 ``[T, b, C, *]``, as the spiking network, whose earlier
+            layers are corrected already, gives it; and the ANN's activation ``[b, C, *]``.
     """
 
-    current: Tensor
-    activation: Tensor
+    def __init__(
+        self,
+        T: int,
+        images: int,
+        shape: Sequence[int],
+        parts: Callable[[], Iterator[Part]],
+    ) -> None:
+        self.T = T
+        self.images = images
+        self.shape = tuple(shape)
+        self.parts = parts
 
-    @property
-    def T(self) -> int:
-        """Time-steps."""
-        return len(self.current)
-
-    def mean_output(self, node: IFNode) -> Tensor:
-        """theta * count / T of these neurons, float32 ``[B, C, *]``."""
-        count, _ = node.run(self.current, emit="count", return_v=None)
-        return count * (node.v_threshold / self.T)
+    @staticmethod
+    def of(current: Tensor, activation: Tensor) -> LayerSample:
+        """All images in one part."""
+        images, *shape = activation.shape
+        return LayerSample(len(current), images, shape, lambda: iter([(current, activation)]))
 
     def error(self, node: IFNode) -> Tensor:
         """mean over images minus mean of the ANN: E[theta * count / T - a], ``[C, *]``."""
-        return (self.mean_output(node) - self.activation).mean(0)
+        total: Tensor | None = None
+        for current, activation in self.parts():
+            count, _ = node.run(current, emit="count", return_v=None)
+            error = (count * (node.v_threshold / self.T) - activation).sum(0)
+            total = error if total is None else total + error
+        assert total is not None
+        return total / self.images
 
 
-def per_channel(values: Tensor, like: Tensor) -> Tensor:
+def per_channel(values: Tensor) -> Tensor:
     """The mean over everything but channels of ``[C, *]``, in the shape of a parameter per channel.
 
-    >>> per_channel(torch.tensor([[1.0, 3.0], [4.0, 6.0]]), torch.zeros(5, 2, 2)).tolist()
+    >>> per_channel(torch.tensor([[1.0, 3.0], [4.0, 6.0]])).tolist()
     [[2.0], [5.0]]
     """
-    return values.reshape(len(values), -1).mean(1).view(-1, *[1] * (like.dim() - 2))
+    return values.reshape(len(values), -1).mean(1).view(-1, *[1] * (values.dim() - 1))
 
 
 @dataclass(frozen=True)
@@ -87,14 +105,24 @@ class ChannelSample:
     @staticmethod
     def of(sample: LayerSample, signed: bool) -> ChannelSample:
         """Draw neurons from all images and places, the same for all channels and in every call."""
-        T, (B, C, *_) = sample.T, sample.activation.shape
-        count = B * sample.activation[0, 0].numel()
+        T, (C, *plane) = sample.T, sample.shape
+        places = math.prod(plane)
+        count = sample.images * places
         kept = min(count, max(_NEURONS // C, _OF_A_CHANNEL), max(1, _VALUES // (T * C)))
-        chosen = drawn(count, kept).to(sample.activation.device)
-        # What is the same at every step is drawn once.
-        current = sample.current[:1] if sample.current.stride(0) == 0 else sample.current
-        steps = torch.stack([_take(step, chosen) for step in current])
-        return ChannelSample(steps.expand(T, -1, -1), _take(sample.activation, chosen), signed)
+        chosen = drawn(count, kept)
+        currents, activations = [], []
+        start = 0
+        for current, activation in sample.parts():
+            end = start + len(activation) * places
+            here = chosen[(start <= chosen) & (chosen < end)].sub_(start).to(activation.device)
+            start = end
+            # What is the same at every step is drawn once.
+            current = current[:1] if current.stride(0) == 0 else current
+            currents.append(torch.stack([_take(step, here) for step in current]))
+            activations.append(_take(activation, here))
+        return ChannelSample(
+            torch.cat(currents, 2).expand(T, -1, -1), torch.cat(activations, 1), signed
+        )
 
     def error(
         self, theta: Tensor, start: Tensor, bias: Tensor, since: Passed | None = None

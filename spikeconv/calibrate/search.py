@@ -37,7 +37,7 @@ def search(node: IFNode, sample: LayerSample) -> IFNode:
     Source: this project; the objective is that of Li et al., "A Free Lunch From ANN", ICML 2021,
     extended from thresholds and ideal neurons to all parameters and the neuron itself.
     """
-    shape = (sample.activation.shape[1], *[1] * (sample.activation.dim() - 2))
+    shape = (sample.shape[0], *[1] * (len(sample.shape) - 1))
     theta = _channels(node.v_threshold, shape)
     bias = torch.zeros(sample.T, len(theta), device=theta.device)
     if node.bias is not None:

@@ -21,14 +21,15 @@ def step_bias(node: IFNode, sample: LayerSample) -> IFNode:
     Source: Wu et al., "FTBC: Forward Temporal Bias Correction for Optimizing ANN-SNN Conversion",
     ECCV 2024.
     """
-    activation = sample.activation
-    shape = (-1, *[1] * (activation.dim() - 2))
-    wanted = activation.movedim(1, 0).flatten(1).mean(1)
-    bias = torch.zeros(sample.T, *wanted.view(shape).shape, device=activation.device)
-    if node.step_bias is not None:
-        bias = bias + node.step_bias
+    bias = node.step_bias
     for _ in range(_PASSES):
-        psp, _ = node.replaced(step_bias=bias).run(sample.current, emit="psp", return_v=None)
-        given = psp.movedim(2, 1).flatten(2).mean(2)
-        bias = bias - _PACE * (given - wanted).view_as(bias)
+        now = node if bias is None else node.replaced(step_bias=bias)
+        total, neurons = torch.zeros(()), 0
+        for current, activation in sample.parts():
+            psp, _ = now.run(current, emit="psp", return_v=None)
+            error = (psp - activation).movedim(2, 1).flatten(2).sum(2)
+            total = total.to(error.device) + error
+            neurons += activation[:, 0].numel()
+        mean = (total / neurons).view(*total.shape, *[1] * (len(sample.shape) - 1))
+        bias = -_PACE * mean if bias is None else bias - _PACE * mean
     return node.replaced(step_bias=bias)

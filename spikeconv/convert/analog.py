@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +14,45 @@ from spikeconv.convert.run_step import Layers, run_step
 Observer = Callable[[str, Tensor, Tensor], None]
 
 
+class AnalogRun:
+    """A run of the ANN that stops at every neuron; its output is there at the end.
+
+    Iterating gives each neuron's name, pre-activation and activation ``[B, *]``, once.
+
+    Attributes:
+        output: the ANN's, after the last neuron; before, None.
+    """
+
+    def __init__(
+        self, program: Program, layers: Layers, weights: Mapping[str, Tensor], x: Batch
+    ) -> None:
+        self.output: Any = None
+        self._neurons = self._run(program, layers, weights, x)
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        return self._neurons
+
+    def _run(
+        self, program: Program, layers: Layers, weights: Mapping[str, Tensor], x: Batch
+    ) -> Iterator[tuple[str, Tensor, Tensor]]:
+        values = program.bind(x)
+        for step in program.steps:
+            if step.kind == "constant":
+                values[step.name] = weights[step.target]
+                continue
+            args = fill(step.args, values.__getitem__)
+            kwargs = fill(step.kwargs, values.__getitem__)
+            if step.kind == "neuron":
+                values[step.name] = layers[step.target](args[0])
+                yield step.name, args[0], values[step.name]
+            else:
+                values[step.name] = run_step(step, layers, args, kwargs)
+            del args, kwargs
+            for name in program.last_reads[step.name]:
+                values.pop(name, None)
+        self.output = fill(program.output, values.__getitem__)
+
+
 def run_analog(
     program: Program,
     layers: Layers,
@@ -22,20 +61,8 @@ def run_analog(
     observe: Observer | None = None,
 ) -> Any:
     """The ANN's output; `observe` gets each neuron's name, pre-activation and activation."""
-    values = program.bind(x)
-    for step in program.steps:
-        if step.kind == "constant":
-            values[step.name] = weights[step.target]
-            continue
-        args = fill(step.args, values.__getitem__)
-        kwargs = fill(step.kwargs, values.__getitem__)
-        if step.kind == "neuron":
-            values[step.name] = layers[step.target](args[0])
-            if observe is not None:
-                observe(step.name, args[0], values[step.name])
-        else:
-            values[step.name] = run_step(step, layers, args, kwargs)
-        del args, kwargs
-        for name in program.last_reads[step.name]:
-            values.pop(name, None)
-    return fill(program.output, values.__getitem__)
+    run = AnalogRun(program, layers, weights, x)
+    for neuron in run:
+        if observe is not None:
+            observe(*neuron)
+    return run.output

@@ -26,15 +26,15 @@ _CORRECTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
 # With more steps than these a spike is worth so little that there is nothing left to correct.
 _LARGEST_T = 64
 
-# Combinations are compared on so many images, fewer if all steps of their widest layer hold more
-# values.
+# Combinations are compared on so many images; on fewer where that is more work than so many values
+# of the widest layer at all steps.
 _IMAGES = 256
-_VALUES = 2**27
+_WORK = 2**30
 
 
 def comparison_images(program: Program, T: int) -> int:
     """How many images combinations are compared on, 1 or more."""
-    return max(1, min(_IMAGES, _VALUES // max(1, program.widest * T)))
+    return max(1, min(_IMAGES, _WORK // max(1, program.widest * T)))
 
 
 def trained_threshold(rectifiers: Iterable[Rectifier]) -> str | None:

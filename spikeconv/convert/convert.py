@@ -16,6 +16,7 @@ from spikeconv.convert.analog import run_analog
 from spikeconv.convert.choose import candidates, choose, comparison_images, trained_threshold
 from spikeconv.convert.examine import examine, two_images
 from spikeconv.convert.frozen import frozen
+from spikeconv.convert.limits import images_at_once
 from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
@@ -25,6 +26,7 @@ from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
 from spikeconv.convert.same import check_same
 from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.structure import concatenated
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.convert.trace import arguments, trace
 from spikeconv.convert.tune import aims, tune, tuning_images
@@ -233,8 +235,9 @@ def convert_as(
 
         def run(made: Populations) -> Any:
             changed = {**layers, **made.refitted}
-            simulation = Simulation(program, changed, made.neurons, weights, held_out, timing)
-            return simulation.mean_output(T, _STEPS_AT_ONCE)
+            given = program, changed, made.neurons, weights
+            runs = (Simulation(*given, part, timing) for part in held_out.split(at_once))
+            return concatenated(run.mean_output(T, _STEPS_AT_ONCE) for run in runs)
 
         trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())
         methods = candidates(given, threshold is None, corrections is None, trained, read)
@@ -243,7 +246,10 @@ def convert_as(
         if len(methods) == 1:  # nothing to compare
             fitted = most
         held_out = images[fitted:] if len(images) > fitted else images
-        wanted = run_analog(program, aimed_at, weights, held_out)
+        at_once = images_at_once(program, held_out, T, timing)
+        wanted = concatenated(
+            run_analog(program, aimed_at, weights, part) for part in held_out.split(at_once)
+        )
         populations, chosen, tried = choose(methods, make, run, wanted, progress)
         if tried and chosen.corrections and fitted < min(most, len(images)):
             fitted = most

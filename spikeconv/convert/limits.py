@@ -35,6 +35,12 @@ def images_at_once(program: Program, batch: Batch, T: int, timing: Timing) -> in
     return max(1, min(len(batch), int(_VALUES_AT_ONCE / (program.widest_for(batch) * cos))))
 
 
+def images_of_all_steps(program: Program, batch: Batch, T: int) -> int:
+    """Images that run together where all their T steps run at once, 1 or more."""
+    at_once = images_at_once(program, batch, T, Timing())
+    return max(1, min(at_once, int(_VALUES_AT_ONCE / (program.widest_for(batch) * T))))
+
+
 def steps_at_once(program: Program, batch: Batch, *, in_integers: bool) -> int:
     """Time-steps that run together for such a batch; more are run in chunks, v handed over.
 

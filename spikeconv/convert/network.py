@@ -22,7 +22,7 @@ from spikeconv.convert.operations import Operations
 from spikeconv.convert.report import Report, warn_of_silent_layers
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.stream import Stream, StreamedSimulation, check_streams
-from spikeconv.convert.structure import map_tensors
+from spikeconv.convert.structure import concatenated
 from spikeconv.convert.synapses import count_operations
 from spikeconv.convert.timing import check_steps
 from spikeconv.early_exit import Exit, check_confidence
@@ -106,7 +106,7 @@ class SpikingNetwork(Assembly, Graphable):
                 self._check_has_memory(batch)
             parts = batch.split(self.images_at_once(batch, steps)) if len(batch) else (batch,)
             outputs = [run(part, steps) for part in parts]
-        return map_tensors(lambda *ys: torch.cat(ys, 0 if readout == "mean" else 1), *outputs)
+        return concatenated(outputs, 0 if readout == "mean" else 1)
 
     def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Batch:
         return given(self.program, inputs, named, next(self.layers.parameters(), None))
@@ -115,8 +115,7 @@ class SpikingNetwork(Assembly, Graphable):
         return self._simulation(x, T).mean_output(T, self.steps_at_once(x))
 
     def _running_means(self, x: Batch, T: int) -> Any:
-        chunks = list(self._simulation(x, T).running_outputs(T, self.steps_at_once(x)))
-        return map_tensors(lambda *ys: torch.cat(ys), *chunks)
+        return concatenated(self._simulation(x, T).running_outputs(T, self.steps_at_once(x)))
 
     def _simulation(self, x: Batch, T: int) -> Simulation:
         parts = self.program, self.layers, self.populations(), self.weights()

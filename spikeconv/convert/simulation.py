@@ -100,7 +100,10 @@ class Simulation:
                 self._advance(steps, last=last, trains=False)
             if stage.silences:
                 self._silence()
-        read = self.timing.steps_read(T)
+        return self._mean_read_out(self.timing.steps_read(T))
+
+    def _mean_read_out(self, read: int) -> Any:
+        """The output ``[B, *]`` on the mean over so many steps, from the sums over them."""
         rates = {name: self._rate(name, s, read) for name, s in self.sums.items()}
         return map_tensors(lambda y: y[0], self._read_out(rates, 1))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -98,3 +98,12 @@ def map_tensors(function: Callable[..., Tensor], *outputs: Any) -> Any:
         items = [map_tensors(function, *group) for group in zip(*outputs, strict=True)]
         return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
     return first
+
+
+def concatenated(outputs: Iterable[Any], dim: int = 0) -> Any:
+    """Outputs of one structure, put together along a dimension of their tensors.
+
+    >>> concatenated([{"a": torch.ones(1)}, {"a": torch.zeros(2)}])
+    {'a': tensor([1., 0., 0.])}
+    """
+    return map_tensors(lambda *parts: torch.cat(parts, dim), *outputs)

@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.correct import CORRECTIONS, WEIGHTS
-from spikeconv.calibrate.inputs import Batch
+from spikeconv.calibrate.inputs import Batch, images_of
 from spikeconv.calibrate.sample import LayerSample
 from spikeconv.calibrate.weights import Refittable, missing_current, refit
-from spikeconv.convert.analog import run_analog
-from spikeconv.convert.chunk import Chunk, Values
+from spikeconv.convert.analog import AnalogRun
 from spikeconv.convert.feeding import feeding_layers, head
-from spikeconv.convert.folding import unfold
 from spikeconv.convert.layers import Rectifier
+from spikeconv.convert.layerwise import LayerwiseRun
+from spikeconv.convert.limits import images_of_all_steps
 from spikeconv.convert.populate import Populations, rectifier
-from spikeconv.convert.program import Program, Step, fill
-from spikeconv.convert.simulation import Simulation
-from spikeconv.convert.timing import Timing
+from spikeconv.convert.program import Program, Step
+from spikeconv.convert.segments import Segment, segments
 
-# Corrections are fitted on so many images, fewer if all steps of their widest layer, or one of all
-# layers, hold more values, and then on as many as fit.
+# Corrections are fitted on so many images. On fewer, where a run of them would hold more values
+# (`_values_kept`), which are a gigabyte, or have more work: values of the widest layer at all
+# steps.
 IMAGES = 512
-_VALUES = 2**27
+_VALUES = 2**28
+_WORK = 2**31
+# Of every image and neuron of the widest population: the ANN's activation before and after, and for
+# the regression the means of currents and inputs and copies of both.
+_VALUES_A_NEURON = 7
 
 
 def tuning_images(program: Program, T: int) -> int:
     """How many images corrections are fitted on, 1 or more."""
-    neurons = sum(math.prod(step.shape) for step in program.neurons())
-    return max(1, min(IMAGES, _VALUES // max(1, program.widest * T, neurons)))
+    memory = _VALUES // max(1, _values_kept(program, T))
+    return max(1, min(IMAGES, memory, _WORK // max(1, program.widest * T)))
+
+
+def _values_kept(program: Program, T: int) -> int:
+    """About how many float32 values of an image are there at once, between populations."""
+    shapes = {step.name: math.prod(step.shape) for step in program.steps}
+    populations = {step.name for step in program.neurons()}
+    live: dict[str, float] = {}
+    most = 0.0
+    for segment in segments(program):
+        kept = {name: float(T * shapes[name]) for name in segment.keeps}
+        if segment.neuron is not None:
+            kept[segment.neuron.name] = 2 * T / 32 * shapes[segment.neuron.name]  # bits, two a step
+        live.update(kept)
+        most = max(most, sum(live.values()))
+        for name in segment.dead:
+            live.pop(name, None)
+    widest = max((shapes[name] for name in populations), default=0)
+    return int(most) + _VALUES_A_NEURON * widest
 
 
 def aims(layers: Mapping[str, nn.Module], T: int) -> dict[str, nn.Module]:
@@ -73,13 +96,28 @@ def tune(
     if not corrections:
         return populations
     x = x[: tuning_images(program, T)]
-    run = _Tuning(program, layers, populations, weights, x, corrections)
-    run.run(T)
-    return Populations(run.populations, populations.dead, run.refitted)
+    tuning = _Tuning(program, layers, populations, weights, x, T, corrections)
+    tuning.run()
+    return Populations(tuning.neurons, populations.dead, tuning.refitted)
 
 
-class _Tuning(Simulation):
-    """A run of all steps at once that fits a layer's neurons when their currents have arrived.
+@dataclass
+class _Part:
+    """Some of the images.
+
+    Attributes:
+        spiking: their run.
+        analog: that of the ANN.
+        wanted: the ANN's pre-activations of the population in question.
+    """
+
+    spiking: LayerwiseRun
+    analog: AnalogRun
+    wanted: Tensor
+
+
+class _Tuning:
+    """Fits each population when those before it are done.
 
     A layer's currents come from layers that were corrected before, so it can make up for what
     these still get wrong.
@@ -92,81 +130,89 @@ class _Tuning(Simulation):
         populations: Populations,
         weights: Mapping[str, Tensor],
         x: Batch,
+        T: int,
         corrections: Sequence[str],
     ) -> None:
-        self.populations = dict(populations.neurons)
+        self.program = program
+        self.layers = dict(layers)
+        self.neurons = dict(populations.neurons)
+        self.T = T
         self.corrections = corrections
+        self.images = images_of(x)
         self.refitted: dict[str, nn.Module] = {}
         self.feeding = feeding_layers(program, layers) if WEIGHTS in corrections else {}
         self.head = head(program, layers) if WEIGHTS in corrections else None
-        # What the layers that may be refitted were given, until they are.
-        self.given: dict[str, Tensor] = {}
-        self.watched = {step.name for step in (*self.feeding.values(), self.head) if step}
-        # The ANN's pre-activations, until its layers have been fitted.
-        self.wanted: dict[str, Tensor] = {}
-
-        def keep(name: str, current: Tensor, activation: Tensor) -> None:
-            self.wanted[name] = current
-
-        self.output = run_analog(program, layers, weights, x, keep)
-        super().__init__(program, dict(layers), self.populations, weights, x, Timing())
-
-    def run(self, T: int) -> None:
-        """Run T steps and fit everything on the way."""
-        output = self.mean_output(T, T)
-        if self.head is not None:
-            self._refit(self.head, self.given.pop(self.head.name), self.output - output)
-
-    def _call(self, step: Step, read: Any) -> Any:
-        if step.name in self.watched:
-            self.given[step.name] = fill(step.args[0], read)
-        return super()._call(step, read)
-
-    def _fire(self, step: Step, chunk: Chunk) -> Tensor:
-        values, n = chunk.values, chunk.steps
-        source = step.args[0].name
-        static = source not in values
-        for name in self.corrections:
-            if name == WEIGHTS:
-                if step.name in self.feeding:
-                    self._refit_before(step, values, n)
-                continue
-            current = (
-                self.fixed[source].expand(n, *self.fixed[source].shape)
-                if static
-                else unfold(values[source], n, self.batch)
+        self.parts = [
+            _Part(
+                LayerwiseRun(program, self.layers, self.neurons, weights, part, T, self.head),
+                AnalogRun(program, layers, weights, part),
+                torch.empty(0),
             )
-            activation = rectifier(self.layers, step.name)(self.wanted[step.name])
-            if activation.dim() == 1:  # one neuron an image
-                current, activation = current.unsqueeze(-1), activation.unsqueeze(-1)
-            sample = LayerSample(current.float(), activation.float())
-            self.populations[step.name] = CORRECTIONS[name](self.populations[step.name], sample)
-        del self.wanted[step.name]
-        return super()._fire(step, chunk)
+            for part in x.split(images_of_all_steps(program, x, T))
+        ]
 
-    def _refit_before(self, step: Step, values: Values, n: int) -> None:
-        """Refit the layer that feeds a population, and correct the currents that it has given."""
-        feeding = self.feeding[step.name]
-        given = self.given.pop(feeding.name)
-        source = step.args[0].name
-        missing = missing_current(
-            unfold(values[source], n, self.batch).mean(0, dtype=torch.float32),
-            self.wanted[step.name].float(),
-            rectifier(self.layers, step.name).cap,
-        )
-        old = self.layers[feeding.target]
-        new = self._refit(
-            feeding, unfold(given, n, self.batch).mean(0, dtype=torch.float32), missing
-        )
-        if new is not old and feeding.name == source:
-            values[source] = new(given)
-        elif new is not old:
-            values[source] = values[source] + (new(given) - old(given))
+    def run(self) -> None:
+        """Run all parts and fit everything on the way."""
+        for segment in segments(self.program):
+            if segment.neuron is None:
+                self._end(segment)
+                continue
+            for part in self.parts:
+                _, part.wanted, _ = next(iter(part.analog))
+            for name in self.corrections:
+                self._correct(name, segment, segment.neuron.name)
+            for part in self.parts:
+                part.spiking.fire(segment)
 
-    def _refit(self, step: Step, x: Tensor, missing: Tensor) -> nn.Module:
+    def _correct(self, name: str, segment: Segment, neuron: str) -> None:
+        if name != WEIGHTS:
+            self.neurons[neuron] = CORRECTIONS[name](self.neurons[neuron], self._sample(segment))
+        elif neuron in self.feeding:
+            self._refit_before(segment, self.feeding[neuron])
+
+    def _sample(self, segment: Segment) -> LayerSample:
+        """What reaches the population now."""
+        assert segment.neuron is not None
+        activate = rectifier(self.layers, segment.neuron.name)
+
+        def parts() -> Iterator[tuple[Tensor, Tensor]]:
+            for part in self.parts:
+                current = part.spiking.current(segment).float()
+                activation = activate(part.wanted).float()
+                if activation.dim() == 1:  # one neuron an image
+                    current, activation = current.unsqueeze(-1), activation.unsqueeze(-1)
+                yield current, activation
+
+        return LayerSample(self.T, self.images, segment.neuron.shape or (1,), parts)
+
+    def _refit_before(self, segment: Segment, feeding: Step) -> None:
+        """Refit the layer that feeds a population."""
+        assert segment.neuron is not None
+        cap = rectifier(self.layers, segment.neuron.name).cap
+        given, missing = [], []
+        for part in self.parts:
+            mean, current = part.spiking.means(segment, feeding)
+            given.append(mean)
+            missing.append(missing_current(current, part.wanted.float(), cap))
+        self._refit(feeding, torch.cat(given), torch.cat(missing))
+
+    def _end(self, segment: Segment) -> None:
+        """Refit the layer whose output is the network's."""
+        if self.head is None:
+            return
+        given, missing = [], []
+        for part in self.parts:
+            output = part.spiking.output(segment)
+            for _ in part.analog:
+                raise AssertionError("a neuron behind the last one")
+            assert part.spiking.head_given is not None
+            given.append(part.spiking.head_given)
+            missing.append(part.analog.output - output)
+        self._refit(self.head, torch.cat(given), torch.cat(missing))
+
+    def _refit(self, step: Step, x: Tensor, missing: Tensor) -> None:
         layer = cast(Refittable, self.layers[step.target])
         new = refit(layer, x, missing)
         if new is not layer:
-            cast(dict[str, nn.Module], self.layers)[step.target] = new
+            self.layers[step.target] = new
             self.refitted[step.target] = new
-        return new

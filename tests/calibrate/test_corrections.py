@@ -18,7 +18,7 @@ from spikeconv.convert import convert
 from spikeconv.neuron import IFNode
 
 # One channel, one image, two steps; the ANN has 1/2 and a current of 1/4 never fires from 0.
-SAMPLE = LayerSample(torch.full((2, 1, 1), 0.25), torch.full((1, 1), 0.5))
+SAMPLE = LayerSample.of(torch.full((2, 1, 1), 0.25), torch.full((1, 1), 0.5))
 
 
 def test_rts_spreads_half_a_threshold_over_all_steps():
@@ -45,7 +45,7 @@ def test_potentials_of_neurons_and_of_channels():
     The ANN's means over images are (1/4, 3/4) and (1/2, 1/2): times T, for each or their mean.
     """
     activation = torch.tensor([[[0.0, 1.0], [0.5, 0.25]], [[0.5, 0.5], [0.5, 0.75]]])
-    sample = LayerSample(torch.zeros(2, 2, 2, 2), activation)
+    sample = LayerSample.of(torch.zeros(2, 2, 2, 2), activation)
     node = IFNode(torch.ones(2, 1), torch.full((2, 1), 0.25))
     each = neuron_potential(node, sample)
     assert each.v_init.tolist() == [[0.75, 1.75], [1.25, 1.25]]
@@ -55,7 +55,7 @@ def test_potentials_of_neurons_and_of_channels():
 def test_corrections_add_up():
     """A bias or a potential that is there is corrected, not replaced."""
     node = IFNode(torch.tensor([2.0]), torch.tensor([1.0]), torch.tensor([0.25]))
-    assert SAMPLE.mean_output(node).tolist() == [[1.0]]  # 1.5 is quiet, 2 fires: 2 / T
+    assert SAMPLE.error(node).tolist() == [0.5]  # 1.5 is quiet, 2 fires: 2 / T - 1/2
     for correction in (rts, bias_correction):
         after = correction(node, SAMPLE)
         assert after.bias is not None and after.v_init.tolist() == [1.0]
@@ -68,7 +68,7 @@ def test_corrections_add_up():
 def test_rts_in_all_is_half_a_threshold():
     """T theta / 2T, for each channel; the potential stays."""
     x = torch.rand(8, 32, 3, generator=torch.Generator().manual_seed(0)).mul(16).round() / 16
-    sample = LayerSample(x, x.mean(0))
+    sample = LayerSample.of(x, x.mean(0))
     shifted = rts(IFNode(torch.tensor([0.5, 1.0, 2.0])), sample)
     assert shifted.bias is not None
     assert (8 * shifted.bias).tolist() == [0.25, 0.5, 1.0]
@@ -81,17 +81,17 @@ def test_step_bias_approaches_the_bias_that_is_wanted():
     The ANN has 1/2, so b = 1/2, at every step: eight passes leave 1/2^8 of the way and a neuron.
     """
     start = (torch.arange(64) + 0.5).view(1, 64) / 64
-    sample = LayerSample(torch.zeros(3, 2, 1, 64), torch.full((2, 1, 64), 0.5))
+    sample = LayerSample.of(torch.zeros(3, 2, 1, 64), torch.full((2, 1, 64), 0.5))
     after = step_bias(IFNode(torch.ones(1, 1), start), sample)
     assert after.step_bias is not None and after.step_bias.shape == (3, 1, 1)
     assert bool(((after.step_bias - 0.5).abs() < 1 / 256 + 1 / 64).all())
-    psp, _ = after.run(sample.current, emit="psp")
+    psp, _ = after.run(torch.zeros(3, 2, 1, 64), emit="psp")
     assert bool(((psp.mean((1, 2, 3)) - 0.5).abs() <= 1 / 32).all())
 
 
 def test_step_bias_lowers_the_mean_error_of_every_step():
     x = torch.rand(4, 64, 3, generator=torch.Generator().manual_seed(0))
-    sample = LayerSample(x, x.mean(0))
+    sample = LayerSample.of(x, x.mean(0))
     before = IFNode(torch.ones(3))
     after = step_bias(before, sample)
     assert after.step_bias is not None and after.step_bias.shape == (4, 3)
@@ -111,7 +111,7 @@ def sample_error(node: IFNode) -> float:
 def test_search_makes_no_channel_worse(signed):
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(4, 8, 5, 3, 3, generator=generator)
-    sample = LayerSample(x, x.mean(0).clamp(min=0))
+    sample = LayerSample.of(x, x.mean(0).clamp(min=0))
     before = IFNode(torch.full((5, 1, 1), 1.0), torch.full((5, 1, 1), 0.5), signed=signed)
     after = search(before, sample)
     neurons = ChannelSample.of(sample, signed)

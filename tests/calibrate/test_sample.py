@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
@@ -17,15 +19,16 @@ def numbered(T: int, B: int, C: int, *places: int) -> LayerSample:
     b, c = torch.arange(B).view(B, 1), torch.arange(C).view(1, C)
     base = (1000 * b + 100 * c).view(B, C, *[1] * len(places)) + place
     time = 10000 * torch.arange(T).view(T, *[1] * base.dim())
-    return LayerSample((time + base).float(), base.float())
+    return LayerSample.of((time + base).float(), base.float())
 
 
 @pytest.mark.parametrize("places", [(), (5,), (2, 3)])
 def test_all_neurons_of_a_small_layer_sorted_by_channel(places: tuple[int, ...]) -> None:
     sample = numbered(3, 4, 2, *places)
     drawn = ChannelSample.of(sample, signed=False)
-    assert torch.equal(drawn.activation, sample.activation.movedim(1, 0).flatten(1))
-    assert torch.equal(drawn.current, sample.current.movedim(2, 1).flatten(2))
+    current, activation = next(sample.parts())
+    assert torch.equal(drawn.activation, activation.movedim(1, 0).flatten(1))
+    assert torch.equal(drawn.current, current.movedim(2, 1).flatten(2))
 
 
 def test_the_same_neurons_of_every_channel_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +53,7 @@ def test_a_width_that_divides_the_stride_does_not_show(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "_NEURONS", 0)
     monkeypatch.setattr(module, "_OF_A_CHANNEL", 64)
     columns = torch.arange(32.0).expand(2, 1, 32, 32)
-    drawn = ChannelSample.of(LayerSample(columns.unsqueeze(0), columns), signed=False)
+    drawn = ChannelSample.of(LayerSample.of(columns.unsqueeze(0), columns), signed=False)
     assert drawn.activation.unique().numel() > 16
 
 
@@ -61,11 +64,30 @@ def test_many_steps_take_fewer_neurons(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_constant_current_is_kept_once() -> None:
-    one = numbered(1, 4, 2, 3, 3)
-    sample = LayerSample(one.current.expand(64, -1, -1, -1, -1), one.activation)
+    current, activation = next(numbered(1, 4, 2, 3, 3).parts())
+    sample = LayerSample.of(current.expand(64, -1, -1, -1, -1), activation)
     drawn = ChannelSample.of(sample, signed=False)
     assert drawn.current.shape == (64, 2, 36) and drawn.current.stride(0) == 0
     assert torch.equal(drawn.current[63], drawn.activation)
+
+
+@pytest.mark.parametrize("kept", [3, 10**6])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_parts_are_one_sample(monkeypatch: pytest.MonkeyPatch, size: int, kept: int) -> None:
+    """However the images are divided: the same neurons, and the same mean error."""
+    monkeypatch.setattr(module, "_NEURONS", 0)
+    monkeypatch.setattr(module, "_OF_A_CHANNEL", kept)
+    x, activation = dyadic(0, 4, 5, 2, 3, 3), dyadic(1, 5, 2, 3, 3)
+    whole = LayerSample.of(x, activation)
+
+    def parts() -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(x.split(size, 1), activation.split(size), strict=True)
+
+    divided = LayerSample(4, 5, (2, 3, 3), parts)
+    one, other = (ChannelSample.of(sample, signed=False) for sample in (whole, divided))
+    assert torch.equal(one.current, other.current) and torch.equal(one.activation, other.activation)
+    node = IFNode(torch.ones(2, 1, 1), torch.full((2, 1, 1), 0.5))
+    assert torch.equal(whole.error(node), divided.error(node))
 
 
 def dyadic(seed: int, *shape: int) -> Tensor:
@@ -77,8 +99,7 @@ def dyadic(seed: int, *shape: int) -> Tensor:
 def test_error_is_that_of_the_population(signed: bool) -> None:
     """Exactly, with every parameter, where all neurons are drawn; also when begun half-way."""
     T, C = 4, 3
-    x = dyadic(0, T, 8, C, 2, 2)
-    sample = LayerSample(x, dyadic(1, 8, C, 2, 2))
+    x, activation = dyadic(0, T, 8, C, 2, 2), dyadic(1, 8, C, 2, 2)
     theta, start = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([0.5, 0.0, -0.25])
     bias = dyadic(2, T, C) / 4
     shape = (C, 1, 1)
@@ -88,8 +109,9 @@ def test_error_is_that_of_the_population(signed: bool) -> None:
         step_bias=(bias * theta).view(T, *shape),
         signed=signed,
     )
-    wanted = (sample.mean_output(node) - sample.activation).square().sum((0, 2, 3))
-    neurons = ChannelSample.of(sample, signed)
+    count, _ = node.run(x, emit="count")
+    wanted = (count * (node.v_threshold / T) - activation).square().sum((0, 2, 3))
+    neurons = ChannelSample.of(LayerSample.of(x, activation), signed)
     assert torch.equal(neurons.error(theta, start, bias), wanted)
     first = neurons.passed(theta, start, bias, None, 1)
     for since in (first, neurons.passed(theta, start, bias, first, 3)):
@@ -98,7 +120,7 @@ def test_error_is_that_of_the_population(signed: bool) -> None:
 
 def test_error_by_hand() -> None:
     """theta 1 from 0: .5 and .5 make a spike, of two steps a mean of .5; the ANN has .5 and 1."""
-    sample = LayerSample(torch.full((2, 2, 1), 0.5), torch.tensor([[0.5], [1.0]]))
+    sample = LayerSample.of(torch.full((2, 2, 1), 0.5), torch.tensor([[0.5], [1.0]]))
     neurons = ChannelSample.of(sample, signed=False)
     error = neurons.error(torch.ones(1), torch.zeros(1), torch.zeros(2, 1))
     assert error.tolist() == [0.25]

@@ -175,15 +175,21 @@ def test_the_neurons_are_fitted_to_what_they_get() -> None:
 
 
 @torch.no_grad()
-def test_images_give_way_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer where all steps of the widest layer, or all layers, would take too much; at least 1."""
+def test_images_give_way_to_memory_and_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer where an image's spikes and activations, or all its steps, would be too much; not 0.
+
+    Two populations' spikes live at a time, the larger two of 384, 54 and 8 neurons, at two bits a
+    step; of the largest there are seven values besides.
+    """
     net, x = convolutional(), images(32, 2, 8, 8)
     program = made(net, x).program
-    neurons = 6 * 64 + 6 * 9 + 8
-    assert (program.widest, tuning_images(program, 4)) == (6 * 64, 512)
-    monkeypatch.setattr(module, "_VALUES", 384 * 4 * 10)
-    assert [tuning_images(program, T) for T in (1, 4, 8, 1000)] == [34, 10, 5, 1]
-    assert 384 * 4 * 10 // neurons == 34
+    assert (program.widest, tuning_images(program, 4)) == (384, 512)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_VALUES", 10 * (7 * 384 + (384 + 54)))
+        assert [tuning_images(program, T) for T in (1, 16, 64, 10**6)] == [11, 10, 7, 1]
+        assert bool(made(net, x, T=16)(x).isfinite().all())
+    monkeypatch.setattr(module, "_WORK", 384 * 4 * 10)
+    assert [tuning_images(program, T) for T in (1, 4, 8, 1000)] == [40, 10, 5, 1]
     assert bool(made(net, x, T=8)(x).isfinite().all())
 
 

@@ -1,0 +1,135 @@
+"""A run of all time-steps at once, one population after the other, that keeps little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeconv.calibrate.inputs import Batch
+from spikeconv.convert.chunk import Chunk, Values
+from spikeconv.convert.folding import fold, unfold
+from spikeconv.convert.packed import PackedTrain
+from spikeconv.convert.program import Phase, Program, Step, fill, refs
+from spikeconv.convert.run_step import Layers
+from spikeconv.convert.segments import Segment
+from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.timing import Timing
+from spikeconv.neuron import IFNode
+
+
+@dataclass(frozen=True)
+class _Emitted:
+    """What a population emitted, as the layers behind it read it."""
+
+    train: PackedTrain
+    v_threshold: Tensor
+    dtype: torch.dtype
+
+    def psps(self) -> Tensor:
+        """``[T, B, *]``: the bits that `IFNode.run` emits as ``"psp"``."""
+        theta = self.v_threshold
+        return (self.train.unpacked(theta.dtype) * theta).to(self.dtype)
+
+
+class LayerwiseRun(Simulation):
+    """Some images' run of T steps, which its caller takes from population to population.
+
+    A population's current is computed from what those before it emitted, of which bits are kept, as
+    often as it is asked for; `fire` ends that. So layers and neurons may change until then.
+
+    Args:
+        program, layers, neurons, weights, x: as `Simulation`'s; `layers` and `neurons` are read
+            when they are needed.
+        T: time-steps.
+        head: a call of the readout, or None; what it is given is kept.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        layers: Layers,
+        neurons: Mapping[str, IFNode],
+        weights: Mapping[str, Tensor],
+        x: Batch,
+        T: int,
+        head: Step | None,
+    ) -> None:
+        self.T = T
+        self.head = head
+        self.head_given: Tensor | None = None
+        super().__init__(program, layers, neurons, weights, x, Timing())
+        self.emitted: dict[str, _Emitted] = {}
+        self.kept: Values = {}
+        later = [step for step in program.steps if step.phase in (Phase.TEMPORAL, Phase.READOUT)]
+        read = {ref.name for ref in refs((program.output, [(s.args, s.kwargs) for s in later]))}
+        self.fixed = {name: value for name, value in self.fixed.items() if name in read}
+
+    def current(self, segment: Segment) -> Tensor:
+        """What reaches the population, ``[T, B, *]``; expanded where it is always the same."""
+        return self._current(segment, self._values(segment).values)
+
+    def means(self, segment: Segment, layer: Step) -> tuple[Tensor, Tensor]:
+        """Means over time, float32 ``[B, *]``: of what a layer is given, and of the current."""
+        values = self._values(segment).values
+        given = unfold(values[layer.args[0].name], self.T, self.batch)
+        both = given, self._current(segment, values)
+        return both[0].mean(0, dtype=torch.float32), both[1].mean(0, dtype=torch.float32)
+
+    def fire(self, segment: Segment) -> None:
+        """Run the population, and forget what only it has read."""
+        assert segment.neuron is not None
+        chunk = self._values(segment)
+        name = segment.neuron.name
+        node = self.neurons[name]
+        current = self._current(segment, chunk.values)
+        train, _ = node.run(current, emit="uint8", return_v=None)
+        if name in self.program.inner:
+            self.emitted[name] = _Emitted(PackedTrain(train), node.v_threshold, current.dtype)
+        if name in self.program.boundary:
+            self.sums[name] = train.sum(0, dtype=torch.int32)
+        self._keep(segment, chunk)
+
+    def output(self, segment: Segment) -> Any:
+        """The output on the mean over all steps, once every population has fired."""
+        self._keep(segment, self._values(segment))
+        return self._mean_read_out(self.T)
+
+    def _values(self, segment: Segment) -> Chunk:
+        """The values of a segment's calls, and of what they read."""
+        chunk = Chunk(self.T, last=True, trains=False)
+        for name in segment.reads:
+            found = self.emitted.get(name)
+            chunk.values[name] = self.kept[name] if found is None else fold(found.psps())
+        self.pools = {}
+        for step in segment.steps:
+            chunk.values[step.name] = self._layer(step, chunk)
+        return chunk
+
+    def _current(self, segment: Segment, values: Values) -> Tensor:
+        assert segment.neuron is not None
+        source = segment.neuron.args[0].name
+        if source in values:
+            current: Tensor = unfold(values[source], self.T, self.batch)
+        else:
+            current = self.fixed[source].expand(self.T, *self.fixed[source].shape)
+        return current
+
+    def _keep(self, segment: Segment, chunk: Chunk) -> None:
+        """Keep what is read later, and forget what is not."""
+        for step in segment.steps:
+            if step.name in self.program.boundary:
+                value = chunk.values[step.name]
+                self._add(step.name, unfold(value, self.T, self.batch), chunk)
+        self.kept.update((name, chunk.values[name]) for name in segment.keeps)
+        for name in segment.dead:
+            self.emitted.pop(name, None)
+            self.kept.pop(name, None)
+
+    def _call(self, step: Step, read: Any) -> Any:
+        if step is self.head:
+            self.head_given = fill(step.args[0], read)
+        return super()._call(step, read)
