@@ -231,7 +231,8 @@ def convert_as(
 
         def make(one: Method) -> Populations:
             made = populate(program, layers, histograms, one, read)
-            return tune(program, aimed_at, made, weights, images[:fitted], read, one.corrections)
+            x = images[:fitted]
+            return tune(program, aimed_at, made, weights, x, read, one.corrections, progress)
 
         def run(made: Populations) -> Any:
             changed = {**layers, **made.refitted}

@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from spikeconv.calibrate.correct import CORRECTIONS, WEIGHTS
 from spikeconv.calibrate.inputs import Batch, images_of
@@ -81,6 +82,7 @@ def tune(
     x: Batch,
     T: int,
     corrections: Sequence[str],
+    progress: bool,
 ) -> Populations:
     """The populations, corrected in the order in which they run.
 
@@ -92,12 +94,13 @@ def tune(
         x: calibration images ``[B, *]``; of many the first few are used.
         T: time-steps that are read out.
         corrections: names from `CORRECTION_NAMES`, in their order.
+        progress: show a progress bar.
     """
     if not corrections:
         return populations
     x = x[: tuning_images(program, T)]
     tuning = _Tuning(program, layers, populations, weights, x, T, corrections)
-    tuning.run()
+    tuning.run(progress)
     return Populations(tuning.neurons, populations.dead, tuning.refitted)
 
 
@@ -151,9 +154,12 @@ class _Tuning:
             for part in x.split(images_of_all_steps(program, x, T))
         ]
 
-    def run(self) -> None:
+    def run(self, progress: bool) -> None:
         """Run all parts and fit everything on the way."""
-        for segment in segments(self.program):
+        bar = tqdm(
+            segments(self.program), "fitting", unit="layer", leave=False, disable=not progress
+        )
+        for segment in bar:
             if segment.neuron is None:
                 self._end(segment)
                 continue

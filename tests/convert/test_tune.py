@@ -200,3 +200,13 @@ def test_tuning_leaves_what_it_is_given() -> None:
     made(net, x)
     for a, b in zip(plain.populations().values(), again.populations().values(), strict=True):
         assert torch.equal(a.v_threshold, b.v_threshold) and a.step_bias is None
+
+
+def test_progress_is_shown_of_layers(capfd: pytest.CaptureFixture[str]) -> None:
+    """Two populations and the head; not where none is wanted."""
+    net, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU()), images(8, 3)
+    net.append(nn.Linear(4, 2))
+    made(net, x, progress=True)
+    assert "fitting: 100%" in (shown := capfd.readouterr().err) and "3/3" in shown
+    made(net, x)
+    assert not capfd.readouterr().err
