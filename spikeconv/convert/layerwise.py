@@ -17,6 +17,7 @@ from spikeconv.convert.program import Phase, Program, Step, fill, refs
 from spikeconv.convert.run_step import Layers
 from spikeconv.convert.segments import Segment
 from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.structure import map_tensors
 from spikeconv.convert.timing import Timing
 from spikeconv.neuron import IFNode
 
@@ -33,6 +34,11 @@ class _Emitted:
         """``[T, B, *]``: the bits that `IFNode.run` emits as ``"psp"``."""
         theta = self.v_threshold
         return (self.train.unpacked(theta.dtype) * theta).to(self.dtype)
+
+    def mean(self) -> Tensor:
+        """Their mean over time ``[B, *]``."""
+        count = self.train.count()
+        return (count * (self.v_threshold / self.train.steps)).to(self.dtype)
 
 
 class LayerwiseRun(Simulation):
@@ -73,11 +79,18 @@ class LayerwiseRun(Simulation):
         return self._current(segment, self._values(segment).values)
 
     def means(self, segment: Segment, layer: Step) -> tuple[Tensor, Tensor]:
-        """Means over time, float32 ``[B, *]``: of what a layer is given, and of the current."""
-        values = self._values(segment).values
-        given = unfold(values[layer.args[0].name], self.T, self.batch)
-        both = given, self._current(segment, values)
-        return both[0].mean(0, dtype=torch.float32), both[1].mean(0, dtype=torch.float32)
+        """Means over time, float32 ``[B, *]``: of what a layer is given, and of the current.
+
+        The calls between populations are affine, so they give the mean of what they would give at
+        each step when they are given means; all but the max pool in time.
+        """
+        averaged = all(step.kind != "max_pool" for step in segment.steps)
+        chunk = self._values(segment, averaged=averaged)
+        assert segment.neuron is not None
+        sources = layer.args[0].name, segment.neuron.args[0].name
+        values = (unfold(chunk.values[name], chunk.steps, self.batch) for name in sources)
+        given, current = (value.mean(0, dtype=torch.float32) for value in values)
+        return given, current
 
     def fire(self, segment: Segment) -> None:
         """Run the population, and forget what only it has read."""
@@ -98,16 +111,25 @@ class LayerwiseRun(Simulation):
         self._keep(segment, self._values(segment))
         return self._mean_read_out(self.T)
 
-    def _values(self, segment: Segment) -> Chunk:
-        """The values of a segment's calls, and of what they read."""
-        chunk = Chunk(self.T, last=True, trains=False)
+    def _values(self, segment: Segment, *, averaged: bool = False) -> Chunk:
+        """The values of a segment's calls and of what they read; averaged, of means as one step."""
+        chunk = Chunk(1 if averaged else self.T, last=True, trains=False)
         for name in segment.reads:
-            found = self.emitted.get(name)
-            chunk.values[name] = self.kept[name] if found is None else fold(found.psps())
+            emitted = self.emitted.get(name)
+            if emitted is not None:
+                value = emitted.mean() if averaged else fold(emitted.psps())
+            else:
+                kept = self.kept[name]
+                value = map_tensors(self._mean_over_time, kept) if averaged else kept
+            chunk.values[name] = value
         self.pools = {}
         for step in segment.steps:
             chunk.values[step.name] = self._layer(step, chunk)
         return chunk
+
+    def _mean_over_time(self, value: Tensor) -> Tensor:
+        mean: Tensor = unfold(value, self.T, self.batch).mean(0, dtype=torch.float32)
+        return mean.to(value.dtype)
 
     def _current(self, segment: Segment, values: Values) -> Tensor:
         assert segment.neuron is not None

@@ -16,8 +16,8 @@ class PackedTrain:
 
     Example:
         >>> packed = PackedTrain(torch.tensor([[1, 0], [0, -1], [1, 1]], dtype=torch.int8))
-        >>> packed.unpacked(torch.float32).tolist()
-        [[1.0, 0.0], [0.0, -1.0], [1.0, 1.0]]
+        >>> packed.unpacked(torch.float32).tolist(), packed.count().tolist()
+        ([[1.0, 0.0], [0.0, -1.0], [1.0, 1.0]], [2, 0])
     """
 
     def __init__(self, train: Tensor) -> None:
@@ -29,6 +29,11 @@ class PackedTrain:
         """The train ``[T, *]``."""
         train = _unpack(self.positive, self.steps, dtype)
         return train if self.negative is None else train - _unpack(self.negative, self.steps, dtype)
+
+    def count(self) -> Tensor:
+        """The sum over time, int32 ``[*]``."""
+        count = _count(self.positive)
+        return count if self.negative is None else count - _count(self.negative)
 
 
 def _pack(train: Tensor) -> Tensor:
@@ -48,3 +53,10 @@ def _unpack(packed: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
         out = train[k::_BITS]
         out.copy_((packed[: len(out)] >> k) & 1)
     return train
+
+
+def _count(packed: Tensor) -> Tensor:
+    """How many bits are set, over dimension 0."""
+    for k, mask in ((1, 0x55), (2, 0x33), (4, 0x0F)):  # sums of pairs, of fours, of all eight
+        packed = (packed & mask) + ((packed >> k) & mask)
+    return packed.sum(0, dtype=torch.int32)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikeconv.convert import SpikingNetwork
+from spikeconv.convert.feeding import feeding_layers
 from spikeconv.convert.layerwise import LayerwiseRun
 from spikeconv.convert.packed import PackedTrain
 from spikeconv.convert.program import Phase
@@ -98,6 +99,25 @@ def test_bits_of_a_run_in_time(name: str, T: int, signed: bool) -> None:
     assert not run.emitted and not run.kept
 
 
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_means_are_those_over_time(name: str, signed: bool) -> None:
+    """Of the current, and of what the layer before it is given."""
+    snn, x = made(name, signed=signed, T=5)
+    run = begun(snn, x, 5)
+    feeding = feeding_layers(snn.program, snn.layers)
+    for segment in segments(snn.program)[:-1]:
+        assert segment.neuron is not None
+        current = run.current(segment).mean(0)
+        if (layer := feeding.get(segment.neuron.name)) is not None:
+            given, mean = run.means(segment, layer)
+            torch.testing.assert_close(mean, current)
+            if layer.name == segment.neuron.args[0].name:
+                torch.testing.assert_close(snn.layers[layer.target](given), mean)
+        run.fire(segment)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_call_belongs_to_one_segment(name: str) -> None:
     """What it reads is there: made in it, kept, emitted by an earlier population, or no spike."""
@@ -134,5 +154,6 @@ def test_packed_trains(T: int, least: int) -> None:
     train[0, 0, 0] = least
     packed = PackedTrain(train)
     assert torch.equal(packed.unpacked(torch.float32), train.float())
+    assert torch.equal(packed.count(), train.sum(0, dtype=torch.int32))
     assert packed.positive.numel() == -(-T // 8) * 12
     assert (packed.negative is None) == (least == 0)
