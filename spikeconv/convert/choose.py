@@ -83,11 +83,8 @@ def choose(
         progress: show a progress bar.
 
     Returns:
-        The populations, their method, and all combinations with their errors, the best one first;
-        without a choice no errors.
+        The populations, their method, and all combinations with their errors, the best one first.
     """
-    if len(methods) == 1:
-        return make(methods[0]), methods[0], []
     best: tuple[float, Populations, Method] | None = None
     tried: list[Tried] = []
     for method in tqdm(methods, "choosing", disable=not progress, unit="method"):

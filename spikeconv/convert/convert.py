@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,24 +12,20 @@ from torch import Tensor, nn
 from spikeconv.calibrate import Batches, Calibration
 from spikeconv.calibrate.correct import check_corrections
 from spikeconv.calibrate.method import METHODS, Method
-from spikeconv.convert.analog import run_analog
-from spikeconv.convert.choose import candidates, choose, comparison_images, trained_threshold
+from spikeconv.convert.choose import candidates, trained_threshold
 from spikeconv.convert.examine import examine, two_images
+from spikeconv.convert.fit import fit
 from spikeconv.convert.frozen import frozen
-from spikeconv.convert.limits import images_at_once
 from spikeconv.convert.lower import lower
 from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
 from spikeconv.convert.operands import unify_operands
-from spikeconv.convert.populate import Populations, observe, populate, rectifier
+from spikeconv.convert.populate import rectifier
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
 from spikeconv.convert.same import check_same
-from spikeconv.convert.simulation import Simulation
-from spikeconv.convert.structure import concatenated
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.convert.trace import arguments, trace
-from spikeconv.convert.tune import aims, tune, tuning_images
 from spikeconv.convert.understand import Analog, check_analog, understand
 
 Network = TypeVar("Network", bound=SpikingNetwork)
@@ -40,9 +36,6 @@ _REPORT_VALUES = 2**25
 
 # Local threshold balancing takes its steps for granted, which fewer images do not bear.
 _IMAGES_TO_BALANCE = 128
-
-# Steps of a comparison that run together.
-_STEPS_AT_ONCE = 64
 
 
 def convert(
@@ -215,8 +208,11 @@ def convert_as(
         if traced.meta.get("asks_batch"):
             check_same(frozen_ann, program, layers, weights, example[:1])
         kind.check_program(program)
-        most, compared = tuning_images(program, read), comparison_images(program, read)
-        histograms, images = observe(program, layers, weights, batches, most + compared, progress)
+        trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())
+        methods = candidates(given, threshold is None, corrections is None, trained, read)
+        if method == "opi":
+            methods = methods[:1]
+        fitted = fit(program, layers, weights, batches, methods, T, timing, progress)
         if given.threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
             warnings.warn(
                 f"convert: {batches.images} calibration images are too little data for "
@@ -224,39 +220,9 @@ def convert_as(
                 "hundred, or take 'mse'",
                 stacklevel=3,
             )
-        # Where images are few, a quarter of them is for comparing.
-        fitted = min(most, max(1, len(images) * 3 // 4))
-
-        aimed_at = aims(layers, read)
-
-        def make(one: Method) -> Populations:
-            made = populate(program, layers, histograms, one, read)
-            x = images[:fitted]
-            return tune(program, aimed_at, made, weights, x, read, one.corrections, progress)
-
-        def run(made: Populations) -> Any:
-            changed = {**layers, **made.refitted}
-            given = program, changed, made.neurons, weights
-            runs = (Simulation(*given, part, timing) for part in held_out.split(at_once))
-            return concatenated(run.mean_output(T, _STEPS_AT_ONCE) for run in runs)
-
-        trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())
-        methods = candidates(given, threshold is None, corrections is None, trained, read)
-        if method == "opi":
-            methods = methods[:1]
-        if len(methods) == 1:  # nothing to compare
-            fitted = most
-        held_out = images[fitted:] if len(images) > fitted else images
-        at_once = images_at_once(program, held_out, T, timing)
-        wanted = concatenated(
-            run_analog(program, aimed_at, weights, part) for part in held_out.split(at_once)
-        )
-        populations, chosen, tried = choose(methods, make, run, wanted, progress)
-        if tried and chosen.corrections and fitted < min(most, len(images)):
-            fitted = most
-            populations = make(chosen)
-        settings = {**chosen.settings(), "calibration_images": batches.images}
-        report = Report((), T, 0, settings, tried=tuple(tried))
+        populations = fitted.populations
+        settings = {**fitted.method.settings(), "calibration_images": batches.images}
+        report = Report((), T, 0, settings, tried=fitted.tried)
         network = kind(
             program,
             layers,

@@ -91,14 +91,13 @@ def tune(
         layers: its layers by name, as `aims` has them.
         populations: as thresholds and initial potentials left them; not changed.
         weights: what functions read, by name.
-        x: calibration images ``[B, *]``; of many the first few are used.
+        x: calibration images ``[B, *]``, `tuning_images` at most.
         T: time-steps that are read out.
         corrections: names from `CORRECTION_NAMES`, in their order.
         progress: show a progress bar.
     """
     if not corrections:
         return populations
-    x = x[: tuning_images(program, T)]
     tuning = _Tuning(program, layers, populations, weights, x, T, corrections)
     tuning.run(progress)
     return Populations(tuning.neurons, populations.dead, tuning.refitted)

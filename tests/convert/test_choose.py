@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spikeconv import convert
 from spikeconv.activation import QCFS, Clip
@@ -97,15 +97,6 @@ def test_a_broken_first_is_not_kept() -> None:
         progress=False,
     )
     assert method is methods[1]
-
-
-def test_without_a_choice_nothing_is_run() -> None:
-    def run(_: Populations) -> Tensor:
-        raise AssertionError("there is nothing to compare")
-
-    made = Populations({}, {})
-    found = choose([Method()], lambda _: made, run, torch.ones(1), progress=False)
-    assert found == (made, Method(), [])
 
 
 def test_relative_error() -> None:

@@ -1,0 +1,99 @@
+"""Populations from calibration data: thresholds observed, corrections fitted, methods compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from spikeconv.calibrate import Batches
+from spikeconv.calibrate.inputs import Batch
+from spikeconv.calibrate.method import Method
+from spikeconv.convert.analog import run_analog
+from spikeconv.convert.choose import choose, comparison_images
+from spikeconv.convert.limits import images_at_once
+from spikeconv.convert.populate import Populations, observe, populate
+from spikeconv.convert.program import Program
+from spikeconv.convert.report import Tried
+from spikeconv.convert.simulation import Simulation
+from spikeconv.convert.structure import concatenated
+from spikeconv.convert.timing import Timing
+from spikeconv.convert.tune import aims, tune, tuning_images
+
+# Steps of a comparison that run together.
+_STEPS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What calibration came to.
+
+    Attributes:
+        populations: of the method that was kept.
+        method: that method.
+        tried: all that were compared, the best first; none where there was no choice.
+    """
+
+    populations: Populations
+    method: Method
+    tried: tuple[Tried, ...] = ()
+
+
+def fit(
+    program: Program,
+    layers: Mapping[str, nn.Module],
+    weights: Mapping[str, Tensor],
+    batches: Batches,
+    methods: Sequence[Method],
+    T: int,
+    timing: Timing,
+    progress: bool,
+) -> Fitted:
+    """Fit every method to one pass over the calibration data, and keep the best.
+
+    Methods are compared on images that none of them was fitted to; the one that is kept is fitted
+    once more, to those too.
+
+    Args:
+        program: of the network.
+        layers: its layers by name.
+        weights: what functions read, by name.
+        batches: the calibration data, which this reads to its end.
+        methods: one, or several to choose from, of equals the first.
+        T: all time-steps, of which `timing` reads some.
+        timing: of the network.
+        progress: show progress bars.
+    """
+    read = timing.steps_read(T)
+    most = tuning_images(program, read)
+    keep = most + comparison_images(program, read)
+    histograms, images = observe(program, layers, weights, batches, keep, progress)
+    aimed_at = aims(layers, read)
+
+    def make(method: Method, x: Batch) -> Populations:
+        made = populate(program, layers, histograms, method, read)
+        return tune(program, aimed_at, made, weights, x, read, method.corrections, progress)
+
+    if len(methods) == 1:
+        return Fitted(make(methods[0], images[:most]), methods[0])
+    # Where images are few, a quarter of them is for comparing.
+    count = min(most, max(1, len(images) * 3 // 4))
+    held_out = images[count:] if len(images) > count else images
+    at_once = images_at_once(program, held_out, T, timing)
+
+    def run(made: Populations) -> Any:
+        given = program, {**layers, **made.refitted}, made.neurons, weights
+        runs = (Simulation(*given, x, timing) for x in held_out.split(at_once))
+        return concatenated(run.mean_output(T, _STEPS_AT_ONCE) for run in runs)
+
+    wanted = concatenated(
+        run_analog(program, aimed_at, weights, x) for x in held_out.split(at_once)
+    )
+    populations, method, tried = choose(
+        methods, lambda method: make(method, images[:count]), run, wanted, progress
+    )
+    if method.corrections and count < min(most, len(images)):
+        populations = make(method, images[:most])
+    return Fitted(populations, method, tuple(tried))
