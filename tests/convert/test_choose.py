@@ -180,7 +180,7 @@ def test_wrong_names() -> None:
 
 def test_what_is_kept_is_fitted_to_all_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quarter is held out where there is a choice; without one nothing is."""
-    module = importlib.import_module("spikeconv.convert.convert")
+    module = importlib.import_module("spikeconv.convert.fit")
     fitted: list[int] = []
 
     def tune(*given: Any) -> Populations:
