@@ -93,10 +93,14 @@ _QCFS = (
 
 
 _VGG16 = f"{_TRAIN} --model vgg16 --augment crop,flip,cutout --compile"
-_VGG16_CLIP = f"{_VGG16} --activation clip --epochs 28 --schedule onecycle --out runs/vgg16-clip"
+_VGG16_CLIP = (
+    f"{_VGG16} --activation clip --epochs 28 --schedule onecycle --out runs/vgg16-first; "
+    f"{_VGG16} --activation clip --label-smoothing 0.1 "
+    "--init runs/vgg16-first/best.safetensors --epochs 34 --lr 0.08 --out runs/vgg16-clip"
+)
 _VGG16_QCFS = (
-    f"{_VGG16_CLIP}; {_VGG16} --activation qcfs --levels 4 "
-    "--init runs/vgg16-clip/best.safetensors --epochs 6 --lr 0.04 --out runs/vgg16-qcfs"
+    f"{_VGG16_CLIP}; {_VGG16} --activation qcfs --levels 4 --label-smoothing 0.1 "
+    "--init runs/vgg16-clip/best.safetensors --epochs 5 --lr 0.04 --out runs/vgg16-qcfs"
 )
 
 NETWORKS: tuple[Network, ...] = (

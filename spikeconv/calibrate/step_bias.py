@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from spikeconv.calibrate.sample import LayerSample
 from spikeconv.neuron import IFNode
@@ -24,12 +24,14 @@ def step_bias(node: IFNode, sample: LayerSample) -> IFNode:
     bias = node.step_bias
     for _ in range(_PASSES):
         now = node if bias is None else node.replaced(step_bias=bias)
-        total, neurons = torch.zeros(()), 0
+        total: Tensor | None = None
+        neurons = 0
         for current, activation in sample.parts():
             psp, _ = now.run(current, emit="psp", return_v=None)
             error = (psp - activation).movedim(2, 1).flatten(2).sum(2)
-            total = total.to(error.device) + error
+            total = error if total is None else total + error
             neurons += activation[:, 0].numel()
+        assert total is not None
         mean = (total / neurons).view(*total.shape, *[1] * (len(sample.shape) - 1))
         bias = -_PACE * mean if bias is None else bias - _PACE * mean
     return node.replaced(step_bias=bias)

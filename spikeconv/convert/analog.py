@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch
-from spikeconv.convert.program import Program, fill
-from spikeconv.convert.run_step import Layers, run_step
+from spikeconv.convert.program import Phase, Program, fill
+from spikeconv.convert.run_step import Layers, constants_of, run_step
 
 Observer = Callable[[str, Tensor, Tensor], None]
 
@@ -17,28 +17,31 @@ Observer = Callable[[str, Tensor, Tensor], None]
 class AnalogRun:
     """A run of the ANN that stops at every neuron; its output is there at the end.
 
-    Iterating gives each neuron's name, pre-activation and activation ``[B, *]``, once.
+    As an iterator it gives each neuron's name, pre-activation and activation ``[B, *]``. Of the
+    constant phase it takes the values, `spikeconv.convert.run_step.constants_of`.
 
     Attributes:
         output: the ANN's, after the last neuron; before, None.
     """
 
     def __init__(
-        self, program: Program, layers: Layers, weights: Mapping[str, Tensor], x: Batch
+        self, program: Program, layers: Layers, constants: Mapping[str, Any], x: Batch
     ) -> None:
         self.output: Any = None
-        self._neurons = self._run(program, layers, weights, x)
+        self._neurons = self._run(program, layers, constants, x)
 
     def __iter__(self) -> Iterator[tuple[str, Tensor, Tensor]]:
-        return self._neurons
+        return self
+
+    def __next__(self) -> tuple[str, Tensor, Tensor]:
+        return next(self._neurons)
 
     def _run(
-        self, program: Program, layers: Layers, weights: Mapping[str, Tensor], x: Batch
+        self, program: Program, layers: Layers, constants: Mapping[str, Any], x: Batch
     ) -> Iterator[tuple[str, Tensor, Tensor]]:
-        values = program.bind(x)
+        values = {**constants, **program.bind(x)}
         for step in program.steps:
-            if step.kind == "constant":
-                values[step.name] = weights[step.target]
+            if step.phase is Phase.CONSTANT:
                 continue
             args = fill(step.args, values.__getitem__)
             kwargs = fill(step.kwargs, values.__getitem__)
@@ -61,7 +64,7 @@ def run_analog(
     observe: Observer | None = None,
 ) -> Any:
     """The ANN's output; `observe` gets each neuron's name, pre-activation and activation."""
-    run = AnalogRun(program, layers, weights, x)
+    run = AnalogRun(program, layers, constants_of(program, layers, weights), x)
     for neuron in run:
         if observe is not None:
             observe(*neuron)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -33,9 +32,6 @@ Network = TypeVar("Network", bound=SpikingNetwork)
 # The report's figures are measured on so many calibration images, fewer if they are large.
 _REPORT_IMAGES = 32
 _REPORT_VALUES = 2**25
-
-# Local threshold balancing takes its steps for granted, which fewer images do not bear.
-_IMAGES_TO_BALANCE = 128
 
 
 def convert(
@@ -213,13 +209,6 @@ def convert_as(
         if method == "opi":
             methods = methods[:1]
         fitted = fit(program, layers, weights, batches, methods, T, timing, progress)
-        if given.threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
-            warnings.warn(
-                f"convert: {batches.images} calibration images are too little data for "
-                "threshold='balance', which clips channels that few of them activate; give some "
-                "hundred, or take 'mse'",
-                stacklevel=3,
-            )
         populations = fitted.populations
         settings = {**fitted.method.settings(), "calibration_images": batches.images}
         report = Report((), T, 0, settings, tried=fitted.tried)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.method import Method
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.choose import choose, comparison_images
-from spikeconv.convert.limits import images_at_once
+from spikeconv.convert.limits import images_at_once, steps_at_once
 from spikeconv.convert.populate import Populations, observe, populate
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Tried
@@ -22,8 +23,8 @@ from spikeconv.convert.structure import concatenated
 from spikeconv.convert.timing import Timing
 from spikeconv.convert.tune import aims, tune, tuning_images
 
-# Steps of a comparison that run together.
-_STEPS_AT_ONCE = 64
+# Local threshold balancing takes its steps for granted, which fewer images do not bear.
+_IMAGES_TO_BALANCE = 128
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def fit(
 ) -> Fitted:
     """Fit every method to one pass over the calibration data, and keep the best.
 
-    Methods are compared on images that none of them was fitted to; the one that is kept is fitted
-    once more, to those too.
+    Where there are several images, methods are compared on some that none was fitted to; the one
+    that is kept is fitted once more, to those too.
 
     Args:
         program: of the network.
@@ -70,6 +71,13 @@ def fit(
     most = tuning_images(program, read)
     keep = most + comparison_images(program, read)
     histograms, images = observe(program, layers, weights, batches, keep, progress)
+    if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
+        warnings.warn(
+            f"convert: {batches.images} calibration images are too little data for "
+            "threshold='balance', which clips channels that few of them activate; give some "
+            "hundred, or take 'mse'",
+            stacklevel=4,
+        )
     aimed_at = aims(layers, read)
 
     def make(method: Method, x: Batch) -> Populations:
@@ -85,8 +93,12 @@ def fit(
 
     def run(made: Populations) -> Any:
         given = program, {**layers, **made.refitted}, made.neurons, weights
-        runs = (Simulation(*given, x, timing) for x in held_out.split(at_once))
-        return concatenated(run.mean_output(T, _STEPS_AT_ONCE) for run in runs)
+        return concatenated(
+            Simulation(*given, x, timing).mean_output(
+                T, steps_at_once(program, x, in_integers=False)
+            )
+            for x in held_out.split(at_once)
+        )
 
     wanted = concatenated(
         run_analog(program, aimed_at, weights, x) for x in held_out.split(at_once)

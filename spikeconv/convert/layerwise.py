@@ -37,8 +37,8 @@ class _Emitted:
 
     def mean(self) -> Tensor:
         """Their mean over time ``[B, *]``."""
-        count = self.train.count()
-        return (count * (self.v_threshold / self.train.steps)).to(self.dtype)
+        theta = self.v_threshold.to(self.dtype).to(self.v_threshold.dtype)  # as layers read it
+        return (self.train.count() * (theta / self.train.steps)).to(self.dtype)
 
 
 class LayerwiseRun(Simulation):
@@ -48,8 +48,9 @@ class LayerwiseRun(Simulation):
     often as it is asked for; `fire` ends that. So layers and neurons may change until then.
 
     Args:
-        program, layers, neurons, weights, x: as `Simulation`'s; `layers` and `neurons` are read
-            when they are needed.
+        program, layers, neurons, x: as `Simulation`'s; `layers` and `neurons` are read when they
+            are needed.
+        constants: the values of the constant phase, which all runs share.
         T: time-steps.
         head: a call of the readout, or None; what it is given is kept.
     """
@@ -59,7 +60,7 @@ class LayerwiseRun(Simulation):
         program: Program,
         layers: Layers,
         neurons: Mapping[str, IFNode],
-        weights: Mapping[str, Tensor],
+        constants: Values,
         x: Batch,
         T: int,
         head: Step | None,
@@ -67,12 +68,15 @@ class LayerwiseRun(Simulation):
         self.T = T
         self.head = head
         self.head_given: Tensor | None = None
-        super().__init__(program, layers, neurons, weights, x, Timing())
+        super().__init__(program, layers, neurons, constants, x, Timing())
         self.emitted: dict[str, _Emitted] = {}
         self.kept: Values = {}
         later = [step for step in program.steps if step.phase in (Phase.TEMPORAL, Phase.READOUT)]
         read = {ref.name for ref in refs((program.output, [(s.args, s.kwargs) for s in later]))}
         self.fixed = {name: value for name, value in self.fixed.items() if name in read}
+
+    def _constants(self, weights: Mapping[str, Tensor]) -> Values:
+        return dict(weights)
 
     def current(self, segment: Segment) -> Tensor:
         """What reaches the population, ``[T, B, *]``; expanded where it is always the same."""
@@ -82,10 +86,10 @@ class LayerwiseRun(Simulation):
         """Means over time, float32 ``[B, *]``: of what a layer is given, and of the current.
 
         The calls between populations are affine, so they give the mean of what they would give at
-        each step when they are given means; all but the max pool in time.
+        each step, but for rounding, when they are given means; all but the max pool in time.
         """
         averaged = all(step.kind != "max_pool" for step in segment.steps)
-        chunk = self._values(segment, averaged=averaged)
+        chunk = self._values(segment, averaged=averaged, also=layer.args[0].name)
         assert segment.neuron is not None
         sources = layer.args[0].name, segment.neuron.args[0].name
         values = (unfold(chunk.values[name], chunk.steps, self.batch) for name in sources)
@@ -111,8 +115,11 @@ class LayerwiseRun(Simulation):
         self._keep(segment, self._values(segment))
         return self._mean_read_out(self.T)
 
-    def _values(self, segment: Segment, *, averaged: bool = False) -> Chunk:
-        """The values of a segment's calls and of what they read; averaged, of means as one step."""
+    def _values(self, segment: Segment, *, averaged: bool = False, also: str = "") -> Chunk:
+        """The values that a segment's calls leave: those that are read elsewhere, and `also`.
+
+        With `averaged`, of means over time as one step.
+        """
         chunk = Chunk(1 if averaged else self.T, last=True, trains=False)
         for name in segment.reads:
             emitted = self.emitted.get(name)
@@ -123,8 +130,13 @@ class LayerwiseRun(Simulation):
                 value = map_tensors(self._mean_over_time, kept) if averaged else kept
             chunk.values[name] = value
         self.pools = {}
+        source = segment.neuron.args[0].name if segment.neuron is not None else ""
+        wanted = {*segment.keeps, *self.program.boundary, source, also}
         for step in segment.steps:
             chunk.values[step.name] = self._layer(step, chunk)
+            for name in self.program.last_temporal_reads[step.name]:
+                if name not in wanted:
+                    chunk.values.pop(name, None)
         return chunk
 
     def _mean_over_time(self, value: Tensor) -> Tensor:

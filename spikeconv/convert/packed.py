@@ -23,7 +23,8 @@ class PackedTrain:
     def __init__(self, train: Tensor) -> None:
         self.steps = len(train)
         self.positive = _pack(train > 0)
-        self.negative = _pack(train < 0) if bool((train < 0).any()) else None
+        signed = train.dtype.is_signed and bool((train < 0).any())
+        self.negative = _pack(train < 0) if signed else None
 
     def unpacked(self, dtype: torch.dtype) -> Tensor:
         """The train ``[T, *]``."""

@@ -52,10 +52,14 @@ class Simulation:
         self.monitor = monitor
         if monitor is not None:
             monitor.begin(x)
-        self.constants: Values = constants_of(program, layers, weights)
+        self.constants: Values = self._constants(weights)
         self._fix(x)
         self.silent: dict[str, Tensor] = {}
         self._start(Stage(0))
+
+    def _constants(self, weights: Mapping[str, Tensor]) -> Values:
+        """What depends on no input."""
+        return constants_of(self.program, self.layers, weights)
 
     def _fix(self, x: Batch) -> None:
         """Compute what is the same at every step."""

@@ -1,4 +1,4 @@
-"""Corrections in place: one run of the spiking network in which every layer is fitted in turn."""
+"""Corrections in place: a run of the spiking network in which every layer is fitted in turn."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from spikeconv.convert.layerwise import LayerwiseRun
 from spikeconv.convert.limits import images_of_all_steps
 from spikeconv.convert.populate import Populations, rectifier
 from spikeconv.convert.program import Program, Step
+from spikeconv.convert.run_step import constants_of
 from spikeconv.convert.segments import Segment, segments
 
 # Corrections are fitted on so many images. On fewer, where a run of them would hold more values
@@ -144,10 +145,11 @@ class _Tuning:
         self.refitted: dict[str, nn.Module] = {}
         self.feeding = feeding_layers(program, layers) if WEIGHTS in corrections else {}
         self.head = head(program, layers) if WEIGHTS in corrections else None
+        constants = constants_of(program, layers, weights)
         self.parts = [
             _Part(
-                LayerwiseRun(program, self.layers, self.neurons, weights, part, T, self.head),
-                AnalogRun(program, layers, weights, part),
+                LayerwiseRun(program, self.layers, self.neurons, constants, part, T, self.head),
+                AnalogRun(program, layers, constants, part),
                 torch.empty(0),
             )
             for part in x.split(images_of_all_steps(program, x, T))
@@ -163,9 +165,10 @@ class _Tuning:
                 self._end(segment)
                 continue
             for part in self.parts:
-                _, part.wanted, _ = next(iter(part.analog))
-            for name in self.corrections:
-                self._correct(name, segment, segment.neuron.name)
+                name, part.wanted, _ = next(part.analog)
+                assert name == segment.neuron.name
+            for correction in self.corrections:
+                self._correct(correction, segment, segment.neuron.name)
             for part in self.parts:
                 part.spiking.fire(segment)
 
@@ -199,7 +202,7 @@ class _Tuning:
             mean, current = part.spiking.means(segment, feeding)
             given.append(mean)
             missing.append(missing_current(current, part.wanted.float(), cap))
-        self._refit(feeding, torch.cat(given), torch.cat(missing))
+        self._refit(feeding, _joined(given), _joined(missing))
 
     def _end(self, segment: Segment) -> None:
         """Refit the layer whose output is the network's."""
@@ -208,12 +211,10 @@ class _Tuning:
         given, missing = [], []
         for part in self.parts:
             output = part.spiking.output(segment)
-            for _ in part.analog:
-                raise AssertionError("a neuron behind the last one")
-            assert part.spiking.head_given is not None
+            assert next(part.analog, None) is None and part.spiking.head_given is not None
             given.append(part.spiking.head_given)
             missing.append(part.analog.output - output)
-        self._refit(self.head, torch.cat(given), torch.cat(missing))
+        self._refit(self.head, _joined(given), _joined(missing))
 
     def _refit(self, step: Step, x: Tensor, missing: Tensor) -> None:
         layer = cast(Refittable, self.layers[step.target])
@@ -221,3 +222,10 @@ class _Tuning:
         if new is not layer:
             self.layers[step.target] = new
             self.refitted[step.target] = new
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """All parts in one tensor; the list, which would keep them, is emptied."""
+    whole = torch.cat(parts)
+    parts.clear()
+    return whole

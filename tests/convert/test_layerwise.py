@@ -11,7 +11,8 @@ from spikeconv.convert import SpikingNetwork
 from spikeconv.convert.feeding import feeding_layers
 from spikeconv.convert.layerwise import LayerwiseRun
 from spikeconv.convert.packed import PackedTrain
-from spikeconv.convert.program import Phase
+from spikeconv.convert.program import Phase, refs
+from spikeconv.convert.run_step import constants_of
 from spikeconv.convert.segments import segments
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.structure import tensors
@@ -75,8 +76,8 @@ def made(name: str, **options: object) -> tuple[SpikingNetwork, Tensor]:
 
 
 def begun(snn: SpikingNetwork, x: Tensor, T: int) -> LayerwiseRun:
-    given = snn.program, snn.layers, snn.populations(), snn.weights()
-    return LayerwiseRun(*given, x, T, None)
+    constants = constants_of(snn.program, snn.layers, snn.weights())
+    return LayerwiseRun(snn.program, snn.layers, snn.populations(), constants, x, T, None)
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
@@ -131,7 +132,7 @@ def test_each_call_belongs_to_one_segment(name: str) -> None:
     for segment in found:
         assert set(segment.reads) <= there
         for step in segment.steps:
-            names = {ref.name for ref in step.args if hasattr(ref, "name")} & steps.keys()
+            names = {ref.name for ref in refs((step.args, step.kwargs))} & steps.keys()
             assert names <= {*segment.reads, *(s.name for s in segment.steps)}
         there |= {*segment.keeps, *([segment.neuron.name] if segment.neuron else ())}
         assert set(segment.dead) <= there

@@ -211,3 +211,17 @@ def test_progress_is_shown_of_layers(capfd: pytest.CaptureFixture[str]) -> None:
     assert "fitting:" in shown and "/3 " in shown
     made(net, x)
     assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["convolutions", "residual", "tokens"])
+@pytest.mark.parametrize("size", [1, 7])
+@torch.no_grad()
+def test_parts_make_no_difference(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the images are divided: the same weights and parameters, up to rounding."""
+    make, shape = NETWORKS[name]
+    net, x = make().double(), images(24, *shape).double()
+    whole = made(net, x)
+    monkeypatch.setattr(module, "images_of_all_steps", lambda *_: size)
+    divided = made(net, x)
+    assert whole.originals.keys() == divided.originals.keys()
+    torch.testing.assert_close(divided.state_dict(), whole.state_dict())
