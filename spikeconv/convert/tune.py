@@ -45,7 +45,6 @@ def tuning_images(program: Program, T: int) -> int:
 def _values_kept(program: Program, T: int) -> int:
     """About how many float32 values of an image are there at once, between populations."""
     shapes = {step.name: math.prod(step.shape) for step in program.steps}
-    populations = {step.name for step in program.neurons()}
     live: dict[str, float] = {}
     most = 0.0
     for segment in segments(program):
@@ -56,7 +55,7 @@ def _values_kept(program: Program, T: int) -> int:
         most = max(most, sum(live.values()))
         for name in segment.dead:
             live.pop(name, None)
-    widest = max((shapes[name] for name in populations), default=0)
+    widest = max((shapes[step.name] for step in program.neurons()), default=0)
     return int(most) + _VALUES_A_NEURON * widest
 
 
