@@ -35,6 +35,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: torch.device) -> ImageSet:
+        """Return the set with its images and labels on a device; photos stay where they are."""
+        images = self.images.to(device) if isinstance(self.images, Tensor) else self.images
+        return replace(self, images=images, labels=self.labels.to(device))
+
     def raw(self, indices: Tensor) -> Tensor:
         """Return the images ``[n, C, H, W]``, uint8, at int64 indices ``[n]``."""
         images = self.images
@@ -44,9 +49,9 @@ class ImageSet:
         """Return uint8 images ``[n, C, H, W]`` as float32, divided by 255 and normalised."""
         x = raw.float() / 255
         if self.mean is not None:
-            x -= torch.tensor(self.mean)[:, None, None]
+            x -= torch.tensor(self.mean, device=x.device)[:, None, None]
         if self.std is not None:
-            x /= torch.tensor(self.std)[:, None, None]
+            x /= torch.tensor(self.std, device=x.device)[:, None, None]
         return x
 
     def read(self, indices: Tensor) -> Tensor:

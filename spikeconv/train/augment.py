@@ -1,4 +1,7 @@
-"""Augmentation of image batches: a whole batch at once, drawn from one generator."""
+"""Augmentation of image batches: a whole batch at once, drawn from one generator on the CPU.
+
+Images stay on the device that they are on. What is drawn does not depend on it.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikeconv.data import ImageSet, Photos
+from spikeconv.train.autoaugment import autoaugment
 
 _PAD = 4
 _HOLE = 16
+# Values of images that are augmented together: a few batches of small ones, since a call costs
+# about as much as its work.
+_TOGETHER = 2**24
 
 
 def crop(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -29,13 +36,14 @@ def crop(images: Tensor, generator: torch.Generator) -> Tensor:
     columns = (left + torch.arange(width)).view(count, 1, 1, width)
     image = torch.arange(count).view(count, 1, 1, 1)
     channel = torch.arange(channels).view(1, channels, 1, 1)
-    return padded[image, channel, rows, columns]
+    places = (place.to(images.device) for place in (image, channel, rows, columns))
+    return padded[tuple(places)]
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror left and right, each image with probability 1/2. uint8 ``[B, C, H, W]``."""
     chosen = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
+    return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def cutout(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -54,19 +62,7 @@ def cutout(images: Tensor, generator: torch.Generator) -> Tensor:
         half = min(_HOLE, size // 2) // 2
         inside.append((offset >= -half) & (offset < half))
     hole = inside[0].view(count, 1, height, 1) & inside[1].view(count, 1, 1, width)
-    return images.masked_fill(hole, 0)
-
-
-def autoaugment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Apply to each image one of the 25 pairs of operations that were found for CIFAR-10.
-
-    Source: Cubuk et al., "AutoAugment: Learning Augmentation Strategies from Data", CVPR 2019.
-    """
-    from torchvision.transforms import AutoAugment, AutoAugmentPolicy
-
-    policy = AutoAugment(AutoAugmentPolicy.CIFAR10)
-    with _torch_seeded_by(generator):
-        return torch.stack([policy(image) for image in images])
+    return images.masked_fill(hole.to(images.device), 0)
 
 
 def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -133,7 +129,7 @@ def augmented(
         generator: draws everything; on the CPU.
 
     Returns:
-        float32 ``[n, C, H, W]``, normalised.
+        float32 ``[n, C, H, W]``, normalised, where the images are.
 
     Raises:
         ValueError: an unknown name.
@@ -148,3 +144,29 @@ def augmented(
     for name in names:
         raw = AUGMENTATIONS[name](raw, generator)
     return images.normalise(raw)
+
+
+def augmented_batches(
+    images: ImageSet, batches: Sequence[Tensor], names: Sequence[str], generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Read batches as `augmented` does, several of them together where images are small.
+
+    Args:
+        images: the training set.
+        batches: indices of each, int64 ``[n]``; all but the last of the same length.
+        names, generator: as `augmented` takes them.
+
+    Yields:
+        Images and labels of each batch, where the set is.
+    """
+    if not batches:
+        return
+    ahead = 1
+    if isinstance(images.images, Tensor):
+        ahead = max(1, _TOGETHER // (images.images[0].numel() * len(batches[0])))
+    for first in range(0, len(batches), ahead):
+        part = batches[first : first + ahead]
+        indices = torch.cat(tuple(part))
+        sizes = [len(batch) for batch in part]
+        x, labels = augmented(images, indices, names, generator), images.labels[indices]
+        yield from zip(x.split(sizes), labels.split(sizes), strict=True)

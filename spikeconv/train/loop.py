@@ -18,7 +18,7 @@ from spikeconv.data import ImageSet
 from spikeconv.metrics import correct
 from spikeconv.models.weights import Weights, write_weights
 from spikeconv.processes import Processes
-from spikeconv.train.augment import augmented
+from spikeconv.train.augment import augmented_batches
 from spikeconv.train.checkpoint import RunFolder, State
 from spikeconv.train.recipe import Recipe
 
@@ -72,7 +72,7 @@ class Trainer:
         self.processes = processes or Processes()
         self.device = self.processes.device
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.images = images
+        self.images = images.to(self.device)
         self.recipe = recipe
         self.folder = None if folder is None else RunFolder(Path(folder))
         self.about = dict(about or {})
@@ -215,15 +215,18 @@ class Trainer:
         self.model.train()
         total = torch.zeros((), device=self.device)
         mean = 0.0
+        batches = order[: self.steps * recipe.batch].split(recipe.batch)
+        own = [self.processes.share(indices) for indices in batches]
         bar = tqdm(
-            order[: self.steps * recipe.batch].split(recipe.batch),
+            augmented_batches(self.images, own, recipe.augment, generator),
             f"epoch {epoch + 1}/{recipe.epochs}",
+            self.steps,
             unit="step",
             disable=None if progress else True,
             leave=False,
         )
-        for step, indices in enumerate(bar, start=1):
-            total += self._step(self.processes.share(indices), generator)
+        for step, (x, labels) in enumerate(bar, start=1):
+            total += self._step(x, labels)
             if step % _LOOK_EVERY == 0 or step == self.steps:
                 mean = float(self.processes.sum(total)) / (step * self.processes.count)
                 if not math.isfinite(mean):
@@ -232,12 +235,10 @@ class Trainer:
         self.processes.share_buffers(self.model)
         return mean
 
-    def _step(self, indices: Tensor, generator: torch.Generator) -> Tensor:
-        """One step of SGD on the images at these indices; the loss before it."""
+    def _step(self, x: Tensor, labels: Tensor) -> Tensor:
+        """One step of SGD on augmented images; the loss before it."""
         recipe = self.recipe
-        x = augmented(self.images, indices, recipe.augment, generator)
         x = x.to(self.device, memory_format=torch.channels_last)
-        labels = self.images.labels[indices].to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
             logits = self.forward(x)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
@@ -263,7 +264,7 @@ class Trainer:
         own = self.processes.share(self.held_out)
         for indices in own.split(_EVALUATION_BATCH) if len(own) else ():
             x = self.images.read(indices).to(self.device, memory_format=torch.channels_last)
-            right += correct(self.model(x), self.images.labels[indices].to(self.device))
+            right += correct(self.model(x), self.images.labels[indices])
         right = self.processes.sum(right)
         return int(right) / len(self.held_out) if len(self.held_out) else None
 

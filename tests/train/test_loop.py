@@ -38,9 +38,11 @@ def plainly(model: nn.Module, images: ImageSet, plan: Recipe) -> None:
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch)
         torch.manual_seed(plan.seed * 1_000_003 + epoch)
         shuffled = train[torch.randperm(len(train), generator=generator)]
+        # Images as small as these are augmented an epoch at a time.
+        seen = augmented(images, shuffled[: steps * plan.batch], plan.augment, generator)
         for step in range(steps):
             batch = shuffled[step * plan.batch : (step + 1) * plan.batch]
-            x = augmented(images, batch, plan.augment, generator)
+            x = seen[step * plan.batch : (step + 1) * plan.batch]
             logits = model(x.to(memory_format=torch.channels_last))
             smoothing = plan.label_smoothing
             sgd.zero_grad()

@@ -22,8 +22,9 @@ from dataclasses import replace
 from spikeconv.cli import main
 from spikeconv.data import ImageSet
 from spikeconv.processes import pulse
-from spikeconv.train import Trainer, job
+from spikeconv.train import Trainer, augment, job
 pulse.BEAT = 0.3
+augment._TOGETHER = 1  # every batch is read alone
 torch.set_num_threads(1)
 folder, dies, *words = sys.argv[1:]
 rank, read, kept = int(os.environ["RANK"]), [], []
