@@ -18,7 +18,7 @@ from contestants import (
     differing,
     is_compiled,
 )
-from rival_networks import rival_networks
+from rival_networks import rival_networks, spikingjelly_default
 from spikeconv.convert import NaiveSimulation, SpikingNetwork
 
 # Of the images that must get the same class: one that rounds to bfloat16 may decide otherwise
@@ -84,6 +84,8 @@ def build_contest(
         if name == "spikingjelly":
             last = partial(_on_channels_last, network)
             contest.entries[f"{name}-channels-last"] = Entry(last, "spiking", may_be_missing=True)
+            default = spikingjelly_default(snn)
+            contest.entries[f"{name}-default"] = Entry(default, "spiking", may_be_missing=True)
     contest.entries = {
         name: one
         for name, one in contest.entries.items()

@@ -95,7 +95,7 @@ def _network_goals(networks: dict[str, Any] | None) -> Iterator[Goal]:
     ours = _ms(tables, MAIN, "spikeconv-int8")
     for rival, wanted, what in (
         ("ann", 1.0, "its ANN in float32 (TF32), eager"),
-        ("spikingjelly", 10.0, "SpikingJelly"),
+        ("spikingjelly-default", 10.0, "SpikingJelly's default"),
     ):
         theirs = _ms(tables, MAIN, rival)
         found = None if ours is None or theirs is None else theirs / ours

@@ -48,6 +48,35 @@ class StepNeuron(nn.Module):
         return psp
 
 
+class SpikingJellyNode(nn.Module):
+    """SpikingJelly's `IFNode` as its constructor makes it, one time-step a call; soft reset.
+
+    It has one threshold and starts at 0, so currents are divided by the threshold before it, spikes
+    multiplied behind it, and its membrane is set.
+    """
+
+    def __init__(self, node: IFNode) -> None:
+        super().__init__()
+        self.v_threshold, self.v_init = node.v_threshold, node.v_init
+        neurons: Any = import_module("spikingjelly.activation_based.neuron")
+        self.node: Any = neurons.IFNode(v_reset=None).eval()
+        self.begun = False
+
+    def reset(self) -> None:
+        """Forget the membrane."""
+        self.node.reset()
+        self.begun = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Current [B, *] of one step to theta * spikes."""
+        x = x / self.v_threshold
+        if not self.begun:
+            self.node.v = (self.v_init / self.v_threshold).expand_as(x).clone()
+            self.begun = True
+        spikes: Tensor = self.node(x)
+        return spikes * self.v_threshold
+
+
 class MultiStepNeuron(nn.Module):
     """An `IFNode`'s parameters in a function over all time-steps."""
 
@@ -127,3 +156,8 @@ def rival_networks(
     networks["spikingjelly"] = multi_step(spikingjelly_population)
     networks["spikingjelly-compiled"] = compiled(spikingjelly_population)
     return networks, {}
+
+
+def spikingjelly_default(snn: SpikingNetwork) -> nn.Module:
+    """The network as somebody builds it who takes SpikingJelly's neuron as it comes."""
+    return NaiveSimulation(snn, SpikingJellyNode)

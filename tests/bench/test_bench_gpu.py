@@ -213,7 +213,7 @@ def test_goals_by_hand(goals, tmp_path, capsys):
     )
     layer = {"channels": 128, "name": "spikeconv-int8", "layer": "128ch 28px b64 T16"}
     write("gpu-layers.json", {"rows": [{**layer, "peak_share": 0.4}]})
-    rows = [("ann", 8.0), ("spikeconv-int8", 4.0), ("spikingjelly", 36.0)]
+    rows = [("ann", 8.0), ("spikeconv-int8", 4.0), ("spikingjelly-default", 36.0)]
     main = {"rows": [{"name": name, "ms": ms} for name, ms in rows]}
     single = {"rows": [{"name": "spikeconv-int8-graph", "ms": 1.5}]}
     write("gpu-networks.json", {"tables": {goals.MAIN: main, goals.SINGLE: single}})
