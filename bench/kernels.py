@@ -62,9 +62,9 @@ def current(T: int, N: int, dtype: torch.dtype, device: str) -> Tensor:
 
     Random spikes are the hard case for a CPU: regular ones would be predicted.
     """
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(T, N, generator=generator).mul_(0.5).add_(0.25)
-    return x.to(device=device, dtype=dtype)
+    generator = torch.Generator(device).manual_seed(0)
+    x = torch.randn(T, N, generator=generator, device=device).mul_(0.5).add_(0.25)
+    return x.to(dtype)
 
 
 def contestants(

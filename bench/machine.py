@@ -55,11 +55,14 @@ def _version_of(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Short hash of the checkout, with a mark where tracked files differ from it."""
+    """Short hash of the checkout, with a mark where tracked files differ from it.
+
+    Of a copy without its history ``SPIKECONV_COMMIT`` may say it.
+    """
     here = Path(__file__).resolve().parent
     command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
     try:
         found = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("SPIKECONV_COMMIT")
     return found.stdout.strip()
