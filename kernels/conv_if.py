@@ -116,6 +116,7 @@ def conv_if_kernel(
                     currents = add_each(
                         currents, each_spikes[e], each_coefficients[e], rows, each_sizes[e], turn,
                         image, oy, ox, inside, k, EACH, e, part * STEPS, STEPS, TURN,
+                        len(DENSE) > 0,
                     )  # fmt: skip
                 theta = tl.load(theta_ptr + k)[None, :]
                 byte = (turn * TURN + part * STEPS) // BYTE

@@ -185,6 +185,9 @@ def add_each(
     OFFSET: tl.constexpr,
     STEPS: tl.constexpr,
     TURN: tl.constexpr,
+    # Whether currents are sums of matrix products. Of such as begin with zeros triton 3.6 takes the
+    # comparison below for proof that all neurons of a thread have the same, and computes one.
+    TIED: tl.constexpr,
 ) -> tl.tuple:
     TERM: tl.constexpr = EACH[NUMBER]
     BITS: tl.constexpr = TERM.bits
@@ -210,10 +213,12 @@ def add_each(
             for p in tl.static_range(PLANES):
                 there = here + (first + p) * plane
                 s = tl.load(spikes_ptr + there, mask=seen & (first + p < planes), other=0)
-                # Always true. Tied to a sum, a byte moves to the thread that has the sum before it
-                # is taken apart. Otherwise each of its fields moves, through shared memory and as
-                # four bytes, and the kernel of a layer with a shortcut spills registers.
-                s = tl.where(currents[0] >= -(2**31), s.to(tl.int32), 0)
+                s = s.to(tl.int32)
+                if TIED:
+                    # Always true. Tied to a sum, a byte moves to the thread that has the sum before
+                    # it is taken apart. Otherwise each of its fields moves, through shared memory
+                    # and as four bytes, and the kernel of a layer with a shortcut spills registers.
+                    s = tl.where(currents[0] >= -(2**31), s, 0)
                 for i in tl.static_range(FIELDS):
                     spike = get(s, BITS, (OFFSET + i) % (8 // BITS))
                     added += (currents[p * FIELDS + i] + coefficient * spike,)

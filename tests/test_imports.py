@@ -42,7 +42,13 @@ LAYERS = (
     ),
     ("spikeconv.ops",),
     ("spikeconv.kernels",),
-    ("spikeconv.allocator", "spikeconv.output", "spikeconv.processes", "spikeconv.surrogate"),
+    (
+        "spikeconv.allocator",
+        "spikeconv.output",
+        "spikeconv.precision",
+        "spikeconv.processes",
+        "spikeconv.surrogate",
+    ),
 )
 
 # What is installed along; everything else is imported where it is used, and may be missing.

@@ -26,6 +26,7 @@ from spikeconv.convert.same import check_same
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.convert.trace import arguments, trace
 from spikeconv.convert.understand import Analog, check_analog, understand
+from spikeconv.precision import without_tf32
 
 Network = TypeVar("Network", bound=SpikingNetwork)
 
@@ -190,7 +191,7 @@ def convert_as(
         )
     check_analog(analog)
 
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), without_tf32():
         frozen_ann = frozen(ann)
         batches = Batches(calibration, _device_and_dtype(frozen_ann), arguments(frozen_ann))
         example = two_images(batches.first[:1])

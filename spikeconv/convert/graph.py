@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from spikeconv.calibrate.inputs import Batch, tensors_of
 from spikeconv.changes import Watch
 from spikeconv.convert.cuda_graph import CudaGraphs, Run
+from spikeconv.precision import tf32_settings
 
 
 class Graphable(nn.Module):
@@ -157,6 +158,6 @@ def call_key(inputs: Sequence[Tensor], T: int, readout: str) -> tuple[Any, ...]:
     """
     kind = inputs[0].device.type
     mixed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     layout = [(tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs]
-    return (*layout, repr(T), repr(readout), mixed, tf32)  # what is wrong is for the network to say
+    # What is wrong is for the network to say.
+    return (*layout, repr(T), repr(readout), mixed, *tf32_settings())

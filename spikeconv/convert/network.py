@@ -112,10 +112,10 @@ class SpikingNetwork(Assembly, Graphable):
         return given(self.program, inputs, named, next(self.layers.parameters(), None))
 
     def _mean(self, x: Batch, T: int) -> Any:
-        return self._simulation(x, T).mean_output(T, self.steps_at_once(x))
+        return self._simulation(x, T).mean_output(T, self.steps_at_once(x, T))
 
     def _running_means(self, x: Batch, T: int) -> Any:
-        return concatenated(self._simulation(x, T).running_outputs(T, self.steps_at_once(x)))
+        return concatenated(self._simulation(x, T).running_outputs(T, self.steps_at_once(x, T)))
 
     def _simulation(self, x: Batch, T: int) -> Simulation:
         parts = self.program, self.layers, self.populations(), self.weights()
@@ -164,7 +164,7 @@ class SpikingNetwork(Assembly, Graphable):
                 run_until_confident(
                     self._simulation(part, steps),
                     steps,
-                    min(chunk, self.steps_at_once(part)),
+                    min(chunk, self.steps_at_once(part, steps)),
                     confidence,
                 )
                 for part in parts
@@ -222,14 +222,19 @@ class SpikingNetwork(Assembly, Graphable):
         """Images that run together: `spikeconv.convert.limits`."""
         if self._monitor is not None and self._monitor.keep_counts:
             return max(1, len(x))
-        form = self._form  # whose changes a simulation looks for
-        if form is not None and form.for_run(T, x)[0].whole:
+        if self._whole(x, T):
             T = 1  # only what is the same at every step is in floating point
         return images_at_once(self.program, x, T, self.timing)
 
-    def steps_at_once(self, x: Batch) -> int:
+    def steps_at_once(self, x: Batch, T: int) -> int:
         """Time-steps that run together; more are run in chunks, v handed over."""
-        return steps_at_once(self.program, x, in_integers=self._form is not None)
+        fused = self._form is not None
+        return steps_at_once(self.program, x, in_integers=fused, whole=self._whole(x, T))
+
+    def _whole(self, x: Batch, T: int) -> bool:
+        """Whether all that changes in time stays in integers; a monitor reads it as numbers."""
+        form = self._form  # whose changes a simulation looks for
+        return form is not None and self._monitor is None and form.for_run(T, x)[0].whole
 
     @contextmanager
     def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:

@@ -36,7 +36,7 @@ def limit(monkeypatch: pytest.MonkeyPatch, snn: SpikingNetwork, x: Tensor, at_on
     """Let so many steps run together on x."""
     widest = snn.program.widest * math.prod(x.shape[1:]) // math.prod(snn.program.input_shape)
     monkeypatch.setattr(limits, "_VALUES_AT_ONCE", widest * len(x) * at_once)
-    assert snn.steps_at_once(x) == at_once
+    assert snn.steps_at_once(x, 4) == at_once
 
 
 def trains(snn: SpikingNetwork, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:

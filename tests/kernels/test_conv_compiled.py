@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,14 @@ def test_a_spike_costs_a_quarter_of_an_instruction(built: dict[str, Any], arch: 
 @pytest.mark.parametrize("arch", [80, 90])
 def test_depthwise_layers_need_no_products(built: dict[str, Any], arch: int) -> None:
     assert "mma" not in built[f"sm_{arch} depthwise"]["ptx"]
+
+
+def test_whatever_is_loaded_is_used(built: dict[str, Any]) -> None:
+    # Triton 3.6 once took all neurons of a thread for one, and read one coefficient of sixteen.
+    for name, variant in built.items():
+        loaded = re.findall(r"\bld\.global\S*\s+\{([^}]*)\}", variant["ptx"])
+        assert loaded, name
+        # A register is cleared and loaded; what is used occurs once more.
+        seen = Counter(re.findall(r"%\w+\d+\b", variant["ptx"]))
+        unused = [r for group in loaded for r in re.findall(r"%\w+\d+\b", group) if seen[r] < 3]
+        assert not unused, (name, unused)
