@@ -11,19 +11,26 @@ from .conv_launch import Tile
 _BUSY = 128
 
 # Tiles with many sums for each byte that is loaded. They take pixels * channels * steps /
-# (32 * num_warps) registers of a thread; 128 are half of what it has. The first never spills.
-_WIDE = (
+# (32 * num_warps) registers of a thread; 128 are half of what it has. The first never spills. On an
+# H200 each but the first was the fastest, or nearly, for a layer of ResNet-18 (bench/NOTES.md).
+_OF_EIGHT_STEPS = (
     Tile(128, 32, 8, 64, 8, 3),
-    Tile(128, 64, 4, 64, 8, 3),
-    Tile(64, 128, 4, 64, 8, 3),
-    Tile(64, 32, 8, 64, 4, 4),
+    Tile(64, 64, 8, 128, 8, 3),
+    Tile(64, 32, 8, 64, 4, 3),
+    Tile(64, 32, 8, 128, 4, 3),
+)
+_OF_FOUR_STEPS = (
+    Tile(64, 64, 4, 128, 4, 3),
+    Tile(64, 64, 4, 64, 4, 3),
+    Tile(64, 128, 4, 128, 8, 3),
+    Tile(64, 32, 4, 64, 4, 4),
 )
 # With half the sums: for layers that have other things to keep in registers.
 _ROOMY = (
-    Tile(128, 32, 4, 64, 8, 3),
-    Tile(128, 32, 4, 128, 8, 3),
-    Tile(64, 64, 4, 64, 8, 3),
     Tile(64, 32, 4, 64, 4, 4),
+    Tile(64, 64, 2, 128, 8, 3),
+    Tile(64, 64, 4, 128, 8, 3),
+    Tile(128, 32, 4, 128, 8, 3),
 )
 # Where there are few pixels: more programs, and weights read once for 16 steps.
 _NARROW = (
@@ -81,9 +88,9 @@ def _fitting(problem: Problem) -> Iterator[Tile]:
     if problem.sums > 1:
         listed = _ROOMY
     elif problem.signed:
-        listed = (*_ROOMY, *_WIDE)
+        listed = (*_ROOMY, *_OF_FOUR_STEPS)
     else:
-        listed = (*_WIDE, *_ROOMY)
+        listed = (*_OF_EIGHT_STEPS, *_OF_FOUR_STEPS)
     for tile in (*listed, *_NARROW):
         if problem.grouped and tile.channels != 32:
             continue
