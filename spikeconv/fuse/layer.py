@@ -6,7 +6,7 @@ Everything is plain numbers and tensors. `reference` defines what they mean, eng
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -122,6 +122,21 @@ class IntegerLayer:
         """Names of what it reads, with repetitions."""
         yield from (convolution.source for convolution in self.convolutions)
         yield from (shortcut.source for shortcut in self.shortcuts)
+
+    def to(self, device: torch.device) -> IntegerLayer:
+        """The layer with its tensors on a device."""
+        return replace(
+            self,
+            convolutions=tuple(
+                replace(one, weight=one.weight.to(device)) for one in self.convolutions
+            ),
+            shortcuts=tuple(
+                replace(one, coefficient=one.coefficient.to(device)) for one in self.shortcuts
+            ),
+            theta=self.theta.to(device),
+            v_init=self.v_init.to(device),
+            bias=self.bias.to(device),
+        )
 
     @property
     def precision(self) -> str:

@@ -130,6 +130,10 @@ class StepwiseEngine(ABC):
 class ReferenceEngine(StepwiseEngine):
     """The definition, on any device: spikes are int8 trains ``[T, B, C, H, W]``."""
 
+    def __init__(self, program: IntegerProgram, encoders: Iterable[Encoder] = ()) -> None:
+        super().__init__(program, encoders)
+        self._layers: dict[tuple[str, torch.device], IntegerLayer] = {}
+
     def pack(self, name: str, train: Tensor) -> Tensor:
         return train.to(torch.int8)
 
@@ -149,7 +153,11 @@ class ReferenceEngine(StepwiseEngine):
         want_count: bool,
         want_state: bool,
     ) -> Fired:
-        train, after = run_layer(layer, spikes, state)
+        device = spikes[next(layer.sources())].device
+        key = layer.name, device
+        if key not in self._layers:
+            self._layers[key] = layer.to(device)
+        train, after = run_layer(self._layers[key], spikes, state)
         return Fired(
             train if want_spikes else None,
             train.sum(0, dtype=torch.int32) if want_count else None,

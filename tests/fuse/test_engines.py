@@ -94,3 +94,20 @@ def test_networks_in_triton(signed: bool) -> None:
     wanted, found = (snn.fuse(backend=name) for name in ("reference", "triton"))
     assert torch.equal(found(x, T=3, readout="all"), wanted(x, T=3, readout="all"))
     assert torch.equal(found(x, T=35), wanted(x, T=35))  # in two chunks
+
+
+def test_the_definition_follows_spikes_to_their_device() -> None:
+    # A program stays on the CPU, wherever the network is that it was made of.
+    made = program()
+    engine = ReferenceEngine(made)
+    wanted = {"want_spikes": True, "want_count": True, "want_state": True}
+    assert made.layers
+    for layer in made.layers.values():
+        spikes = {
+            name: torch.zeros(3, 2, *made.sources[name].shape, dtype=torch.int8, device="meta")
+            for name in layer.sources()
+        }
+        fired = engine.run_layer(layer, spikes, None, **wanted)
+        assert fired.spikes.shape == (3, 2, *layer.shape)
+        assert fired.state is not None
+        assert {fired.spikes.device.type, fired.state.v.device.type} == {"meta"}
