@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from spikeconv import if_multistep
 from tests.helpers import assert_same, expected
+
+Case = TypeVar("Case")
 
 EMITS = ("spikes", "psp", "uint8", "words", "count")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -66,6 +69,15 @@ def option_grid(emit: str) -> Iterator[dict[str, Any]]:
             "return_v": return_v,
             "T": 4 if static else None,
         }
+
+
+def affordable(cases: Iterable[Case], backend: str) -> list[Case]:
+    """All cases for a GPU; of Triton's, which are compiled one by one, a hundred.
+
+    They are drawn by a fixed seed. Its interpreter runs all of them without a GPU.
+    """
+    every = list(cases)
+    return random.Random(0).sample(every, min(100, len(every))) if backend == "triton" else every
 
 
 def _moved(values: Tensor, order: Sequence[int]) -> Tensor:

@@ -17,6 +17,7 @@ from tests.ops.cases import (
     EMITS,
     LAYOUTS,
     SHAPE,
+    affordable,
     check,
     currents,
     option_grid,
@@ -43,20 +44,22 @@ def there(arguments: dict[str, Any]) -> dict[str, Any]:
 def test_every_option(backend: str) -> None:
     parameters = {"v_threshold": thresholds(5, 1, 1), "v_init": currents(2, 1, 3, 7, seed=4)}
     every_option = itertools.chain.from_iterable(option_grid(emit) for emit in EMITS)
-    for options, dtype in itertools.product(every_option, DTYPES):
+    for options, dtype in affordable(itertools.product(every_option, DTYPES), backend):
         x = currents(*SHAPE, dtype=dtype)[0 if options["T"] else slice(None)]
         check(x.to(DEVICE), backend, **there({**parameters, **options}))
 
 
 @each_backend
 def test_every_layout(backend: str) -> None:
-    for arrange, dtype in itertools.product(LAYOUTS.values(), DTYPES):
+    shapes: list[tuple[int, ...]] = [(), (5, 1, 1), (3, 7), (2, 1, 3, 7)]
+    cases = itertools.product(LAYOUTS.values(), DTYPES, EMITS, shapes, (False, True))
+    for arrange, dtype, emit, shape, static in affordable(cases, backend):
         x = arrange(currents(*SHAPE, dtype=dtype).to(DEVICE))
-        for emit, shape in itertools.product(EMITS, ((), (5, 1, 1), (3, 7), (2, 1, 3, 7))):
-            theta = arrange(thresholds(*shape).to(DEVICE))
-            v_init = arrange(currents(2, 5, 1, 7, seed=4).to(DEVICE))
-            check(x, backend, v_threshold=theta, v_init=v_init, emit=emit, return_v="all")
-            check(x[0], backend, v_threshold=theta, v_init=v_init, emit=emit, T=3)
+        theta = arrange(thresholds(*shape).to(DEVICE))
+        v_init = arrange(currents(2, 5, 1, 7, seed=4).to(DEVICE))
+        options: dict[str, Any] = {"T": 3} if static else {"return_v": "all"}
+        given = x[0] if static else x
+        check(given, backend, v_threshold=theta, v_init=v_init, emit=emit, **options)
 
 
 @each_backend
