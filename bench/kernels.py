@@ -50,12 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
         rows += _time(options, name, gate.admitted)
         unfit["skipped"] |= {f"{name} {key}": why for key, why in gate.skipped.items()}
         unfit["refused"] |= {f"{name} {key}": why for key, why in gate.refused.items()}
+        if options.json is not None:  # what an interrupted run leaves
+            keys = ("T", "N", "device", "rounds", "smoke")
+            setting = {key: getattr(options, key) for key in keys}
+            write_json(options.json, {"machine": facts, "setting": setting, "rows": rows, **unfit})
         if gate.report():
             print(f"{name}:\n{gate.report()}", file=sys.stderr)
     print(table(rows, (*KEYS, *FIGURES)))
-    if options.json is not None:
-        setting = {key: getattr(options, key) for key in ("T", "N", "device", "rounds", "smoke")}
-        write_json(options.json, {"machine": facts, "setting": setting, "rows": rows, **unfit})
     return 1 if unfit["refused"] else 0
 
 

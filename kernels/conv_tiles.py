@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .conv_launch import Tile
@@ -11,23 +10,23 @@ from .conv_launch import Tile
 _BUSY = 128
 
 # Tiles with many sums for each byte that is loaded. They take pixels * channels * steps /
-# (32 * num_warps) registers of a thread; 128 are half of what it has. The first never spills. On an
-# H200 each but the first was the fastest, or nearly, for a layer of ResNet-18 (bench/NOTES.md).
+# (32 * num_warps) registers of a thread; 128 are half of what it has. The first never spills; of
+# some thirty others these were the fastest of some layer of ResNet-18 on an H200, and the best of
+# them within 1 % of the best of all for every layer (bench/NOTES.md).
 _OF_EIGHT_STEPS = (
     Tile(128, 32, 8, 64, 8, 3),
     Tile(64, 64, 8, 128, 8, 3),
-    Tile(64, 32, 8, 64, 4, 3),
-    Tile(64, 32, 8, 128, 4, 3),
+    Tile(64, 32, 8, 128, 4, 4),
 )
 _OF_FOUR_STEPS = (
-    Tile(64, 64, 4, 128, 4, 3),
     Tile(64, 64, 4, 64, 4, 3),
     Tile(64, 128, 4, 128, 8, 3),
-    Tile(64, 32, 4, 64, 4, 4),
 )
+# Fits every layer.
+_ANY = Tile(64, 32, 4, 64, 4, 4)
 # With half the sums: for layers that have other things to keep in registers.
 _ROOMY = (
-    Tile(64, 32, 4, 64, 4, 4),
+    _ANY,
     Tile(64, 64, 2, 128, 8, 3),
     Tile(64, 64, 4, 128, 8, 3),
     Tile(128, 32, 4, 128, 8, 3),
@@ -73,35 +72,37 @@ def tiles(problem: Problem) -> tuple[Tile, ...]:
     >>> tiles(few)[0].pixels, tiles(few)[0].steps
     (16, 16)
     """
-    found = list(dict.fromkeys(_fitting(problem)))
+    if problem.depth == 0:
+        found = list(_WITHOUT_PRODUCTS)
+    else:
+        found = [tile for tile in _listed(problem) if _fits(tile, problem)] or [_ANY]
     busy = [tile for tile in found if _programs(tile, problem) >= _BUSY]
     if busy:
         return tuple(busy)
+    if problem.depth > 0:
+        found += [tile for tile in _NARROW if _fits(tile, problem)]
     return tuple(sorted(found, key=lambda tile: -_programs(tile, problem)))
 
 
-def _fitting(problem: Problem) -> Iterator[Tile]:
-    if problem.depth == 0:
-        yield from _WITHOUT_PRODUCTS
-        return
-    listed: tuple[Tile, ...]
+def _listed(problem: Problem) -> tuple[Tile, ...]:
+    """Tiles that keep a large layer's registers full and not more."""
     if problem.sums > 1:
-        listed = _ROOMY
-    elif problem.signed:
-        listed = (*_ROOMY, *_OF_FOUR_STEPS)
-    else:
-        listed = (*_OF_EIGHT_STEPS, *_OF_FOUR_STEPS)
-    for tile in (*listed, *_NARROW):
-        if problem.grouped and tile.channels != 32:
-            continue
-        # Channels beyond the layer's are work for nothing, and so are steps beyond T.
-        if tile.channels > max(32, problem.channels):
-            continue
-        if tile.steps > 4 and tile.steps >= 2 * problem.steps:
-            continue
-        if tile.steps * problem.bits > 32:  # so many planes a chunk, each a tile in memory
-            continue
-        yield tile
+        return _ROOMY
+    if problem.signed:
+        return (*_ROOMY, *_OF_FOUR_STEPS)
+    return (*_OF_EIGHT_STEPS, *_OF_FOUR_STEPS)
+
+
+def _fits(tile: Tile, problem: Problem) -> bool:
+    if problem.grouped and tile.channels != 32:
+        return False
+    # Channels beyond the layer's are work for nothing, and so are steps beyond T.
+    if tile.channels > max(32, problem.channels):
+        return False
+    if tile.steps > 4 and tile.steps >= 2 * problem.steps:
+        return False
+    # So many planes a chunk, each a tile in memory.
+    return tile.steps * problem.bits <= 32
 
 
 def _programs(tile: Tile, problem: Problem) -> int:

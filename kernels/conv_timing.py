@@ -16,6 +16,9 @@ from triton.runtime.errors import OutOfResources, PTXASError
 
 from .conv_launch import Tile
 
+# Cycles of a GPU: about a millisecond.
+_PAUSE = 2_000_000
+
 
 def time_tiles(launch: Callable[..., Any], candidates: Sequence[Tile]) -> dict[Tile, float]:
     """Seconds of a launch with each tile; infinity where it takes more than the GPU has.
@@ -50,7 +53,11 @@ def code_version() -> tuple[str, str]:
 
 
 def _seconds(launch: Callable[[], Any], calls: int = 5, rounds: int = 3) -> float:
-    """The least of a few samples."""
+    """The least of a few samples.
+
+    A launch takes Python 60 us, longer than a small layer takes a GPU. So calls are lined up behind
+    a pause, and run one right after the other.
+    """
     try:
         launch()
     except (OutOfResources, PTXASError):
@@ -58,6 +65,7 @@ def _seconds(launch: Callable[[], Any], calls: int = 5, rounds: int = 3) -> floa
     samples = []
     for _ in range(rounds):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda._sleep(_PAUSE)
         start.record()
         for _ in range(calls):
             launch()
