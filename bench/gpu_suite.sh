@@ -160,16 +160,19 @@ fi
 if [[ $device == cuda ]]; then
     queue build 60 540 env SPIKECONV_CUDA=1 TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST:-$capability}" \
         "$PYTHON" -m pip install --no-build-isolation --no-deps -e .
-    # First what runs on the GPU only, so that little time is enough for it.
-    queue tests:gpu 60 900 "$PYTHON" -m pytest -q -rs -m gpu tests
-    queue tests:kernels 60 900 "$PYTHON" -m pytest -q -rs tests/kernels tests/ops tests/fuse
-    queue tests:all 60 1800 "$PYTHON" -m pytest -q -rs tests
+    mapfile -t marked < <(grep -rl --include='test_*.py' 'mark.gpu' tests)
+    queue tests:gpu 60 900 env PYTHON="$PYTHON" bench/side_by_side.sh "-m gpu" "${marked[@]}"
+    # What runs in Triton's interpreter elsewhere is compiled here.
+    queue tests:kernels 40 900 env PYTHON="$PYTHON" bench/side_by_side.sh "" \
+        tests/kernels/test_*.py tests/fuse/test_gpu_*.py tests/fuse/test_engines.py
+    # On any machine the same, so no time of a lease is for it.
+    [[ -n $budget ]] || queue tests:all 60 1800 "$PYTHON" -m pytest -q -rs tests
     if command -v compute-sanitizer >/dev/null; then
         # Without torch's cache every tensor is an allocation of its own, so that one step past its
         # end is seen.
         for tool in memcheck racecheck; do
             for case in small_case small_fused; do
-                queue "sanitizer:$tool-$case" 10 300 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
+                queue "sanitizer:$tool-$case" 8 300 env PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
                     compute-sanitizer --tool "$tool" --error-exitcode 9 "$PYTHON" "bench/$case.py"
             done
         done
@@ -184,18 +187,20 @@ else
 fi
 
 # -- then fast ------------------------------------------------------------------------------------
-queue peaks 10 180 "$PYTHON" bench/peaks.py --device "$device" "${smoke[@]}" \
+queue peaks 5 180 "$PYTHON" bench/peaks.py --device "$device" "${smoke[@]}" \
     --json "$results/peaks.json"
 
-kernels() { # T N
-    queue "kernels:T$1-N$2" 10 300 "$PYTHON" bench/kernels.py --device "$device" --T "$1" --N "$2" \
-        --dtypes float32 bfloat16 float16 "${smoke[@]}" --json "$results/kernels-T$1-N$2.json"
+kernels() { # T N WEIGHT [OPTIONS...]
+    queue "kernels:T$1-N$2" "$3" 300 "$PYTHON" bench/kernels.py --device "$device" --T "$1" \
+        --N "$2" --dtypes float32 bfloat16 float16 "${@:4}" "${smoke[@]}" \
+        --json "$results/kernels-T$1-N$2.json"
 }
-kernels 16 $((1 << 22))
+# Beside code that torch compiles, which takes it a quarter of a minute each, once.
+kernels 16 $((1 << 22)) 40
 if [[ $device == cuda ]]; then
-    kernels 4 $((1 << 24))
-    kernels 16 $((1 << 25))
-    kernels 32 $((1 << 24))
+    kernels 4 $((1 << 24)) 8 --eager
+    kernels 16 $((1 << 25)) 8 --eager
+    kernels 32 $((1 << 24)) 8 --eager
 fi
 
 backward() { # T N
@@ -208,9 +213,9 @@ if [[ $device == cuda ]]; then
 fi
 queue drop-in 5 540 "$PYTHON" bench/drop_in.py --device "$device" "${smoke[@]}" \
     --json "$results/drop_in.json"
-queue layers 30 600 "$PYTHON" bench/gpu_layers.py --device "$device" "${smoke[@]}" \
+queue layers 20 600 "$PYTHON" bench/gpu_layers.py --device "$device" "${smoke[@]}" \
     --json "$results/gpu-layers.json"
-queue networks 100 7200 "$PYTHON" bench/gpu_networks.py --device "$device" "${smoke[@]}" \
+queue networks 150 7200 "$PYTHON" bench/gpu_networks.py --device "$device" "${smoke[@]}" \
     --minutes MINUTES --json "$results/gpu-networks.json"
 queue goals 1 30 "$PYTHON" bench/gpu_goals.py "$results"
 

@@ -71,9 +71,12 @@ def current(T: int, N: int, dtype: torch.dtype, device: str) -> Tensor:
 
 
 def contestants(
-    x: Tensor, backends: list[str], emits: list[str], compiler: str = "inductor"
+    x: Tensor, backends: list[str], emits: list[str], compiler: str | None = "inductor"
 ) -> list[Contestant]:
-    """Everyone who can run x; what cannot be tried at all is the caller's to name."""
+    """Everyone who can run x; what cannot be tried at all is the caller's to name.
+
+    Without a compiler nobody who needs torch's.
+    """
     found = [Contestant("clone", x.clone, emit="copy")]
     found += [
         Contestant(f"spikeconv-{backend}", partial(run, x, backend, emit), emit)
@@ -85,6 +88,8 @@ def contestants(
     if spikingjelly_missing() is None:
         rivals["spikingjelly"] = compiled["spikingjelly-compiled"] = spikingjelly_if(x.dtype)
     found += [Contestant(name, partial(scan, x), "spikes") for name, scan in rivals.items()]
+    if compiler is None:
+        return found
     found += [
         Contestant(
             name, partial(torch.compile(scan, dynamic=False, backend=compiler), x), "spikes", True
@@ -115,7 +120,8 @@ def _admit(options: argparse.Namespace, dtype: torch.dtype) -> Gate:
     if (missing := spikingjelly_missing()) is not None:
         gate.skipped["spikingjelly"] = missing
     # Without a compiled backend the reference stands for what a user of this machine gets.
-    field = contestants(x, able or ["reference"], options.emits, options.compiler)
+    compiler = None if options.eager else options.compiler
+    field = contestants(x, able or ["reference"], options.emits, compiler)
     with torch.no_grad():
         gate.pass_all(field, partial(verdict, x))
     return gate
@@ -172,6 +178,7 @@ def useful_bytes(T: int, N: int, itemsize: int, emit: str) -> int:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__, rounds=15)
     add_population(parser, T=16, N=2**22)
+    parser.add_argument("--eager", action="store_true", help="without what torch has to compile")
     parser.add_argument("--emits", nargs="+", choices=EMITS, help="all that can hold T steps")
     add_allocator(parser)
     options = parser.parse_args(arguments)

@@ -1,0 +1,57 @@
+"""How much of a call runs at once: by hand, for a CPU and for GPUs that are not here."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from spikeconv import convert
+from spikeconv.calibrate.inputs import batch_of
+from spikeconv.convert import limits
+
+# ResNet-18 of 224 x 224 pixels: its widest layer has 64 channels of 112 x 112.
+WIDEST = 64 * 112 * 112
+
+
+def on_gpu(monkeypatch: pytest.MonkeyPatch, gigabytes: int) -> dict[str, Any]:
+    """A program and 64 images on a GPU with so much memory."""
+    where = SimpleNamespace(device=torch.device("cuda"))
+    card = SimpleNamespace(total_memory=gigabytes * 2**30)
+    monkeypatch.setattr(limits, "tensors_of", lambda batch: (where,))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    return {"program": SimpleNamespace(widest_for=lambda batch: WIDEST), "batch": range(64)}
+
+
+@pytest.mark.parametrize(("gigabytes", "steps"), [(80, 26), (16, 5), (2, 1)])
+def test_steps_of_a_gpu_by_its_memory(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: int, steps: int
+) -> None:
+    given = on_gpu(monkeypatch, gigabytes)
+    assert limits.steps_at_once(**given, in_integers=False) == steps
+    # 64 bytes of the card for each value, and never fewer values than on a CPU.
+    assert steps == max(gigabytes * 2**30 // 64, 2**26) // (64 * WIDEST)
+
+
+def test_integers_run_as_many_steps_as_a_word_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = on_gpu(monkeypatch, 8)
+    assert limits.steps_at_once(**given, in_integers=True) == 2
+    assert limits.steps_at_once(**given, in_integers=True, whole=True) == 32
+
+
+def test_a_network_that_is_all_integers_is_whole() -> None:
+    net = nn.Sequential(
+        *(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(64, 3)),
+    )
+    x = torch.rand(8, 2, 4, 4)
+    snn = convert(net, x, T=40, method="opi", progress=False)
+    fused, batch = snn.fuse("int8"), batch_of((x,))
+    assert snn.steps_at_once(batch, 40) > 32
+    assert fused.steps_at_once(batch, 40) == 32
+    with fused.monitor():  # which reads all spikes as numbers
+        assert not fused._whole(batch, 40)
+    assert torch.equal(fused(x), snn.fuse("int8", backend="reference")(x))
