@@ -163,6 +163,28 @@ def training() -> str:
     return _or_missing(parts, "bench/backward.py")
 
 
+def gpu_layers() -> str:
+    """Layers of the integer program on a GPU: ours, and cuDNN's convolution alone."""
+    parts = []
+    for path in _files("gpu-layers"):
+        content = json.loads(path.read_text())
+        layers: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for row in content["rows"]:
+            layers.setdefault(row["layer"], {})[row["name"]] = row
+        rows = []
+        for layer, found in layers.items():
+            ours = found["spikeconv-int8"]
+            cells = [_number(ours["ms"]), f"{ours['top_per_s']:.0f}", f"{ours['peak_share']:.2f}"]
+            others = ("spikeconv-bf16", "cudnn-tf32", "cudnn-bf16")
+            rows.append([layer, *cells, *(_number(found[name]["ms"]) for name in others)])
+        head = ["layer", "int8, ms", "Top/s", "of the int8 peak", "bf16, ms"]
+        parts.append(_table([*head, "cuDNN TF32, ms", "cuDNN bf16, ms"], rows))
+        peaks = [f"{row['name']} {row['rate']:.0f} {row['unit']}" for row in content["peaks"]]
+        parts += [f"Peaks of torch's products: {', '.join(peaks)}.", *_not_timed(content)]
+        parts.append(_machine(content["machine"]))
+    return _or_missing(parts, "bench/gpu_layers.py")
+
+
 def _kept(row: Mapping[str, Any]) -> str:
     """Bytes an element that are kept for the backward pass; a copy keeps none."""
     kept = row.get("saved_beside_x")
@@ -176,6 +198,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "throughput": throughput,
     "drop-in": drop_in,
     "training": training,
+    "gpu-layers": gpu_layers,
 }
 
 
