@@ -19,6 +19,7 @@ from spikeconv.metrics import correct
 from spikeconv.models.weights import Weights, write_weights
 from spikeconv.processes import Processes
 from spikeconv.train.augment import augmented_batches
+from spikeconv.train.bounds import Bounds
 from spikeconv.train.checkpoint import RunFolder, State
 from spikeconv.train.recipe import Recipe
 
@@ -72,7 +73,7 @@ class Trainer:
         self.processes = processes or Processes()
         self.device = self.processes.device
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.images = images.to(self.device)
+        self.images, self.bounds = images.to(self.device), Bounds(model)
         self.recipe = recipe
         self.folder = None if folder is None else RunFolder(Path(folder))
         self.about = dict(about or {})
@@ -160,13 +161,11 @@ class Trainer:
         return [key for key in ours if theirs[key] != ours[key]]
 
     def run(self, progress: bool = True, say: Callable[[str], object] = tqdm.write) -> None:
-        """Train from the last checkpoint in the folder, if there is one, to the last epoch.
+        """Train from the last checkpoint in the folder, if there is one; leave it in eval mode.
 
         Args:
             progress: show a progress bar where there is a terminal.
             say: takes the log's line of each epoch.
-
-        The model is left in eval mode.
 
         Raises:
             ValueError: as `resume`, or the loss is no number any more.
@@ -244,7 +243,8 @@ class Trainer:
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimiser.step()
+        with self.bounds.limited():
+            self.optimiser.step()
         self.schedule.step()
         return loss.detach()
 
