@@ -114,10 +114,10 @@ def verdict(
     """What is wrong with a contestant's logits of a batch, or None."""
     one = contest.entries[name]
     if one.wanted in contest.definitions:
-        few = x[:IMAGES_IN_INTEGERS]
+        few, plain = x[:IMAGES_IN_INTEGERS], contest.entries.get(name.removesuffix("-graph"), one)
         with _untuned():  # which need not be timed for a batch of this size, and are not those of x
             return differing(one.run(few), contest.definitions[one.wanted](few)) or differing(
-                found, one.run(x)
+                found, plain.run(x)
             )
     share = (found.argmax(1) == right[one.wanted]).double().mean().item()
     if share >= one.least:

@@ -221,7 +221,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--T", type=int, default=16)
-    parser.add_argument("--peak-size", type=int, nargs="+", default=[8192])
+    parser.add_argument("--peak-size", type=int, nargs="+", default=[8192, 16384])
     options = parser.parse_args(arguments)
     if options.smoke:
         options.rounds, options.peak_size = 2, [64]

@@ -32,7 +32,15 @@ from timing import Times, interleaved, stopwatch_for
 
 KEYS = ("dtype", "emit", "name")
 WORD_STEPS = 32
-FIGURES = ("ns_per_element", "q25", "q75", "times_clone", "gb_per_s", "copy_share")
+FIGURES = (
+    "ns_per_element",
+    "q25",
+    "q75",
+    "times_clone",
+    "gb_per_s",
+    "copy_share",
+    "replayed",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,17 +17,19 @@ def replayed(task: Callable[[], object], device: torch.device) -> tuple[Callable
     """
     if device.type != "cuda":
         return task, False
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARMUP):
-            task()
-    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     try:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARMUP):
+                task()
+        torch.cuda.current_stream().wait_stream(stream)
         with torch.cuda.graph(graph):
             task()
-    except RuntimeError:  # it waits for the device, or launches from another thread
+    except (
+        RuntimeError
+    ):  # it waits for the device, or a graph's memory beside the others' is too much
         torch.cuda.synchronize()
         return task, False
     return graph.replay, True

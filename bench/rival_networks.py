@@ -51,8 +51,9 @@ class StepNeuron(nn.Module):
 class SpikingJellyNode(nn.Module):
     """SpikingJelly's `IFNode` as its constructor makes it, one time-step a call; soft reset.
 
-    It has one threshold and starts at 0, so currents are divided by the threshold before it, spikes
-    multiplied behind it, and its membrane is set.
+    It has one threshold and starts at 0, so currents are divided by the threshold before it and
+    spikes multiplied behind it, where SpikingJelly's own converter puts its scalers, and its
+    membrane is set.
     """
 
     def __init__(self, node: IFNode) -> None:

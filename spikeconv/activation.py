@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 # A bound that training drives towards 0 would silence the layer for good.
-_LEAST_BOUND = 1e-3
+LEAST_BOUND = 1e-3
 
 
 class Clip(nn.Module):
@@ -37,7 +37,7 @@ class Clip(nn.Module):
 
     def cap(self) -> Tensor:
         """The bound, kept above 0. Shape ``[]``."""
-        return self.bound.clamp(min=_LEAST_BOUND)
+        return self.bound.clamp(min=LEAST_BOUND)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[*]`` to ``[*]``."""

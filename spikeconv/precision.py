@@ -8,24 +8,25 @@ from typing import Any
 
 import torch
 
-# (where, name of the setting, its value without TF32): torch 2.9 gave every operator its own, and
-# reading the older ones raises where they say less than those.
-_SETTINGS: tuple[tuple[Any, str, object], ...] = (
+# Since torch 2.9 operators have settings of their own, which say more than the older ones: where
+# they have been set, reading an older one raises.
+_NEWER: tuple[Any, ...] = (
     (
-        (torch.backends.cudnn.conv, "fp32_precision", "ieee"),
-        (torch.backends.cuda.matmul, "fp32_precision", "ieee"),
+        torch.backends.cudnn.conv,
+        torch.backends.cudnn.rnn,
+        torch.backends.cuda.matmul,
+        torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
     )
     if hasattr(torch.backends.cudnn, "conv")
-    else (
-        (torch.backends.cudnn, "allow_tf32", False),
-        (torch.backends.cuda.matmul, "allow_tf32", False),
-    )
+    else ()
 )
 
 
 def tf32_settings() -> tuple[object, ...]:
     """What torch is told about float32 in convolutions and in matrix products on a GPU."""
-    return tuple(getattr(where, name) for where, name, _ in _SETTINGS)
+    if _NEWER:
+        return tuple(where.fp32_precision for where in _NEWER)
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
 
 
 @contextmanager
@@ -35,11 +36,23 @@ def without_tf32() -> Iterator[None]:
     By torch's default convolutions there are not. Then one image alone and the same in a batch
     differ by a thousandth, since other kernels take batches of other sizes.
     """
-    before = tf32_settings()
-    for where, name, exact in _SETTINGS:
-        setattr(where, name, exact)
+    newer = tf32_settings()
+    try:
+        older = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError:
+        older = None
+    # By the older settings where they can be read, so that they can be read inside as well.
+    if older is None:
+        for where in _NEWER:
+            where.fp32_precision = "ieee"
+    else:
+        torch.backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        for (where, name, _), value in zip(_SETTINGS, before, strict=True):
-            setattr(where, name, value)
+        if older is not None:
+            torch.backends.cudnn.allow_tf32, precision = older
+            torch.set_float32_matmul_precision(precision)
+        for where, value in zip(_NEWER, newer, strict=bool(_NEWER)):
+            where.fp32_precision = value

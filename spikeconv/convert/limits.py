@@ -26,6 +26,10 @@ _VALUES_IN_CACHE = 2**20
 # Integer kernels take so many at most.
 _INTEGER_STEPS = 32
 
+# Where spikes are kept as bits, a step's largest value is an encoder's byte; a float32 has its
+# input and its output beside it.
+_STEPS_AS_BITS = 8
+
 
 def images_at_once(program: Program, batch: Batch, T: int, timing: Timing) -> int:
     """Images that run together: on a CPU so many that all their T steps stay in its cache.
@@ -45,7 +49,9 @@ def images_of_all_steps(program: Program, batch: Batch, T: int) -> int:
     return max(1, min(at_once, int(_values(batch) / (program.widest_for(batch) * T))))
 
 
-def steps_at_once(program: Program, batch: Batch, *, in_integers: bool, whole: bool = False) -> int:
+def steps_at_once(
+    program: Program, batch: Batch, *, in_integers: bool, as_bits: bool = False
+) -> int:
     """Time-steps that run together for such a batch; more are run in chunks, v handed over.
 
     In a graph that is compiled or exported, for any number of images: all of them.
@@ -54,13 +60,12 @@ def steps_at_once(program: Program, batch: Batch, *, in_integers: bool, whole: b
         program: what runs.
         batch: for how many images, and where.
         in_integers: some layers run in integers.
-        whole: so does all that changes in time: a step's values are bits there.
+        as_bits: so does all that changes in time, and of all steps only bits are kept.
     """
     if torch.compiler.is_compiling():
         return sys.maxsize
-    if whole:
-        return _INTEGER_STEPS
-    steps = max(1, int(_values(batch) / (program.widest_for(batch) * max(1, len(batch)))))
+    values = _values(batch) * (_STEPS_AS_BITS if as_bits else 1)
+    steps = max(1, int(values / (program.widest_for(batch) * max(1, len(batch)))))
     return min(steps, _INTEGER_STEPS) if in_integers else steps
 
 

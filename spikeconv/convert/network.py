@@ -112,7 +112,7 @@ class SpikingNetwork(Assembly, Graphable):
         return given(self.program, inputs, named, next(self.layers.parameters(), None))
 
     def _mean(self, x: Batch, T: int) -> Any:
-        return self._simulation(x, T).mean_output(T, self.steps_at_once(x, T))
+        return self._simulation(x, T).mean_output(T, self.steps_at_once(x, T, counts=True))
 
     def _running_means(self, x: Batch, T: int) -> Any:
         return concatenated(self._simulation(x, T).running_outputs(T, self.steps_at_once(x, T)))
@@ -226,15 +226,18 @@ class SpikingNetwork(Assembly, Graphable):
             T = 1  # only what is the same at every step is in floating point
         return images_at_once(self.program, x, T, self.timing)
 
-    def steps_at_once(self, x: Batch, T: int) -> int:
-        """Time-steps that run together; more are run in chunks, v handed over."""
-        fused = self._form is not None
-        return steps_at_once(self.program, x, in_integers=fused, whole=self._whole(x, T))
+    def steps_at_once(self, x: Batch, T: int, *, counts: bool = False) -> int:
+        """Time-steps that run together; with `counts`, only sums over time are read out."""
+        as_bits = counts and self.timing.before == 0 and self._whole(x, T, packed=True)
+        return steps_at_once(self.program, x, in_integers=self._form is not None, as_bits=as_bits)
 
-    def _whole(self, x: Batch, T: int) -> bool:
-        """Whether all that changes in time stays in integers; a monitor reads it as numbers."""
+    def _whole(self, x: Batch, T: int, *, packed: bool = False) -> bool:
+        """Whether all that changes in time stays in integers, or packed; a monitor reads it all."""
         form = self._form  # whose changes a simulation looks for
-        return form is not None and self._monitor is None and form.for_run(T, x)[0].whole
+        if form is None or self._monitor is not None:
+            return False
+        plan, engine = form.for_run(T, x)
+        return plan.whole and (engine.packs or not packed)
 
     @contextmanager
     def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:

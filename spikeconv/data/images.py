@@ -10,6 +10,8 @@ from torch import Tensor
 
 from spikeconv.data.photos import Photos
 
+_LARGE = 2**32
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -35,9 +37,14 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, device: torch.device) -> ImageSet:
-        """Return the set with its images and labels on a device; photos stay where they are."""
-        images = self.images.to(device) if isinstance(self.images, Tensor) else self.images
+    def near(self, device: torch.device) -> ImageSet:
+        """Return the set with its labels on a device, and its images if they are below 4 GB.
+
+        Larger ones and photos stay where they are; what is read of them is to be moved.
+        """
+        images = self.images
+        if isinstance(images, Tensor) and images.nbytes < _LARGE:
+            images = images.to(device)
         return replace(self, images=images, labels=self.labels.to(device))
 
     def raw(self, indices: Tensor) -> Tensor:

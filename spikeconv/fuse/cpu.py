@@ -33,6 +33,8 @@ class CpuEngine:
             program is inconsistent: shapes that do not fit, a halo that is too small.
     """
 
+    packs = True
+
     def __init__(
         self,
         program: IntegerProgram,

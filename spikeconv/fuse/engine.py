@@ -71,7 +71,13 @@ class Fired:
 
 
 class Engine(Protocol):
-    """Computes parts of one program, with its spikes in between in a format of its own."""
+    """Computes parts of one program, with its spikes in between in a format of its own.
+
+    Attributes:
+        packs: spikes take bits in that format, not numbers.
+    """
+
+    packs: bool
 
     def pack(self, name: str, train: Tensor) -> Any:
         """Spikes of a source in the engine's format, from a train ``[T, B, C, H, W]`` of any dtype

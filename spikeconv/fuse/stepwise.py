@@ -24,6 +24,8 @@ class StepwiseEngine(ABC):
         encoders: populations in floating point whose static currents it takes.
     """
 
+    packs = True
+
     def __init__(self, program: IntegerProgram, encoders: Iterable[Encoder] = ()) -> None:
         self.program = program
         self._encoders = {encoder.name: encoder for encoder in encoders}
@@ -129,6 +131,8 @@ class StepwiseEngine(ABC):
 
 class ReferenceEngine(StepwiseEngine):
     """The definition, on any device: spikes are int8 trains ``[T, B, C, H, W]``."""
+
+    packs = False
 
     def __init__(self, program: IntegerProgram, encoders: Iterable[Encoder] = ()) -> None:
         super().__init__(program, encoders)

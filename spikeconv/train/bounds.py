@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from spikeconv.activation import Clip
+from spikeconv.activation import LEAST_BOUND, Clip
 
 MOST = 0.1
 """Share of itself that a step may add to a bound, or take from it."""
@@ -30,12 +30,16 @@ class Bounds:
     @contextmanager
     @torch.no_grad()
     def limited(self) -> Iterator[None]:
-        """Inside, a step is taken; after it each bound is within `MOST` of what it was."""
+        """Inside, a step is taken; after it each bound is within `MOST` of what it was.
+
+        And at least `LEAST_BOUND`, below which it has no gradient.
+        """
         if not self._bounds:
             yield
             return
-        before = torch.stack(self._bounds)
+        before = torch.stack(self._bounds).clamp(min=LEAST_BOUND)
         yield
-        after = torch.stack(self._bounds).clamp(before * (1 - MOST), before * (1 + MOST))
+        least = (before * (1 - MOST)).clamp(min=LEAST_BOUND)
+        after = torch.stack(self._bounds).clamp(least, before * (1 + MOST))
         for bound, value in zip(self._bounds, after.unbind(), strict=True):
             bound.copy_(value)

@@ -73,7 +73,7 @@ class Trainer:
         self.processes = processes or Processes()
         self.device = self.processes.device
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.images, self.bounds = images.to(self.device), Bounds(model)
+        self.images, self.bounds = images.near(self.device), Bounds(model)
         self.recipe = recipe
         self.folder = None if folder is None else RunFolder(Path(folder))
         self.about = dict(about or {})

@@ -189,3 +189,14 @@ def test_cifar100_is_read_with_its_fine_labels(
     assert len(data.classes) == 100
     assert data.test.labels.tolist() == [7, 99]
     assert data.train.read(torch.tensor([1])).min() == 1
+
+
+def test_images_come_near_a_device_unless_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = ImageSet(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.arange(3))
+    there = torch.device("meta")
+    near = images.near(there)
+    assert isinstance(near.images, torch.Tensor)
+    assert {near.images.device, near.labels.device} == {there}
+    monkeypatch.setattr("spikeconv.data.images._LARGE", 12)
+    far = images.near(there)
+    assert far.images is images.images and far.labels.device == there

@@ -30,28 +30,34 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch, gigabytes: int) -> dict[str, Any]:
 def test_steps_of_a_gpu_by_its_memory(
     monkeypatch: pytest.MonkeyPatch, gigabytes: int, steps: int
 ) -> None:
+    # 64 bytes of the card for each of 64 * WIDEST values, and never fewer values than on a CPU.
     given = on_gpu(monkeypatch, gigabytes)
     assert limits.steps_at_once(**given, in_integers=False) == steps
-    # 64 bytes of the card for each value, and never fewer values than on a CPU.
-    assert steps == max(gigabytes * 2**30 // 64, 2**26) // (64 * WIDEST)
 
 
-def test_integers_run_as_many_steps_as_a_word_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = on_gpu(monkeypatch, 8)
-    assert limits.steps_at_once(**given, in_integers=True) == 2
-    assert limits.steps_at_once(**given, in_integers=True, whole=True) == 32
+@pytest.mark.parametrize(("gigabytes", "steps"), [(8, 20), (80, 32)])
+def test_of_bits_eight_times_as_many_up_to_a_word(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: int, steps: int
+) -> None:
+    given = on_gpu(monkeypatch, gigabytes)
+    assert limits.steps_at_once(**given, in_integers=True, as_bits=True) == steps
 
 
-def test_a_network_that_is_all_integers_is_whole() -> None:
+def test_only_counts_of_whole_networks_are_kept_as_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     net = nn.Sequential(
         *(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()),
         *(nn.Flatten(), nn.Linear(64, 3)),
     )
     x = torch.rand(8, 2, 4, 4)
+    # The widest layer has 64 values of 8 images.
+    monkeypatch.setattr(limits, "_VALUES_AT_ONCE", 3 * 64 * 8)
     snn = convert(net, x, T=40, method="opi", progress=False)
     fused, batch = snn.fuse("int8"), batch_of((x,))
-    assert snn.steps_at_once(batch, 40) > 32
-    assert fused.steps_at_once(batch, 40) == 32
+    definition = snn.fuse("int8", backend="reference")
+    assert snn.steps_at_once(batch, 40, counts=True) == 3
+    assert fused.steps_at_once(batch, 40, counts=True) == 24
+    assert fused.steps_at_once(batch, 40) == 3
+    assert definition.steps_at_once(batch, 40, counts=True) == 3
     with fused.monitor():  # which reads all spikes as numbers
-        assert not fused._whole(batch, 40)
-    assert torch.equal(fused(x), snn.fuse("int8", backend="reference")(x))
+        assert fused.steps_at_once(batch, 40, counts=True) == 3
+    assert torch.equal(fused(x), definition(x))
