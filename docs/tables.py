@@ -175,18 +175,13 @@ def gpu_layers() -> str:
         peak = next(row["rate"] for row in peaks if row["name"] == "matmul int8")
         rows = []
         for layer, found in layers.items():
-            ours = found["spikeconv-int8"]
-            rate = ours["top_per_s"]
-            cells = [_number(ours["ms"]), f"{rate:.0f}", f"{rate / peak:.2f}"]
-            others = ("spikeconv-bf16", "cudnn-tf32", "cudnn-bf16")
-            rows.append([layer, *cells, *(_number(found[name]["ms"]) for name in others)])
-        head = ["int8, ms", "Top/s", "of the int8 peak", "bf16, ms", "cuDNN TF32, ms"]
-        parts.append(_table(["layer", *head, "cuDNN bf16, ms"], rows))
-        parts += [
-            f"Int8 peak: {peak:.0f} Top/s.",
-            *_not_timed(content),
-            _machine(content["machine"]),
-        ]
+            rate = found["spikeconv-int8"]["top_per_s"]
+            names = ("spikeconv-int8", "spikeconv-bf16", "cudnn-tf32", "cudnn-bf16")
+            times = [_number(found[name]["ms"]) for name in names]
+            rows.append([layer, f"{rate:.0f}", f"{rate / peak:.2f}", *times])
+        head = ["layer", "Top/s of int8", "of the peak", "int8, ms", "bf16, ms", "cuDNN TF32, ms"]
+        parts += [_table([*head, "cuDNN bf16, ms"], rows), f"Int8 peak: {peak:.0f} Top/s."]
+        parts += [*_not_timed(content), _machine(content["machine"])]
     return _or_missing(parts, "bench/gpu_layers.py")
 
 
