@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,7 +90,9 @@ def test_the_naive_simulation_reads_every_step(name: str) -> None:
         NaiveSimulation(snn)
 
 
-def test_images_at_once_on_a_device_leave_room_for_the_steps_of_cos() -> None:
+def test_images_at_once_on_a_device_leave_room_for_the_steps_of_cos(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """They run together whatever the batch, so that the batch has to give way."""
 
     class Elsewhere(torch.Tensor):
@@ -97,6 +100,8 @@ def test_images_at_once_on_a_device_leave_room_for_the_steps_of_cos() -> None:
 
         device = torch.device("cuda")
 
+    card = SimpleNamespace(total_memory=2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
     snn: SpikingNetwork = converted(NETWORKS["plain"](), T=8)
     x = images(300).as_subclass(Elsewhere)
     assert snn.images_at_once(x, 8) == 300
