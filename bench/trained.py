@@ -92,15 +92,18 @@ _QCFS = (
 )
 
 
-_VGG16 = f"{_TRAIN} --model vgg16 --augment crop,flip,cutout --compile"
 _VGG16_CLIP = (
+    f"{_TRAIN} --model vgg16 --activation clip --augment crop,flip,autoaugment,cutout "
+    "--holdout 1000 --batch 256 --epochs 40 --schedule onecycle --compile --device cuda "
+    "--out runs/vgg16-clip"
+)
+_VGG16 = f"{_TRAIN} --model vgg16 --augment crop,flip,cutout --compile"
+_VGG16_QCFS = (
     f"{_VGG16} --activation clip --epochs 28 --schedule onecycle --out runs/vgg16-first; "
     f"{_VGG16} --activation clip --label-smoothing 0.1 "
-    "--init runs/vgg16-first/best.safetensors --epochs 34 --lr 0.08 --out runs/vgg16-clip"
-)
-_VGG16_QCFS = (
-    f"{_VGG16_CLIP}; {_VGG16} --activation qcfs --levels 4 --label-smoothing 0.1 "
-    "--init runs/vgg16-clip/best.safetensors --epochs 5 --lr 0.04 --out runs/vgg16-qcfs"
+    "--init runs/vgg16-first/best.safetensors --epochs 34 --lr 0.08 --out runs/vgg16-second; "
+    f"{_VGG16} --activation qcfs --levels 4 --label-smoothing 0.1 "
+    "--init runs/vgg16-second/best.safetensors --epochs 5 --lr 0.04 --out runs/vgg16-qcfs"
 )
 
 NETWORKS: tuple[Network, ...] = (
