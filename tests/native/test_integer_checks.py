@@ -1,88 +1,14 @@
-"""A compiled integer program answers whatever it is asked, or says what is wrong with it."""
+"""What a compiled integer program is made of is checked, and what is wrong with it is said."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from spikeconv.ops.integer import new_program
-
-FAR = 2**62
-T, B, C, K, H, W = 3, 2, 5, 7, 4, 6
-
-
-def integers(*shape: int, dtype: torch.dtype = torch.int32, value: int = 1) -> Tensor:
-    return torch.full(shape, value, dtype=dtype)
-
-
-def source(**changes: Any) -> list[Any]:
-    arguments = {"shape": [C, H, W], "largest": 1, "signed": False, "halo": [1, 1, 1, 1]}
-    return list({**arguments, **changes}.values())
-
-
-def layer(**changes: Any) -> list[Any]:
-    """Source 0 by 3 x 3 weights, and source 1 as a shortcut, give source 1's shape."""
-    arguments = {
-        "shape": [K, H, W],
-        "out": 1,
-        "shift": 0,
-        "theta": integers(K),
-        "v_init": integers(K),
-        "bias": integers(2, K),
-        "signed": False,
-        "weights": [integers(K, C, 3, 3, dtype=torch.int8)],
-        "windows": [0, 1, 1, 1, 1, 1, 1, 1],
-        "coefficients": [integers(K)],
-        "places": [2, 1, 1, 0],
-    }
-    return list({**arguments, **changes}.values())
-
-
-def program() -> Any:
-    """Sources 0 (read), 1 (the layer's) and 2 (read), and 3 (a pool's)."""
-    made = new_program()
-    made.add_source(*source())
-    made.add_source(*source(shape=[K, H, W]))
-    made.add_source(*source(shape=[K, H, W]))
-    made.add_source(*source(shape=[K, H // 2, W // 2], largest=4))
-    return made
-
-
-def complete() -> Any:
-    """With a layer, a pool over it, and chain 0 of both, which wants the pool's plane."""
-    made = program()
-    made.add_layer(*layer())
-    made.add_pool(1, 3, [2, 2, 2, 2, 0, 0])
-    made.add_encoder(0, torch.ones(1, 1, 1, 1), torch.zeros(1, C, 1, 1), None)
-    made.add_chain([0, 1], [0, 0], [3], [0])
-    return made
-
-
-def call(made: Any, **changes: Any) -> list[Any]:
-    arguments = {
-        "chain": 0,
-        "planes": [made.new_plane(number, B, T) for number in (0, 2, 3)],
-        "currents": [],
-        "images": B,
-        "steps": T,
-        "done": 0,
-        "v": [],
-        "net": [],
-        "want_state": False,
-    }
-    return list({**arguments, **changes}.values())
-
-
-def test_the_good_calls_run() -> None:
-    made = complete()
-    assert made.given(0) == [0, 2]
-    counts, v, net = made.run_chain(*call(made))
-    assert [count.shape for count in counts] == [(B, H, W, K)]
-    assert (v, net) == ([], [])
+from tests.native.small_program import FAR, C, H, K, W, complete, integers, layer, program, source
 
 
 @pytest.mark.parametrize(
@@ -225,86 +151,6 @@ def test_encoders(message: str, arguments: tuple[Any, ...]) -> None:
 def test_chains(message: str, arguments: tuple[list[int], ...]) -> None:
     with pytest.raises(RuntimeError, match=rf"^_IntegerProgram\.add_chain: .*{message}"):
         complete().add_chain(*arguments)
-
-
-Change = Callable[[Any], dict[str, Any]]
-CALLS: list[tuple[str, Change]] = [
-    ("there is no chain 1", lambda made: {"chain": 1}),
-    ("there is no chain -1", lambda made: {"chain": -1}),
-    ("planes must be 3, got 2", lambda made: {"planes": call(made)[1][:2]}),
-    ("must have", lambda made: {"planes": call(made)[1][::-1]}),
-    ("must have", lambda made: {"images": B + 1}),
-    ("must have", lambda made: {"steps": T + 1}),
-    ("images must be from 0", lambda made: {"images": -1}),
-    ("images must be from 0", lambda made: {"images": FAR}),
-    ("steps must be from 1", lambda made: {"steps": 0}),
-    ("steps must be from 1", lambda made: {"steps": FAR}),
-    ("done must be from 0", lambda made: {"done": -1}),
-    ("done must be from 0", lambda made: {"done": FAR}),
-    ("must be a dense uint8", lambda made: {"planes": [p.float() for p in call(made)[1]]}),
-    ("must be a dense uint8", lambda made: {"planes": [p.to("meta") for p in call(made)[1]]}),
-    (
-        "must be a dense uint8",
-        lambda made: {"planes": [p.repeat_interleave(2)[::2] for p in call(made)[1]]},
-    ),
-    ("currents must have 0 tensors", lambda made: {"currents": [torch.zeros(1)]}),
-    ("v must be dense", lambda made: {"v": [integers(B, H, W, K + 1)]}),
-    ("v must be dense", lambda made: {"v": [torch.zeros(B, H, W, K)]}),
-    ("v must have 1 tensors", lambda made: {"v": [integers(B, H, W, K), integers(1)]}),
-    ("net must have 0 tensors", lambda made: {"net": [integers(B, H, W, K)]}),
-]
-
-
-@pytest.mark.parametrize(("message", "change"), CALLS, ids=[str(i) for i in range(len(CALLS))])
-def test_runs(message: str, change: Change) -> None:
-    made = complete()
-    with pytest.raises(RuntimeError) as error:
-        made.run_chain(*call(made, **change(made)))
-    assert str(error.value).startswith("_IntegerProgram.run_chain: ")
-    assert message in str(error.value)
-
-
-def test_a_plane_that_is_written_is_no_other_one() -> None:
-    made = program()
-    made.add_layer(*layer())
-    made.add_chain([0], [0], [1], [])
-    read, jumped = made.new_plane(0, B, T), made.new_plane(2, B, T)
-    with pytest.raises(RuntimeError, match="a plane that is written must be no other plane"):
-        made.run_chain(*call(made, planes=[read, jumped, jumped]))
-
-
-@pytest.mark.parametrize(
-    ("message", "arguments"),
-    [
-        ("new_plane: there is no source 4", (4, B, T)),
-        ("new_plane: images must be from 0", (0, -1, T)),
-        ("new_plane: steps must be from 1", (0, B, 0)),
-        ("new_plane: a plane of .* bytes is too large", (0, 2**20, 2**20)),
-    ],
-)
-def test_new_planes(message: str, arguments: tuple[int, ...]) -> None:
-    made = new_program()
-    made.add_source(*source(shape=[2**10, 2**10, 2**10]))
-    with pytest.raises(RuntimeError, match=rf"^_IntegerProgram\.{message}"):
-        made.new_plane(*arguments)
-
-
-@pytest.mark.parametrize(
-    "train",
-    [
-        torch.zeros(T, B, C, H, W + 1),
-        torch.zeros(T, B, C, H),
-        torch.zeros(T + 1, B, C, H, W),
-        torch.zeros(T, B, C, H, W, dtype=torch.float64),
-        torch.zeros(T, B, C, H, W).to_sparse(),
-        torch.zeros(T, B, C, H, W, device="meta"),
-    ],
-    ids=str,
-)
-def test_trains(train: Tensor) -> None:
-    made = program()
-    with pytest.raises(RuntimeError, match=r"^_IntegerProgram\.pack: "):
-        made.pack(0, train, made.new_plane(0, B, T))
 
 
 def test_an_instruction_set_that_nobody_has() -> None:
