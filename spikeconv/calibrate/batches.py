@@ -40,7 +40,7 @@ class Batches:
 
     Raises:
         TypeError: data, or a batch, is neither.
-        ValueError: there is no image, or one holds NaN or infinity.
+        ValueError: there is no image, or one holds nothing, NaN or infinity.
     """
 
     def __init__(self, data: Calibration, like: Tensor, arguments: Arguments = ONE) -> None:
@@ -141,6 +141,8 @@ class Batches:
                 continue
             wanted = wanted or tensors
             for tensor, first in zip(tensors, wanted, strict=True):
+                if not tensor.numel():
+                    raise ValueError(f"{what} must have values, got shape {list(tensor.shape)}")
                 if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                     raise ValueError(f"{what} holds NaN or infinity")
                 if tensor.dim() != first.dim() or tensor.shape[1:2] != first.shape[1:2]:
@@ -185,6 +187,8 @@ def _check_strided(what: str, tensors: Sequence[Tensor]) -> None:
     for tensor in tensors:
         if tensor.layout is not torch.strided:
             raise TypeError(f"{what} must be dense, got {tensor.layout}; give tensor.to_dense()")
+        if tensor.is_meta:
+            raise TypeError(f"{what} must have values, got a tensor on the meta device")
 
 
 def _check_lengths(what: str, names: Sequence[str], tensors: Sequence[Tensor]) -> None:

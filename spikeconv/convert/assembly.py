@@ -172,6 +172,8 @@ class Assembly(nn.Module):
     ) -> Self:
         """Let gradients flow through the neurons, and want them for the weights of all layers.
 
+        Factors and summands that stand outside of layers stay as they are.
+
         With h the surrogate and theta a population's mean threshold::
 
             ds/dm = h((m - v_threshold) / theta) / theta

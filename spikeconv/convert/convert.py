@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spikeconv.calibrate import Batches, Calibration
 from spikeconv.calibrate.correct import check_corrections
+from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.method import METHODS, Method
 from spikeconv.convert.choose import candidates, trained_threshold
 from spikeconv.convert.examine import examine, two_images
@@ -22,7 +23,7 @@ from spikeconv.convert.operands import unify_operands
 from spikeconv.convert.populate import rectifier
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
-from spikeconv.convert.same import check_same
+from spikeconv.convert.same import Comparison
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.convert.trace import arguments, trace
 from spikeconv.convert.understand import Analog, check_analog, understand
@@ -195,15 +196,7 @@ def convert_as(
         frozen_ann = frozen(ann)
         batches = Batches(calibration, _device_and_dtype(frozen_ann), arguments(frozen_ann))
         example = two_images(batches.first[:1])
-        traced = trace(frozen_ann, batches.names, example)
-        unify_operands(traced)
-        problems = examine(traced, example)
-        normalise(traced)
-        understand(traced, problems, analog)
-        program, layers, weights = lower(traced)
-        check_same(frozen_ann, program, layers, weights, example)
-        if traced.meta.get("asks_batch"):
-            check_same(frozen_ann, program, layers, weights, example[:1])
+        program, layers, weights = _understood(frozen_ann, batches.names, example, analog)
         kind.check_program(program)
         trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())
         methods = candidates(given, threshold is None, corrections is None, trained, read)
@@ -225,6 +218,25 @@ def convert_as(
         )
         network.describe(batches.first[: _report_images(program)], populations.dead)
     return network
+
+
+def _understood(
+    ann: nn.Module, names: Sequence[str], example: Batch, analog: Analog
+) -> tuple[Program, dict[str, nn.Module], dict[str, Tensor]]:
+    """The program that a frozen network is, its layers and its constants, by name."""
+    device = _device_and_dtype(ann).device
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):  # a network that draws is refused, and has drawn by then
+        traced = trace(ann, names, example)
+        unify_operands(traced)
+        problems = examine(traced, example)
+        normalise(traced)
+        understand(traced, problems, analog)
+        lowered = lower(traced)
+        comparison = Comparison(ann, *lowered, traced.meta["resolution"])
+        comparison.check(example)
+        comparison.check_for(traced.meta.get("other_counts", ()), example)
+    return lowered
 
 
 def _device_and_dtype(module: nn.Module) -> Tensor:

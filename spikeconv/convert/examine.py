@@ -14,8 +14,9 @@ from spikeconv.activation import QCFS, Clip
 from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.sizes import Reads
-from spikeconv.convert.structure import tensors
+from spikeconv.convert.structure import holds_tensors, tensors
 from spikeconv.convert.trace import problem
+from spikeconv.convert.vocabulary import cuts_batch
 
 _OVERLAPS = (
     "it writes into a part or a view of a value that is read again later; write out of place "
@@ -82,6 +83,8 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
       vary; ``parameter``: and it is a parameter.
     - ``value``: made by sizes alone, and the same for every image; it is ``constant``, too.
     - ``mixes``: an image's value depends on the other image, or the batch size is fixed.
+    - ``resolution``: of the coarsest dtype that a value has passed through; the graph's meta has
+      the coarsest of all.
     - ``overwrites``: the nodes whose value the call overwrites.
 
     Returns:
@@ -103,10 +106,13 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
         if node.op == "output":
             continue
         value = double.env[node]
+        node.meta["resolution"] = max(
+            [_resolution(value), *(n.meta["resolution"] for n in inputs)], default=0.0
+        )
         if isinstance(value, Tensor):
             node.meta.update(shape=double.shapes[node], dtype=value.dtype)
         elif isinstance(value, tuple | list):
-            node.meta["tensors" if any(True for _ in tensors(value)) else "sizes"] = True
+            node.meta["tensors" if holds_tensors(value) else "sizes"] = True
         if _made_by_sizes(node) and _is_equal(value, first.env[node], second.env[node]):
             node.meta.update(constant=True, value=value)
         if node.meta["constant"]:
@@ -114,9 +120,12 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
         # What reads a mixed value is mixed too, but not to blame.
         node.meta["mixed"] = any(n.meta["mixed"] for n in inputs)
         signal = not node.meta["constant"] and not node.meta["mixed"]
-        if signal and not _apart(value, first.env[node], second.env[node]):
+        alone = first.env[node], second.env[node], node.meta["resolution"]
+        if signal and (cuts_batch(node) or not _apart(value, *alone)):
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
+    nodes = (node for node in traced.graph.nodes if node.op != "output")
+    traced.meta["resolution"] = max(node.meta["resolution"] for node in nodes)
     return _note_overwriting(traced, first)
 
 
@@ -202,7 +211,13 @@ def _extent(x: Tensor) -> tuple[int, int]:
     return x.data_ptr(), x.data_ptr() + (reach + 1) * x.element_size()
 
 
-def _apart(batch: Any, first: Any, second: Any) -> bool:
+def _resolution(value: Any) -> float:
+    """Of the coarsest floating-point tensor in a value; what is none is exact."""
+    floating = (x.dtype for x in tensors(value) if x.is_floating_point())
+    return max((torch.finfo(dtype).eps for dtype in floating), default=0.0)
+
+
+def _apart(batch: Any, first: Any, second: Any, resolution: float) -> bool:
     """Whether a value of two images is what each of them has alone, one after the other."""
     if isinstance(batch, Tensor):
         single = (1, *batch.shape[1:])
@@ -211,22 +226,33 @@ def _apart(batch: Any, first: Any, second: Any) -> bool:
         if not batch.is_floating_point():
             # They may come from rounded values, which differ in their last bits with the batch.
             batch, first, second = batch.float(), first.float(), second.float()
-        return is_close(batch[:1], first) and is_close(batch[1:], second)
+            resolution = max(resolution, torch.finfo(torch.float32).eps)
+        return all(
+            is_close(part, alone, resolution)
+            for part, alone in ((batch[:1], first), (batch[1:], second))
+        )
     if isinstance(batch, tuple | list) and batch and isinstance(batch[0], Tensor):
-        return len(batch) == len(first) and all(map(_apart, batch, first, second))
+        return len(batch) == len(first) == len(second) and all(
+            _apart(*parts, resolution) for parts in zip(batch, first, second, strict=True)
+        )
     return True
 
 
-def is_close(a: Tensor, b: Tensor, root: int = 2) -> bool:
+def is_close(a: Tensor, b: Tensor, resolution: float, root: int = 2) -> bool:
     """Whether two tensors of one shape differ by little, relative to the largest of their values.
 
-    By less than a root of their dtype's resolution; the square root is 0.03 % in float32, 9 % in
-    bfloat16. What is not a number is as good as 0: calibration finds it.
+    By less than a root of the resolution; the square root is 0.03 % in float32, 9 % in bfloat16.
+    What is not a number is as good as 0: calibration finds it.
+
+    Args:
+        a, b: tensors; what is not floating-point has to be equal.
+        resolution: of the coarsest dtype behind them.
+        root: 2 for the square root.
     """
     if not a.is_floating_point():
         return torch.equal(a, b)
     if not a.numel():
         return True
-    tolerance = torch.finfo(a.dtype).eps ** (1 / root)
+    tolerance = resolution ** (1 / root)
     a, b = a.double().nan_to_num(), b.double().nan_to_num()
     return bool((a - b).abs().max() <= tolerance * torch.maximum(a.abs().max(), b.abs().max()))

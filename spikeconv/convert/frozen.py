@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
+from torch.optim.swa_utils import AveragedModel
 
 from spikeconv.convert.errors import ConversionError, Problem
 
@@ -29,12 +30,17 @@ _HOOKED = (
     "the hook on the module within"
 )
 
+# What holds a network under the name "module" and computes the same.
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+
 
 def frozen(ann: nn.Module) -> nn.Module:
     """A copy in eval mode and without gradients; normalised weights become plain ones.
 
-    Of ``nn.DataParallel``, ``DistributedDataParallel`` and what torch.compile gives, around the
-    network or a part of it, the module within is taken.
+    Of its hooks those around forward are kept, since they may change what it computes.
+
+    Of ``nn.DataParallel``, ``DistributedDataParallel``, ``AveragedModel`` and what torch.compile
+    gives, around the network or a part of it, the module within is taken.
 
     Raises:
         TypeError: ann is not a module, or cannot be copied.
@@ -50,7 +56,8 @@ def frozen(ann: nn.Module) -> nn.Module:
         if parametrize.is_parametrized(module):
             _own_class(module)
             for name in list(module.parametrizations):  # type: ignore[arg-type]
-                parametrize.remove_parametrizations(module, name)
+                _make_plain(module, name)
+        _drop_hooks(module)
     return network.requires_grad_(False)
 
 
@@ -109,7 +116,7 @@ def _copied(ann: nn.Module) -> nn.Module:
 
 def _within(module: nn.Module) -> nn.Module | None:
     """The module in a wrapper that computes the same; None where it is no such wrapper."""
-    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+    if isinstance(module, _WRAPPERS):
         return module.get_submodule("module")
     # Only torch.compile loads it, which takes seconds.
     compiler = sys.modules.get("torch._dynamo.eval_frame")
@@ -129,6 +136,24 @@ def _not_copied(ann: nn.Module, kept: dict[int, Any]) -> str:
             except Exception:
                 return f"its attribute {f'{path}.{name}'.lstrip('.')!r}"
     return "it"
+
+
+def _make_plain(module: nn.Module, name: str) -> None:
+    """Let a weight be what it was computed to be; torch makes a buffer of some."""
+    computed = module.get_submodule("parametrizations").get_submodule(name)
+    learns = any(True for _ in computed.parameters())
+    parametrize.remove_parametrizations(module, name)
+    if learns and name in module._buffers:
+        value = module._buffers.pop(name)
+        module.register_parameter(name, None if value is None else nn.Parameter(value.detach()))
+
+
+def _drop_hooks(module: nn.Module) -> None:
+    """Take off a copied module what its owner hears of gradients and of state dicts."""
+    for name, value in vars(module).items():
+        if name.endswith("_hooks") and "forward" not in name:
+            value.clear()
+    module._is_full_backward_hook = None
 
 
 def _own_class(module: nn.Module) -> None:

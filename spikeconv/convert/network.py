@@ -79,7 +79,7 @@ class SpikingNetwork(Assembly, Graphable):
             named: inputs by the names of the ANN's arguments.
 
         Returns:
-            The ANN's output structure, with tensors ``[B, *]``, or ``[T, B, *]`` for ``"all"``.
+            What the ANN does (dicts of any kind as dict): ``[B, *]``, or ``[T, B, *]`` for "all".
 
         Raises:
             TypeError, ValueError: naming the argument; T leaves no step to read.

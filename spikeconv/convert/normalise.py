@@ -1,7 +1,8 @@
 """Pass 2: the traced graph in one spelling, with batch norm folded and max pools before neurons.
 
-After it, a graph holds rectifiers, max pools and batch norms as modules, nothing that does nothing,
-nothing that writes in place, and reshapes that take the batch size from their operand.
+After it, a graph holds rectifiers, layers whose weights are constant, max pools and batch norms as
+modules, nothing that does nothing, nothing that writes in place, and reshapes that take the batch
+size from their operand.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from spikeconv.convert import inert, vocabulary
+from spikeconv.convert.functional import as_layer
 from spikeconv.convert.layers import reshape_like, reshape_samples
 from spikeconv.convert.norms import as_batch_norm, with_weights
 from spikeconv.convert.pools import as_max_pool, pools_before_neurons, without_indices
@@ -60,7 +62,7 @@ def drop_inert(traced: fx.GraphModule) -> None:
 
 
 def unify_spellings(traced: fx.GraphModule) -> None:
-    """One rectifier, one max pool, one batch norm, one reshape, whatever the user wrote."""
+    """One spelling of rectifiers, layers with weights, max pools, batch norms and reshapes."""
     modules = modules_of(traced)
     for node in traced.graph.nodes:
         if not node.op.startswith("call"):
@@ -73,6 +75,10 @@ def unify_spellings(traced: fx.GraphModule) -> None:
             modules = modules_of(traced)
         elif not isinstance(first(node), fx.Node):
             continue
+        elif (layer := as_layer(traced, node)) is not None:
+            name_call_site(node, modules)
+            call_new_module(traced, node, first(node), layer)
+            modules = modules_of(traced)
         elif (layer := as_max_pool(node) or as_batch_norm(node, modules)) is not None:
             call_new_module(traced, node, first(node), layer)
             modules = modules_of(traced)

@@ -13,7 +13,7 @@ from torch import fx, nn
 from spikeconv.convert import inert, vocabulary
 from spikeconv.convert.layers import Rectifier, reshape_like, reshape_samples, squeeze_samples
 from spikeconv.convert.program import Phase
-from spikeconv.convert.sizes import Reads
+from spikeconv.convert.sizes import DRAWS, Reads
 from spikeconv.convert.trace import called
 
 
@@ -73,6 +73,7 @@ _ACTIVATIONS = """
 """
 
 _RANDOM_CALLS = (
+    *DRAWS,
     *(torch.rand_like, torch.randn_like, torch.randint_like, torch.bernoulli, torch.normal),
     *(torch.poisson, torch.multinomial, "bernoulli", "bernoulli_", "multinomial", "normal_"),
     *("uniform_", "random_", F.gumbel_softmax),
@@ -135,13 +136,13 @@ def refusal(
         return None
     if "shape" not in node.meta and not node.meta.get("tensors"):
         return None  # arithmetic on sizes
+    target = called(node, modules)
+    if target in _RANDOM_CALLS:
+        return Refusal(_RANDOM)
     if not _reads_values(node):
         return Refusal(MIXES) if node.meta.get("mixes") else None
     if node.meta.get("mixed") and not node.meta.get("mixes") and vocabulary.is_reshape(node):
         return None  # it may only bring mixed images back into a batch; the mixing is to blame
-    target = called(node, modules)
-    if target in _RANDOM_CALLS:
-        return Refusal(_RANDOM)
     if isinstance(target, nn.RNNBase | nn.RNNCellBase):
         return Refusal(_UNKNOWN + _RECURRENT, keepable=isinstance(target, nn.RNNCellBase))
     found = _has_no_spiking_form(node, modules, phases)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from spikeconv.calibrate.inputs import Batch
+from spikeconv.calibrate.inputs import Batch, images_of, tensors_of
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.examine import copies, is_close
@@ -19,48 +21,88 @@ from spikeconv.convert.tracer import call, check_output
 
 _OTHER = (
     "its analog form gives other outputs than the network; something in it is not what it looks "
-    "like, such as a layer that was changed from outside"
+    "like, such as a layer that was changed from outside, or a transform of images that leaves "
+    "torch.fx's stand-ins for tensors as they are; transform images before the network"
 )
 _CALLS = (
     "two calls on the same images give different outputs, and a spiking network keeps nothing from "
     "one call to the next; where self.training is False, leave out what draws random numbers, or "
     "changes a buffer or an attribute that the next call reads"
 )
-_ONE = (
-    "a single image goes another way through its forward than several, and comes out different; "
-    "let the number of images decide nothing"
+_COUNT = (
+    "{} another way through its forward than two, and {}; let the number of images decide nothing"
 )
+# What a batch may have of values, to be tried.
+_MOST = 2**23
 
 
-def check_same(
-    network: nn.Module,
-    program: Program,
-    layers: Layers,
-    weights: Mapping[str, Tensor],
-    images: Batch,
-) -> None:
-    """Make sure that tracing and normalising have not changed what the network computes.
+@dataclass(frozen=True)
+class Comparison:
+    """A network, and what it has become.
 
-    Raises:
-        ConversionError: they have, on these one or two images.
+    Args:
+        network: frozen.
+        program, layers, weights: as `lower` gives them.
+        resolution: of the coarsest dtype in the network.
     """
-    names = [item.argument for item in program.inputs]
-    first, second = (
-        call(network, type(network).forward, dict(zip(names, copies(images), strict=True)))
-        for _ in range(2)
-    )
-    check_output(first)
-    if not _are_close(first, second):
-        raise ConversionError([Problem("", "forward", "", _CALLS)])
-    if not _are_close(first, run_analog(program, layers, weights, images)):
-        reason = _ONE if len(images) == 1 else _OTHER
-        raise ConversionError([Problem("", "forward", "", reason)])
 
+    network: nn.Module
+    program: Program
+    layers: Layers
+    weights: Mapping[str, Tensor]
+    resolution: float
 
-def _are_close(a: Any, b: Any) -> bool:
-    """Whether two outputs hold tensors of the same shapes, and of nearly the same values."""
-    pairs = list(itertools.zip_longest(tensors(a), tensors(b)))
-    return all(
-        x is not None and y is not None and x.shape == y.shape and is_close(x, y, root=3)
-        for x, y in pairs
-    )
+    def check(self, images: Batch) -> None:
+        """Make sure that tracing and normalising have not changed what the network computes.
+
+        Raises:
+            ConversionError: they have, on these images.
+        """
+        first, second = self._given(images), self._given(images)
+        check_output(first)
+        if not self._are_close(first, second):
+            raise ConversionError([Problem("", "forward", "", _CALLS)])
+        if not self._are_close(first, self._now(images)):
+            raise ConversionError([Problem("", "forward", "", _OTHER)])
+
+    def check_for(self, counts: Iterable[int], images: Batch) -> None:
+        """The same for other numbers of such images, for which the network goes another way.
+
+        A network that refuses so many answers nothing, so there is nothing to keep.
+
+        Raises:
+            ConversionError: it then gives something else, or that is not known.
+        """
+        for count in counts:
+            who = "a single image goes" if count == 1 else f"{count:,} images go"
+            if count * sum(x[0].numel() for x in tensors_of(images)) > _MOST:
+                reason = _COUNT.format(who, "so large a batch is not tried out here")
+                raise ConversionError([Problem("", "forward", "", reason)])
+            batch = images[torch.arange(count) % images_of(images)]
+            try:
+                given = self._given(batch)
+            except Exception:
+                continue
+            if not self._are_close(given, self._now(batch)):
+                reason = _COUNT.format(who, "something else comes out")
+                raise ConversionError([Problem("", "forward", "", reason)])
+
+    def _given(self, images: Batch) -> Any:
+        """What the network gives; it may write into copies of the images."""
+        names = [item.argument for item in self.program.inputs]
+        inputs = dict(zip(names, copies(images), strict=True))
+        return call(self.network, type(self.network).forward, inputs)
+
+    def _now(self, images: Batch) -> Any:
+        return run_analog(self.program, self.layers, self.weights, images)
+
+    def _are_close(self, a: Any, b: Any) -> bool:
+        """Whether two outputs hold tensors of the same shapes, and of nearly the same values."""
+        pairs = list(itertools.zip_longest(tensors(a), tensors(b)))
+        return all(
+            x is not None
+            and y is not None
+            and x.shape == y.shape
+            and is_close(x, y, self.resolution, root=3)
+            for x, y in pairs
+        )

@@ -19,6 +19,8 @@ FACTORIES = (
     *(torch.zeros, torch.ones, torch.full, torch.eye),
     *(torch.arange, torch.linspace, torch.logspace),
 )
+# Likewise, drawn at random.
+DRAWS = (torch.rand, torch.randn, torch.randint, torch.randperm)
 # Calls that make one after the pattern of another, of which they read no value.
 _LIKE_IN_KIND = {"new_zeros", "new_ones", "new_full"}
 _LIKE_IN_SIZE = {torch.zeros_like, torch.ones_like, torch.full_like}

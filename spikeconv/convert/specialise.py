@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from spikeconv.convert.other_counts import first_other
 from spikeconv.convert.sizes import KIND, SIZES
-from spikeconv.convert.structure import tensors
+from spikeconv.convert.structure import holds_tensors
 from spikeconv.convert.tracer import Proxy, Tracer
 
 # The shape of what these give depends on values.
@@ -77,7 +78,8 @@ class SpecialisedTracer(Tracer):
 
     Attributes:
         fixed_size: the size of the images decided something.
-        asks_batch: so did that there are two images or more.
+        other_counts: numbers of images for which the forward goes another way; a single one, and
+            the smallest above two of every number that decided something.
     """
 
     def __init__(self, example: Mapping[str, Tensor]) -> None:
@@ -88,7 +90,7 @@ class SpecialisedTracer(Tracer):
         self.reads: dict[fx.Node, frozenset[str]] = {}
         self.constants: set[fx.Node] = set()
         self.fixed_size = False
-        self.asks_batch = False
+        self.other_counts: set[int] = set()
         self._running = False
 
     def proxy(self, node: fx.Node) -> SpecialisedProxy:
@@ -146,10 +148,10 @@ class SpecialisedTracer(Tracer):
         inputs = node.all_input_nodes
         name = node.args[1] if node.target is getattr else node.target
         name = str(getattr(name, "__name__", name))
-        if _holds_tensors(first):
+        if holds_tensors(first):
             by_value = name in _VALUES_SHAPE or any("value" in self.reads[n] for n in inputs)
             return frozenset({"value"} if by_value or self._picks(node) else ())
-        if not any(_holds_tensors(self.values[n][0]) for n in inputs):
+        if not any(holds_tensors(self.values[n][0]) for n in inputs):
             reads = frozenset[str]().union(*(self.reads[n] for n in inputs))
             if node.target is operator.getitem and reads:
                 return _part(node, reads, first, second)
@@ -179,12 +181,14 @@ class SpecialisedTracer(Tracer):
         reads = self.reads[proxy.node]
         if proxy.node in self.constants:
             return first
-        if _holds_tensors(first) or "value" in reads:
+        if holds_tensors(first) or "value" in reads:
             raise fx.proxy.TraceError(_VALUES)
         if first != second:
             raise fx.proxy.TraceError(_BATCH)
         self.fixed_size |= "size" in reads
-        self.asks_batch |= "batch" in reads
+        if "batch" in reads:
+            image = sum(x[0].numel() for x in self.examples[0].values())
+            self.other_counts |= {1, *first_other(proxy.node, self.values, image)}
         return first
 
     def length(self, proxy: fx.Proxy) -> int:
@@ -193,13 +197,9 @@ class SpecialisedTracer(Tracer):
         if len(first) != len(second):
             raise fx.proxy.TraceError(_BATCH)
         images = proxy.node not in self.constants
-        if images and _holds_tensors(first) and proxy.node.target not in ("chunk", torch.chunk):
+        if images and holds_tensors(first) and proxy.node.target not in ("chunk", torch.chunk):
             self.fixed_size = True
         return len(first)
-
-
-def _holds_tensors(value: Any) -> bool:
-    return next(tensors(value), None) is not None
 
 
 def _part(node: fx.Node, reads: frozenset[str], first: Any, second: Any) -> frozenset[str]:

@@ -70,6 +70,11 @@ def tensors(value: Any) -> Iterator[Tensor]:
     return (leaf for leaf in leaves(value) if isinstance(leaf, Tensor))
 
 
+def holds_tensors(value: Any) -> bool:
+    """Whether there is a tensor in nested tuples, lists, dicts and dataclasses."""
+    return next(tensors(value), None) is not None
+
+
 def unknown(value: Any, *known: type[Any]) -> str | None:
     """What kind of object an output holds that may hide tensors, None where there is none.
 

@@ -15,7 +15,7 @@ from spikeconv.convert.monitor import Monitor, Seen
 from spikeconv.convert.operations import LayerOperations, Operations
 from spikeconv.convert.program import Phase, Program, Step, fill, refs
 from spikeconv.convert.run_step import Layers, run_step
-from spikeconv.convert.structure import map_tensors, tensors
+from spikeconv.convert.structure import holds_tensors, map_tensors
 from spikeconv.convert.wires import Arriving, all_ones, led, of_current, of_spikes, of_static
 
 _CONVOLUTIONS = (*vocabulary.CONVOLUTIONS, *vocabulary.TRANSPOSED)
@@ -82,7 +82,7 @@ class _Count:
             self.flows[name] = of_static(value)
         for step in self.program.steps:
             value = self.values[step.name] = self._value(step)
-            if step.phase is not Phase.CONSTANT and next(tensors(value), None) is not None:
+            if step.phase is not Phase.CONSTANT and holds_tensors(value):
                 self.flows[step.name] = self._flow(step, value)
             for name in self.program.last_reads[step.name]:
                 self.values.pop(name, None)

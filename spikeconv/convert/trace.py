@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import os
 import re
 import traceback
@@ -36,6 +37,16 @@ _ASSIGNED = (
 _LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
 
 
+class _Traced(fx.GraphModule):
+    """A graph and its layers, run by torch.fx's interpreter.
+
+    The code that would run it is not made: a layer may be called ``global``, which code cannot say.
+    """
+
+    def recompile(self) -> None:  # type: ignore[override]
+        pass
+
+
 def arguments(network: nn.Module) -> Arguments:
     """What forward takes: tensors where there is no default, else the first argument.
 
@@ -47,7 +58,10 @@ def arguments(network: nn.Module) -> Arguments:
     named = [p for p in inputs if p.kind not in several]
     required = [p.name for p in named if p.default is p.empty] or [p.name for p in named[:1]]
     if not required:
-        reason = "forward takes no input by name; give it an argument for each tensor that it reads"
+        reason = (
+            "forward takes no input by name; give it an argument for each tensor that it reads, or "
+            "convert the network within, if this one only wraps it"
+        )
         raise ConversionError([Problem("", "forward", "", reason)])
     return Arguments(tuple(required), tuple(p.name for p in named if p.name not in required))
 
@@ -56,8 +70,8 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     """The calls of one forward pass on inputs of these names, with the network's own layers.
 
     Where the forward's flow depends on shapes, those of the example decide. The result's meta says
-    ``fixed_size`` where it then holds for images of that size only, and ``asks_batch`` where the
-    number of images was asked for, and was more than one.
+    ``fixed_size`` where it then holds for images of that size only, and ``other_counts``, the
+    numbers of images for which the forward may go another way.
 
     Raises:
         ConversionError: it cannot be traced.
@@ -69,16 +83,30 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
         raise
     except FAILURES:
         graph, tracer = _specialised(network, dict(zip(inputs, tensors_of(example), strict=True)))
+    _check_inputs(graph)
     for node in graph.nodes:
         # By it, code that is written for the graph would have torch's functions wrapped for good.
         node.meta.pop("is_wrapped", None)
-    traced = fx.GraphModule(tracer.root, graph, type(network).__name__)
+    traced = _Traced(tracer.root, graph, type(network).__name__)
     if isinstance(tracer, SpecialisedTracer):
-        traced.meta.update(fixed_size=tracer.fixed_size, asks_batch=tracer.asks_batch)
+        traced.meta.update(fixed_size=tracer.fixed_size, other_counts=sorted(tracer.other_counts))
     for node in graph.nodes:
         node.meta["path"] = _path(node)
         node.meta["line"] = _line(node)
     return traced
+
+
+def _check_inputs(graph: fx.Graph) -> None:
+    """Raise ConversionError where an input is read as a dict."""
+    for node in graph.nodes:
+        if node.target is operator.getitem and isinstance(node.args[1], str):
+            source = node.args[0]
+            if isinstance(source, fx.Node) and source.op == "placeholder":
+                reason = (
+                    f"it takes item {node.args[1]!r} of its input {source.target}; inputs are "
+                    "tensors: give forward an argument for each, under which it is given here too"
+                )
+                raise ConversionError([Problem(_path(node), "forward", _line(node), reason)])
 
 
 def _specialised(

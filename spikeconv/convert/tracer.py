@@ -15,7 +15,7 @@ from torch.nn.modules import module as _of_torch
 from spikeconv.activation import QCFS, Clip
 from spikeconv.convert.asked import answered
 from spikeconv.convert.errors import ConversionError, Problem
-from spikeconv.convert.sizes import FACTORIES
+from spikeconv.convert.sizes import DRAWS, FACTORIES
 from spikeconv.convert.structure import Fields, fields_of, unknown
 
 # What a subclass may define and still compute what its base does.
@@ -51,7 +51,7 @@ class Tracer(fx.Tracer):
     record_stack_traces = True
 
     def __init__(self, inputs: Sequence[str]) -> None:
-        super().__init__(autowrap_functions=FACTORIES)
+        super().__init__(autowrap_functions=FACTORIES + DRAWS)
         # Sizes are numbers, for which torch's own functions would not let a stand-in pass.
         self._autowrap_search.append(torch)
         self.inputs = inputs

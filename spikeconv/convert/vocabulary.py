@@ -251,6 +251,19 @@ def rolls_all(node: fx.Node) -> bool:
     return node.target in (torch.roll, "roll") and not argument(node, 2, "dims")
 
 
+def cuts_batch(node: fx.Node) -> bool:
+    """Whether the call takes so many images, or so many at a time; two of them may be all."""
+    target = getattr(node.target, "__name__", node.target)
+    source = argument(node, 0, "tensor" if target == "split" else "input")
+    if not isinstance(source, fx.Node) or not source.meta.get("shape"):
+        return False
+    if target == "getitem":
+        index = next(iter(node.args[1]), None) if isinstance(node.args[1], tuple) else node.args[1]
+        return isinstance(index, slice) and isinstance(index.stop, int)
+    dim = argument(node, 2, "dim", 0)
+    return target == "split" and dim % len(source.meta["shape"]) == 0
+
+
 def is_reshape(node: fx.Node) -> bool:
     """Whether the call gives its operand other sizes."""
     if node.op == "call_method":

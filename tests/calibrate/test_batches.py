@@ -107,6 +107,15 @@ def test_not_finite(bad: float) -> None:
         spikeconv.convert(net, x.split(2), progress=False)
 
 
+def test_images_without_values() -> None:
+    with pytest.raises(ValueError, match=r"batch 0 must have values, got shape \[8, 3, 0, 4\]"):
+        Batches(torch.zeros(8, 3, 0, 4), LIKE)
+    with pytest.raises(TypeError, match="must have values, got a tensor on the meta device"):
+        Batches(torch.zeros(8, 3, device="meta"), LIKE)
+    with pytest.raises(TypeError, match="must have values, got a tensor on the meta device"):
+        Batches([torch.zeros(8, 3, device="meta")], LIKE)
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     (

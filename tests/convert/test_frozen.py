@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import threading
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from tests.convert.nets import converted, refusal
 
@@ -19,6 +21,7 @@ def plain() -> nn.Sequential:
 
 WRAPPERS: dict[str, Callable[[nn.Sequential], nn.Module]] = {
     "DataParallel": nn.DataParallel,
+    "averaged": AveragedModel,
     "compiled": torch.compile,
     "both": lambda net: torch.compile(nn.DataParallel(net)),
     "parts": lambda net: nn.Sequential(torch.compile(net[0]), nn.DataParallel(net[1:])),
@@ -69,3 +72,20 @@ def test_what_cannot_be_copied_is_named() -> None:
     net[1].locks = [threading.Lock()]
     with pytest.raises(TypeError, match=r"convert: ann .* attribute '1\.locks' cannot: .*pickle"):
         converted(net, torch.randn(8, 4))
+
+
+def test_hooks_on_gradients_and_state_dicts_stay_with_the_network() -> None:
+    heard: list[str] = []
+    net, x = plain(), torch.randn(8, 4)
+    net[0].register_full_backward_hook(lambda *given: heard.append("gradient"))
+    net[0].register_full_backward_pre_hook(lambda *given: heard.append("gradient"))
+    net[2].register_state_dict_post_hook(lambda *given: heard.append("state dict"))
+    net[2].register_load_state_dict_post_hook(lambda *given: heard.append("state dict"))
+    snn = converted(net, x).trainable()
+    snn(x).sum().backward()
+    snn.load_state_dict(snn.state_dict())
+    pickle.loads(pickle.dumps(snn))
+    assert heard == []
+    net(x.requires_grad_()).sum().backward()
+    net.load_state_dict(net.state_dict())
+    assert heard.count("gradient") == 2 and heard.count("state dict") == 2

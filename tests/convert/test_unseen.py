@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.convert.nets import Net, between, converted, images, refusal
+from tests.convert.nets import Net, between, check, converted, images, refusal
 
 MIXES = "mixes the images of a batch"
 
@@ -58,9 +59,55 @@ def test_images_of_a_wrong_shape() -> None:
     assert "3 channels" in problem.reason
 
 
-def test_random_numbers() -> None:
-    (problem,) = refusal(between(lambda h: h + torch.randn_like(h)))
+@pytest.mark.parametrize(
+    "draw",
+    (
+        torch.randn_like,
+        lambda h: torch.randn(h.shape),
+        lambda h: torch.rand(h.shape[0], 4, 1, 1),
+        lambda h: torch.randint(2, h.shape),
+    ),
+)
+def test_random_numbers(draw: Any) -> None:
+    (problem,) = refusal(between(lambda h: h + draw(h)))
     assert problem.reason.startswith("it draws random numbers; leave it out where self.training")
+
+
+def test_an_input_that_is_a_dict() -> None:
+    (problem,) = refusal(Net(lambda s, x: s.head(F.relu(s.c1(x["image"])))))
+    assert "takes item 'image' of its input x" in problem.reason
+    assert problem.line.startswith(__file__)
+
+
+def test_a_layer_that_takes_a_stand_in_for_no_tensor() -> None:
+    """As torchvision's transforms do, it gives back what it does not know."""
+
+    class Transform(nn.Module):
+        def forward(self, *inputs: Any) -> Any:
+            changed = [x / 2 if type(x) is Tensor else x for x in inputs]
+            return changed[0]
+
+    (problem,) = refusal(nn.Sequential(Transform(), nn.Conv2d(2, 4, 3), nn.ReLU()))
+    assert "transform images before the network" in problem.reason
+
+
+def test_a_cast_is_as_exact_as_what_is_cast() -> None:
+    """Of float32 a float64 has no more digits, and two images differ in the last from one."""
+    for seed in range(4):
+        torch.manual_seed(seed)
+        net = Net(lambda s, x: s.head(F.relu(s.c1(x))).double().mean(1, dtype=torch.float64))
+        assert converted(net)(images(2)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", ("global", "class", "in", "1x1", "a-b"))
+def test_layers_of_any_name(name: str) -> None:
+    """Some are no names that Python's code can say."""
+    net = Net(lambda s, x: s.head(F.relu(s.layers[name](x) * s.factors[name])))
+    net.layers = nn.ModuleDict({name: nn.Conv2d(2, 4, 3)})
+    net.factors = nn.ParameterDict({name: nn.Parameter(torch.tensor(2.0))})
+    assert check(net, neurons=1).report().rows
+    named = nn.Sequential(OrderedDict({name: nn.Linear(4, 8), "lambda": nn.ReLU()}))
+    check(named, images(32, 4), neurons=1)
 
 
 def test_a_recurrent_layer() -> None:

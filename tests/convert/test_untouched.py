@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from spikeconv import convert
+from spikeconv import ConversionError, convert
 
 
 def test_parametrized_layers_stay_parametrized() -> None:
@@ -46,4 +47,17 @@ def test_random_numbers_go_on_where_they_were() -> None:
     before = torch.get_rng_state()
     snn = convert(ann, x, T=2, v_init="uniform", progress=False)
     snn.report(x)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_random_numbers_go_on_after_a_refusal() -> None:
+    """A network that drops values at inference has drawn some by then."""
+
+    class Drops(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.dropout(x.relu(), 0.5)
+
+    x, before = torch.rand(4, 3), torch.get_rng_state()
+    with pytest.raises(ConversionError, match="drops values at inference"):
+        convert(Drops(), x, T=2, progress=False)
     assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,101 @@
+"""Forwards that ask how many images there are: what they do with other numbers of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.convert.nets import Net, check, images, refusal
+
+DOUBLED = {
+    "four or more": (lambda x: x.shape[0] >= 4, "4 images"),
+    "more than a hundred": (lambda x: x.size(0) > 100, "101 images"),
+    "some number": (lambda x: x.shape[0] == 777, "777 images"),
+    "of the unpacked": (lambda x: next(iter(x.size())) // 8 > 0, "8 images"),
+    "of all values": (lambda x: x.numel() > 1000, "8 images"),
+    "a square": (lambda x: x.shape[0] ** 2 > 50, "8 images"),
+    "a half": (lambda x: (x.shape[0] + 1) / 2 > 4, "8 images"),
+    "beyond the thousand": (lambda x: x.shape[0] > 4096, "4,097 images"),
+    "a single one": (lambda x: x.shape[0] < 2, "a single image"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBLED)
+def test_another_result_is_refused(name: str) -> None:
+    """The smallest number of images for which it is another is named."""
+    asks, says = DOUBLED[name]
+
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        return s.head(h * 2 if asks(x) else h)
+
+    (problem,) = refusal(Net(body))
+    assert problem.reason.startswith(f"{says} go")
+    assert "something else comes out" in problem.reason
+
+
+@pytest.mark.parametrize("name", DOUBLED)
+def test_the_same_result_is_fine(name: str) -> None:
+    asks, _ = DOUBLED[name]
+
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        return s.head(h.contiguous() if asks(x) else h)
+
+    check(Net(body), neurons=1)
+
+
+def test_so_many_that_nobody_gives_them() -> None:
+    """A guard against numbers that do not fit 31 bits is no other way."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        return s.head(h * 2 if x.numel() > 2**31 - 1 else h)
+
+    check(Net(body), neurons=1)
+
+
+def test_too_many_to_try() -> None:
+    """An image has 128 values, 2^17 images have 2^24: what comes out then is not known."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        return s.head(h.contiguous() if x.shape[0] > 2**17 else h)
+
+    (problem,) = refusal(Net(body))
+    assert problem.reason.startswith("131,073 images go")
+    assert "is not tried out here" in problem.reason
+
+
+def test_a_network_that_takes_only_so_many() -> None:
+    """Where it gives nothing, there is nothing to keep."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        if x.shape[0] > 16:
+            raise ValueError("at most 16")
+        return s.head(F.relu(s.c1(x)))
+
+    snn = check(Net(body), neurons=1)
+    assert snn(images(17)).shape == (17, 3)
+
+
+CUT = {
+    "micro-batches": lambda s, x: torch.cat([s.head(F.relu(s.c1(p))) for p in x.split(8)]),
+    "micro-batches of spikes": lambda s, x: torch.cat(
+        [s.head(p) for p in torch.split(F.relu(s.c1(x)), 16)]
+    ),
+    "the first hundred": lambda s, x: s.head(F.relu(s.c1(x[:100]))),
+    "the first hundred spikes": lambda s, x: s.head(F.relu(s.c1(x))[:100, :]),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_a_batch_that_is_cut_is_refused(name: str) -> None:
+    """Two images alone do not show it."""
+    (problem,) = refusal(Net(CUT[name]))
+    assert "fixes the batch size" in problem.reason
+    assert problem.line.startswith(__file__)
