@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.sizes import Reads
 from spikeconv.convert.structure import holds_tensors, tensors
 from spikeconv.convert.trace import problem
-from spikeconv.convert.vocabulary import cuts_batch
+from spikeconv.convert.vocabulary import cuts_batch, is_product, is_sum
 
 _OVERLAPS = (
     "it writes into a part or a view of a value that is read again later; write out of place "
@@ -83,6 +84,7 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
       vary; ``parameter``: and it is a parameter.
     - ``value``: made by sizes alone, and the same for every image; it is ``constant``, too.
     - ``mixes``: an image's value depends on the other image, or the batch size is fixed.
+    - ``counts``: it is a number, or sizes, that go by how many images there are.
     - ``resolution``: of the coarsest dtype that a value has passed through; the graph's meta has
       the coarsest of all.
     - ``overwrites``: the nodes whose value the call overwrites.
@@ -121,7 +123,11 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
         node.meta["mixed"] = any(n.meta["mixed"] for n in inputs)
         signal = not node.meta["constant"] and not node.meta["mixed"]
         alone = first.env[node], second.env[node], node.meta["resolution"]
-        if signal and (cuts_batch(node) or not _apart(value, *alone)):
+        node.meta["counts"] = _counts_images(node, value, first.env[node])
+        counted = isinstance(value, Tensor) and (
+            (is_sum(node) or is_product(node)) and any(n.meta["counts"] for n in inputs)
+        )
+        if signal and (counted or cuts_batch(node) or not _apart(value, *alone)):
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
     nodes = (node for node in traced.graph.nodes if node.op != "output")
@@ -149,6 +155,15 @@ def _without_levels(network: nn.Module) -> Iterator[None]:
 def _made_by_sizes(node: fx.Node) -> bool:
     """Whether a value depends on images, but by their sizes alone."""
     return not node.meta["constant"] and node.meta["reads"] is not Reads.VALUES
+
+
+def _counts_images(node: fx.Node, value: Any, alone: Any) -> bool:
+    """Whether numbers go by the number of images, be they the same for one and for two."""
+    if node.op == "placeholder" or holds_tensors(value):
+        return False
+    if node.target is operator.getitem and node.args[1] != 0:
+        return bool(value != alone)
+    return bool(value != alone) or any(n.meta["counts"] for n in node.all_input_nodes)
 
 
 def _is_equal(value: Any, *others: Any) -> bool:

@@ -99,3 +99,25 @@ def test_a_batch_that_is_cut_is_refused(name: str) -> None:
     (problem,) = refusal(Net(CUT[name]))
     assert "fixes the batch size" in problem.reason
     assert problem.line.startswith(__file__)
+
+
+COUNTED = {
+    "of images": lambda x, h: h * (1 + (x.shape[0] >= 4)),
+    "of spikes": lambda x, h: h * (1 + h.size(0) // 64),
+    "of values": lambda x, h: h + 0.1 * (h.numel() > 4096),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_arithmetic_with_the_number_of_images_is_refused(name: str) -> None:
+    """Time-steps are run as images, so there may be more, and a large batch in parts, so fewer."""
+    (problem,) = refusal(Net(lambda s, x: s.head(COUNTED[name](x, F.relu(s.c1(x))))))
+    assert "fixes the batch size" in problem.reason
+
+
+def test_arithmetic_with_other_sizes() -> None:
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        return s.head(h.view(h.shape[0], *h.shape[1:]) * h.shape[1] / (h.shape[2] * h.size(-1)))
+
+    check(Net(body), neurons=1)
