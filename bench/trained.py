@@ -95,6 +95,9 @@ _QCFS = (
 _VGG16_CLIP = (
     f"{_TRAIN} --model vgg16 --activation clip --augment crop,flip,autoaugment,cutout "
     "--holdout 1000 --batch 256 --epochs 40 --schedule onecycle --compile --device cuda "
+    "--out runs/vgg16-clip-first; "
+    f"{_TRAIN} --model vgg16 --activation clip --augment crop,flip,autoaugment,cutout "
+    "--holdout 1000 --init runs/vgg16-clip-first/best.safetensors --epochs 36 --lr 0.05 --compile "
     "--out runs/vgg16-clip"
 )
 _VGG16 = f"{_TRAIN} --model vgg16 --augment crop,flip,cutout --compile"
