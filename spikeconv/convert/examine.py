@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.nn import Parameter
 from spikeconv.activation import QCFS, Clip
 from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.other_counts import Examples, other_count
 from spikeconv.convert.sizes import Reads
 from spikeconv.convert.structure import holds_tensors, tensors
 from spikeconv.convert.trace import problem
@@ -84,7 +84,6 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
       vary; ``parameter``: and it is a parameter.
     - ``value``: made by sizes alone, and the same for every image; it is ``constant``, too.
     - ``mixes``: an image's value depends on the other image, or the batch size is fixed.
-    - ``counts``: it is a number, or sizes, that go by how many images there are.
     - ``resolution``: of the coarsest dtype that a value has passed through; the graph's meta has
       the coarsest of all.
     - ``overwrites``: the nodes whose value the call overwrites.
@@ -100,6 +99,7 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
         first.run(*copies(batch[:1]))
         second.run(*copies(batch[1:]))
         double.run(*copies(batch))
+    examples = {node: (first.env[node], value) for node, value in double.env.items()}
     for node in traced.graph.nodes:
         inputs = node.all_input_nodes
         node.meta["constant"] = node.op == "get_attr" or (
@@ -123,10 +123,8 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
         node.meta["mixed"] = any(n.meta["mixed"] for n in inputs)
         signal = not node.meta["constant"] and not node.meta["mixed"]
         alone = first.env[node], second.env[node], node.meta["resolution"]
-        node.meta["counts"] = _counts_images(node, value, first.env[node])
-        counted = isinstance(value, Tensor) and (
-            (is_sum(node) or is_product(node)) and any(n.meta["counts"] for n in inputs)
-        )
+        counted = signal and (is_sum(node) or is_product(node)) and isinstance(value, Tensor)
+        counted = counted and any(_counts_images(n, examples) for n in inputs)
         if signal and (counted or cuts_batch(node) or not _apart(value, *alone)):
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
@@ -157,13 +155,12 @@ def _made_by_sizes(node: fx.Node) -> bool:
     return not node.meta["constant"] and node.meta["reads"] is not Reads.VALUES
 
 
-def _counts_images(node: fx.Node, value: Any, alone: Any) -> bool:
-    """Whether numbers go by the number of images, be they the same for one and for two."""
-    if node.op == "placeholder" or holds_tensors(value):
+def _counts_images(node: fx.Node, examples: Mapping[fx.Node, Examples]) -> bool:
+    """Whether a number goes by how many images there are, be it the same for one and for two."""
+    alone, both = examples[node]
+    if holds_tensors(both):
         return False
-    if node.target is operator.getitem and node.args[1] != 0:
-        return bool(value != alone)
-    return bool(value != alone) or any(n.meta["counts"] for n in node.all_input_nodes)
+    return bool(alone != both) or other_count(node, examples, 1) is not None
 
 
 def _is_equal(value: Any, *others: Any) -> bool:

@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel
 
 from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.tracer import computes_as
 
 _SCRIPTED = (
     "it is compiled by torch.jit, which nothing can be read from; give the module that it was "
@@ -30,6 +31,10 @@ _HOOKED = (
     "the hook on the module within"
 )
 
+_HOOKS = (
+    *("_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks", "_state_dict_pre_hooks"),
+    *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
+)
 # What holds a network under the name "module" and computes the same.
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
@@ -116,7 +121,7 @@ def _copied(ann: nn.Module) -> nn.Module:
 
 def _within(module: nn.Module) -> nn.Module | None:
     """The module in a wrapper that computes the same; None where it is no such wrapper."""
-    if isinstance(module, _WRAPPERS):
+    if computes_as(module, *_WRAPPERS):
         return module.get_submodule("module")
     # Only torch.compile loads it, which takes seconds.
     compiler = sys.modules.get("torch._dynamo.eval_frame")
@@ -144,15 +149,15 @@ def _make_plain(module: nn.Module, name: str) -> None:
     learns = any(True for _ in computed.parameters())
     parametrize.remove_parametrizations(module, name)
     if learns and name in module._buffers:
-        value = module._buffers.pop(name)
-        module.register_parameter(name, None if value is None else nn.Parameter(value.detach()))
+        value = module.get_buffer(name).detach()
+        del module._buffers[name]
+        module.register_parameter(name, nn.Parameter(value))
 
 
 def _drop_hooks(module: nn.Module) -> None:
     """Take off a copied module what its owner hears of gradients and of state dicts."""
-    for name, value in vars(module).items():
-        if name.endswith("_hooks") and "forward" not in name:
-            value.clear()
+    for name in _HOOKS:
+        getattr(module, name).clear()
     module._is_full_backward_hook = None
 
 

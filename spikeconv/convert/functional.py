@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from spikeconv.convert import vocabulary
 from spikeconv.convert.rewrite import first
+from spikeconv.convert.sources import sources
 
 _CONVOLUTIONS: dict[Any, Any] = {
     torch.conv1d: nn.Conv1d,
@@ -49,11 +50,13 @@ def as_layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     if weight is None or (given[1] is not None and (bias is None or bias.dim() != 1)):
         return None
     if node.target is F.linear:
-        return _linear(weight, bias) if weight.dim() == 2 and _shape(first(node)) else None
+        if weight.dim() != 2 or not _shape(first(node)):
+            return None
+        return _linear(weight, None if bias is None else bias.expand(len(weight)))
     transposed = node.target in _TRANSPOSED
     names = _TRANSPOSED_OPTIONS if transposed else _OPTIONS
     options = {
-        name: vocabulary.argument(node, position, name, default)
+        name: _number(vocabulary.argument(node, position, name, default))
         for position, (name, default) in enumerate(names.items(), start=3)
     }
     if len(_shape(first(node))) != weight.dim() or not all(map(_is_plain, options.values())):
@@ -89,12 +92,11 @@ def _constant(traced: fx.GraphModule, value: object) -> Tensor | None:
     if not isinstance(value, fx.Node) or not value.meta.get("constant"):
         return None
     run = fx.Interpreter(traced)
-
-    def of(node: fx.Node) -> Any:
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), of)
-        return getattr(run, node.op)(node.target, args, kwargs)
-
-    found = of(value)
+    known: dict[fx.Node, Any] = {}
+    for node in sources(value):
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
+        known[node] = getattr(run, node.op)(node.target, args, kwargs)
+    found = known[value]
     return found if isinstance(found, Tensor) else None
 
 
@@ -103,6 +105,11 @@ def _shape(value: object) -> tuple[int, ...]:
     if not isinstance(value, fx.Node) or value.meta.get("constant"):
         return ()
     return tuple(value.meta.get("shape", ()))
+
+
+def _number(value: Any) -> Any:
+    """An option; one that was computed from constants is the number that it is."""
+    return value.meta.get("number", value) if isinstance(value, fx.Node) else value
 
 
 def _is_plain(value: object) -> bool:

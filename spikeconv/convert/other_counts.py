@@ -1,8 +1,8 @@
-"""For which numbers of images a forward goes another way than for two.
+"""For which numbers of images a number that a forward asks for is another one.
 
 What is asked of a batch's size is arithmetic on numbers that are linear in the number of images,
 such as ``x.shape[0]`` and ``x.numel()``. Two examples give the line, and the arithmetic is done
-again for every number that a batch is likely to have.
+again for numbers that a batch may have.
 """
 
 from __future__ import annotations
@@ -14,71 +14,86 @@ from typing import Any
 import torch
 from torch import fx
 
+from spikeconv.convert.sources import sources
 from spikeconv.convert.structure import holds_tensors
 
 Examples = tuple[Any, Any]
-"""A value for two images, and for three."""
+"""A value for so many images, and for one more."""
 
-# Every number up to the first, then what programs ask for; batches have no more values together.
-_EVERY, _MOST, _VALUES = 1024, 2**20, 2**27
+MOST_VALUES = 2**24
+"""Larger batches are not asked about: nobody could try out what a network does with them."""
+
+_EVERY, _MOST = 64, 2**24
 
 
-def first_other(node: fx.Node, examples: Mapping[fx.Node, Examples], values: int) -> Iterator[int]:
-    """The smallest number of images above two for which a number is another one, if there is one.
+def other_count(
+    node: fx.Node, examples: Mapping[fx.Node, Examples], images: int, values: int = 1
+) -> int | None:
+    """A number of images, the smallest that is found, for which a number is another one.
+
+    Every one up to 64 is looked at, and those around powers of two.
 
     Args:
-        node: gives the number, the same for two images and for three.
+        node: gives the number, the same in both examples.
         examples: the values of all nodes before it.
+        images: how many the first of the examples is for.
         values: of one image.
+
+    Returns:
+        None where there is none.
     """
-    limit = max(3, _VALUES // max(1, values))
-    for count in itertools.takewhile(lambda count: count <= limit, _counts()):
+
+    def is_size(each: fx.Node) -> bool:
+        inputs = each.all_input_nodes
+        return not inputs or any(holds_tensors(examples[source][0]) for source in inputs)
+
+    steps = [(each, is_size(each)) for each in sources(node, is_size)]
+
+    def differs(count: int) -> bool:
         known: dict[fx.Node, Any] = {}
         try:
-            same = _value(node, examples, count, known) == examples[node][0]
+            for each, given in steps:
+                known[each] = (
+                    _on_the_line(*examples[each], count - images) if given else _run(each, known)
+                )
+            return bool(known[node] != examples[node][0])
         except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError):
-            same = False
-        if not same:
-            yield count
-            return
+            return True
+
+    same = images + 1
+    for count in _counts(images + 2, MOST_VALUES // max(1, values)):
+        if not differs(count):
+            same = count
+            continue
+        while count - same > 1:
+            middle = (count + same) // 2
+            same, count = (same, middle) if differs(middle) else (middle, count)
+        return count
+    return None
 
 
-def _counts() -> Iterator[int]:
-    yield from range(4, _EVERY + 1)
-    power = 2 * _EVERY
-    while power <= _MOST:
-        yield from (power - 1, power, power + 1)
-        power *= 2
+def _counts(first: int, limit: int) -> Iterator[int]:
+    powers = itertools.takewhile(lambda p: p <= _MOST, (_EVERY << k for k in itertools.count(1)))
+    around = (power + more for power in powers for more in (-1, 0, 1))
+    every = itertools.chain(range(first, _EVERY + 2), around)
+    return itertools.takewhile(lambda count: count <= limit, every)
 
 
-def _value(
-    node: fx.Node, examples: Mapping[fx.Node, Examples], count: int, known: dict[fx.Node, Any]
-) -> Any:
-    """A node's value for so many images."""
-    if node not in known:
-        first, second = examples[node]
-        inputs = node.all_input_nodes
-        if not inputs or any(holds_tensors(examples[each][0]) for each in inputs):
-            known[node] = _on_the_line(first, second, count)
-        else:
-
-            def value(each: fx.Node) -> Any:
-                return _value(each, examples, count, known)
-
-            args: Any = fx.node.map_arg(node.args, value)
-            kwargs: Any = fx.node.map_arg(node.kwargs, value)
-            target: Any = node.target
-            if node.op == "call_method":
-                target, args = getattr(args[0], target), args[1:]
-            known[node] = target(*args, **kwargs)
-    return known[node]
+def _run(node: fx.Node, known: Mapping[fx.Node, Any]) -> Any:
+    """What a call gives for known operands."""
+    args: Any = fx.node.map_arg(node.args, known.__getitem__)
+    kwargs: Any = fx.node.map_arg(node.kwargs, known.__getitem__)
+    target: Any = node.target
+    if node.op == "call_method":
+        target, args = getattr(args[0], target), args[1:]
+    return target(*args, **kwargs)
 
 
-def _on_the_line(first: Any, second: Any, count: int) -> Any:
-    """What a size that is linear in the number of images is for so many."""
+def _on_the_line(first: Any, second: Any, more: int) -> Any:
+    """What a size that is linear in the number of images is for so many more."""
     if isinstance(first, tuple):
-        sizes = (_on_the_line(a, b, count) for a, b in zip(first, second, strict=True))
+        sizes = (_on_the_line(a, b, more) for a, b in zip(first, second, strict=True))
         return torch.Size(sizes) if isinstance(first, torch.Size) else tuple(sizes)
     if first == second:
         return first
-    return first + (second - first) * (count - 2)
+    return first + (second - first) * more

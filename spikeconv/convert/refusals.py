@@ -138,7 +138,7 @@ def refusal(
         return None  # arithmetic on sizes
     target = called(node, modules)
     if target in _RANDOM_CALLS:
-        return Refusal(_RANDOM)
+        return Refusal(_RANDOM) if node.users else None
     if not _reads_values(node):
         return Refusal(MIXES) if node.meta.get("mixes") else None
     if node.meta.get("mixed") and not node.meta.get("mixes") and vocabulary.is_reshape(node):

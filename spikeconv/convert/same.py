@@ -14,6 +14,7 @@ from spikeconv.calibrate.inputs import Batch, images_of, tensors_of
 from spikeconv.convert.analog import run_analog
 from spikeconv.convert.errors import ConversionError, Problem
 from spikeconv.convert.examine import copies, is_close
+from spikeconv.convert.other_counts import MOST_VALUES
 from spikeconv.convert.program import Program
 from spikeconv.convert.run_step import Layers
 from spikeconv.convert.structure import tensors
@@ -30,10 +31,9 @@ _CALLS = (
     "changes a buffer or an attribute that the next call reads"
 )
 _COUNT = (
-    "{} another way through its forward than two, and {}; let the number of images decide nothing"
+    "{} another way through its forward than two, and something else comes out; let the number of "
+    "images decide nothing"
 )
-# What a batch may have of values, to be tried.
-_MOST = 2**23
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,25 @@ class Comparison:
     def check_for(self, counts: Iterable[int], images: Batch) -> None:
         """The same for other numbers of such images, for which the network goes another way.
 
-        A network that refuses so many answers nothing, so there is nothing to keep.
+        Of what begins at some number more may come of more, so more are tried. A network that
+        refuses so many answers nothing, so there is nothing to keep.
 
         Raises:
-            ConversionError: it then gives something else, or that is not known.
+            ConversionError: it then gives something else.
         """
-        for count in counts:
-            who = "a single image goes" if count == 1 else f"{count:,} images go"
-            if count * sum(x[0].numel() for x in tensors_of(images)) > _MOST:
-                reason = _COUNT.format(who, "so large a batch is not tried out here")
-                raise ConversionError([Problem("", "forward", "", reason)])
+        limit = MOST_VALUES // max(1, sum(x[0].numel() for x in tensors_of(images)))
+        several = {count * more for count in counts for more in (1, 2, 16) if count > 1}
+        for count in sorted({*several, *counts}):
+            if 2 < count > limit:
+                break
             batch = images[torch.arange(count) % images_of(images)]
             try:
                 given = self._given(batch)
             except Exception:
                 continue
             if not self._are_close(given, self._now(batch)):
-                reason = _COUNT.format(who, "something else comes out")
-                raise ConversionError([Problem("", "forward", "", reason)])
+                who = "a single image goes" if count == 1 else f"{count:,} images go"
+                raise ConversionError([Problem("", "forward", "", _COUNT.format(who))])
 
     def _given(self, images: Batch) -> Any:
         """What the network gives; it may write into copies of the images."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from spikeconv.convert.other_counts import first_other
+from spikeconv.convert.other_counts import other_count
 from spikeconv.convert.sizes import KIND, SIZES
 from spikeconv.convert.structure import holds_tensors
 from spikeconv.convert.tracer import Proxy, Tracer
@@ -78,8 +78,8 @@ class SpecialisedTracer(Tracer):
 
     Attributes:
         fixed_size: the size of the images decided something.
-        other_counts: numbers of images for which the forward goes another way; a single one, and
-            the smallest above two of every number that decided something.
+        other_counts: numbers of images for which the forward may go another way: a single one, and
+            for every number that decided something one for which it is another.
     """
 
     def __init__(self, example: Mapping[str, Tensor]) -> None:
@@ -188,7 +188,8 @@ class SpecialisedTracer(Tracer):
         self.fixed_size |= "size" in reads
         if "batch" in reads:
             image = sum(x[0].numel() for x in self.examples[0].values())
-            self.other_counts |= {1, *first_other(proxy.node, self.values, image)}
+            other = other_count(proxy.node, self.values, 2, image)
+            self.other_counts |= {1} if other is None else {1, other}
         return first
 
     def length(self, proxy: fx.Proxy) -> int:

@@ -253,15 +253,20 @@ def rolls_all(node: fx.Node) -> bool:
 
 def cuts_batch(node: fx.Node) -> bool:
     """Whether the call takes so many images, or so many at a time; two of them may be all."""
-    target = getattr(node.target, "__name__", node.target)
-    source = argument(node, 0, "tensor" if target == "split" else "input")
-    if not isinstance(source, fx.Node) or not source.meta.get("shape"):
+    if node.op == "call_function" and node.target is operator.getitem:
+        source, index = node.args
+        if isinstance(index, tuple):
+            index = next(iter(index), None)
+        if not isinstance(source, fx.Node) or not source.meta.get("shape"):
+            return False
+        return isinstance(index, slice) and (
+            isinstance(index.stop, int) or (isinstance(index.start, int) and index.start < 0)
+        )
+    if node.target != ("split" if node.op == "call_method" else torch.split):
         return False
-    if target == "getitem":
-        index = next(iter(node.args[1]), None) if isinstance(node.args[1], tuple) else node.args[1]
-        return isinstance(index, slice) and isinstance(index.stop, int)
-    dim = argument(node, 2, "dim", 0)
-    return target == "split" and dim % len(source.meta["shape"]) == 0
+    source, dim = argument(node, 0, "tensor"), argument(node, 2, "dim", 0)
+    sizes = source.meta.get("shape", ()) if isinstance(source, fx.Node) else ()
+    return isinstance(dim, int) and dim in (0, -len(sizes))
 
 
 def is_reshape(node: fx.Node) -> bool:

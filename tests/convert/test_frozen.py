@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from tests.convert.nets import converted, refusal
@@ -89,3 +89,31 @@ def test_hooks_on_gradients_and_state_dicts_stay_with_the_network() -> None:
     net(x.requires_grad_()).sum().backward()
     net.load_state_dict(net.state_dict())
     assert heard.count("gradient") == 2 and heard.count("state dict") == 2
+
+
+class _Hooked(nn.Module):
+    """Its own attributes are called like torch's."""
+
+    num_hooks, use_hooks = 3, True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.more_hooks, self.no_hooks = plain(), [lambda h: 2 * h], None
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = self.net(x)
+        return self.more_hooks[0](h) if self.more_hooks else h
+
+
+class _Doubled(AveragedModel):
+    def forward(self, *given: Tensor) -> Tensor:
+        doubled: Tensor = self.module(*given) * 2
+        return doubled
+
+
+def test_what_only_looks_like_hooks_or_a_wrapper() -> None:
+    x = torch.randn(8, 4)
+    hooked = _Hooked()
+    torch.testing.assert_close(converted(hooked, x).analog(x), hooked(x))
+    (problem,) = refusal(_Doubled(plain()), x)
+    assert "convert the network within" in problem.reason

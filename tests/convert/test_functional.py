@@ -32,6 +32,11 @@ FUNCTIONS: dict[str, tuple[Callable[[Any, Tensor], Tensor], tuple[int, ...], typ
         (4, 3, 3, 3),
         nn.ConvTranspose2d,
     ),
+    "computed options": (
+        lambda s, h: F.conv2d(h, s.w, padding=s.w.shape[-1] // 2, groups=4 // s.w.shape[1]),
+        (6, 2, 3, 3),
+        nn.Conv2d,
+    ),
     "conv1d": (lambda s, h: F.conv1d(h.flatten(2), s.w, s.b), (6, 4, 5), nn.Conv1d),
     "linear": (lambda s, h: F.linear(h.mean((2, 3)), s.w, bias=s.b), (6, 4), nn.Linear),
     "a product": (lambda s, h: h.mean((2, 3)) @ s.w.t(), (6, 4), nn.Linear),
@@ -96,6 +101,26 @@ def test_weights_that_are_computed(name: str, tmp_path: Any) -> None:
     loaded = spikeconv.load(tmp_path / "snn.safetensors")
     pickled = torch.load(tmp_path / "snn.pt", weights_only=False)
     assert torch.equal(loaded(x), snn(x)) and torch.equal(pickled(x), snn(x))
+
+
+def test_a_bias_for_all_outputs(tmp_path: Any) -> None:
+    net = Net(lambda s, x: s.fc(F.relu(F.linear(F.relu(s.c1(x)).mean((2, 3)), s.w, s.b))))
+    net.w, net.b = shaped(4, 4), shaped(1)
+    snn, x = check(net, neurons=2), images(4)
+    snn.save(tmp_path / "snn.safetensors")
+    assert torch.equal(spikeconv.load(tmp_path / "snn.safetensors")(x), snn(x))
+
+
+def test_weights_that_many_steps_have_computed() -> None:
+    """Each reads the one before it three times, and every value is computed once, however many."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        w = s.w / s.w.norm()
+        for _ in range(400):
+            w = 1.5 * w - 0.5 * w @ w.t() @ w
+        return s.fc(F.relu(F.linear(F.relu(s.c1(x)).mean((2, 3)), w)))
+
+    check(Net(body, w=shaped(4, 4)), neurons=2)
 
 
 def test_batch_norm_behind_a_function_is_folded() -> None:

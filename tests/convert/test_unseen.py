@@ -73,6 +73,14 @@ def test_random_numbers(draw: Any) -> None:
     assert problem.reason.startswith("it draws random numbers; leave it out where self.training")
 
 
+def test_random_numbers_that_nothing_reads() -> None:
+    def body(s: Net, x: Tensor) -> Any:
+        torch.rand(x.shape[0], 1)
+        return s.head(F.relu(s.c1(x)))
+
+    check(Net(body), neurons=1)
+
+
 def test_an_input_that_is_a_dict() -> None:
     (problem,) = refusal(Net(lambda s, x: s.head(F.relu(s.c1(x["image"])))))
     assert "takes item 'image' of its input x" in problem.reason
