@@ -82,7 +82,7 @@ class Comparison:
             batch = images[torch.arange(count) % images_of(images)]
             try:
                 given = self._given(batch)
-            except Exception:
+            except Exception:  # whatever a user's forward raises, it gives nothing to compare
                 continue
             if not self._are_close(given, self._now(batch)):
                 who = "a single image goes" if count == 1 else f"{count:,} images go"
