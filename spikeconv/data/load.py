@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 
+from spikeconv.data.cifar import CIFAR, read_classes, read_images
 from spikeconv.data.images import Dataset, ImageSet
 from spikeconv.data.photos import Photos
 
 DATASETS = ("cifar10", "cifar100", "imagenet", "folder", "digits")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-_CIFAR_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 
 
 def load_dataset(
@@ -29,10 +28,11 @@ def load_dataset(
     """Open a dataset that is already on this machine; nothing is downloaded.
 
     Args:
-        name: ``"cifar10"``, ``"cifar100"`` (torchvision's folders ``cifar-10-batches-py`` and
-            ``cifar-100-python``), ``"imagenet"`` or ``"folder"`` (``train/<class>/*`` and
-            ``val/<class>/*``; the shorter side to 256 pixels, the central 224 x 224), or
-            ``"digits"`` (scikit-learn's 8 x 8 images, 1437 to train and 360 to test).
+        name: ``"cifar10"``, ``"cifar100"`` (the folders ``cifar-10-batches-py`` and
+            ``cifar-100-python`` of the python version; any number of images), ``"imagenet"`` or
+            ``"folder"`` (``train/<class>/*`` and ``val/<class>/*``; the shorter side to 256 pixels,
+            the central 224 x 224), or ``"digits"`` (scikit-learn's 8 x 8 images, 1437 to train and
+            360 to test).
         data_dir: folder that holds the dataset; not used by ``"digits"``.
         mean: per channel, in units of x / 255; default ImageNet's, for digits that of the
             training images.
@@ -43,7 +43,8 @@ def load_dataset(
         The dataset; images are float32 ``[C, H, W]`` and normalised.
 
     Raises:
-        ValueError: unknown name, or mean or std of another length than there are channels.
+        ValueError: unknown name, mean or std of another length than there are channels, or a file
+            that is none of the dataset's.
         FileNotFoundError: the dataset is not in ``data_dir``; says where it was looked for.
         ImportError: torchvision or scikit-learn is not installed.
     """
@@ -57,7 +58,7 @@ def load_dataset(
     if not root.is_dir():
         raise FileNotFoundError(f"load_dataset: {name}: looked in {root}, which is no folder")
     normalise = _statistics(name, mean or IMAGENET_MEAN, std or IMAGENET_STD, channels=3)
-    load = _cifar if name in _CIFAR_FOLDERS else _folder
+    load = _cifar if name in CIFAR else _folder
     return load(name, root, *normalise)
 
 
@@ -83,9 +84,7 @@ def _torchvision(name: str) -> Any:
 
 
 def _cifar(name: str, root: Path, mean: tuple[float, ...], std: tuple[float, ...]) -> Dataset:
-    datasets = _torchvision(name).datasets
-    make = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
-    folder = _CIFAR_FOLDERS[name]
+    folder = CIFAR[name].folder
     if root.name == folder:
         root = root.parent
     if not (root / folder).is_dir():
@@ -93,23 +92,12 @@ def _cifar(name: str, root: Path, mean: tuple[float, ...], std: tuple[float, ...
             f"load_dataset: {name}: looked in {root}, wanted the folder {folder} there "
             "(the python version of the dataset, unpacked)"
         )
-    try:
-        parts = [make(str(root), train=train, download=False) for train in (True, False)]
-    except RuntimeError as error:
-        raise FileNotFoundError(
-            f"load_dataset: {name}: files in {root / folder} are missing or differ from the "
-            "published ones (torchvision compares their md5)"
-        ) from error
+    classes = read_classes(name, root / folder)
     train, test = (
-        ImageSet(
-            torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(),
-            torch.tensor(part.targets),
-            mean,
-            std,
-        )
-        for part in parts
+        ImageSet(*read_images(name, root / folder, train, len(classes)), mean, std)
+        for train in (True, False)
     )
-    return Dataset(name, tuple(parts[0].classes), train, test)
+    return Dataset(name, classes, train, test)
 
 
 def _folder(name: str, root: Path, mean: tuple[float, ...], std: tuple[float, ...]) -> Dataset:

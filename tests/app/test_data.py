@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -78,10 +76,61 @@ def test_cifar10_is_read_as_it_was_written(tmp_path: Path, cifar10_pixels: np.nd
 
 
 @pytest.mark.usefixtures("cifar10_pixels")
-def test_cifar10_with_a_damaged_file(tmp_path: Path) -> None:
-    (tmp_path / "cifar-10-batches-py" / "test_batch").write_bytes(b"something else")
-    with pytest.raises(FileNotFoundError, match="missing or differ from the published ones"):
+def test_a_file_of_cifar10_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").unlink()
+    with pytest.raises(FileNotFoundError, match="cifar10: data_batch_3 is missing in "):
         load_dataset("cifar10", tmp_path)
+
+
+class Program:
+    """What runs when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return print, ("it ran",)
+
+
+PIXELS = np.zeros((2, 3072), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (Program(), "reading it failed: it names builtins.print, which no array needs"),
+        ([1, 2], "a dict with 'data' and 'labels'"),
+        ({"data": PIXELS}, "a dict with 'data' and 'labels'"),
+        ({"data": PIXELS.astype(np.float32), "labels": [0, 1]}, "found float32 "),
+        ({"data": PIXELS[:, :100], "labels": [0, 1]}, r"uint8 \[N, 3072\], found uint8 \(2, 100\)"),
+        ({"data": [1], "labels": [0]}, "uint8 .*, found <class 'list'>"),
+        ({"data": PIXELS, "labels": [0, 1, 2]}, "a label for each of 2 images"),
+        ({"data": PIXELS, "labels": [0.5, 1]}, "a label for each of 2 images"),
+        ({"data": PIXELS, "labels": [0, 10]}, r"labels in 0\.\.9, found 0 to 10"),
+        ({"data": PIXELS[:0], "labels": []}, "at least one image"),
+    ],
+)
+@pytest.mark.usefixtures("cifar10_pixels")
+def test_a_damaged_file_of_cifar10_says_what_is_wrong(
+    tmp_path: Path, content: object, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cifar-10-batches-py" / "test_batch"
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=f"cifar10: .*test_batch: wanted .*{wanted}"):
+        load_dataset("cifar10", tmp_path)
+    assert capsys.readouterr().out == ""
+    path.write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"cifar10: .*test_batch: wanted a pickled dict"):
+        load_dataset("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.usefixtures("cifar10_pixels")
+def test_cifar_is_read_by_whatever_protocol_it_was_pickled(tmp_path: Path, protocol: int) -> None:
+    pixels = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
+    content = {"data": pixels, "labels": np.array([3, 9])}
+    path = tmp_path / "cifar-10-batches-py" / "test_batch"
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    test = load_dataset("cifar10", tmp_path).test
+    assert torch.equal(test.raw(torch.arange(2)).flatten(1), torch.from_numpy(pixels))
+    assert test.labels.tolist() == [3, 9]
 
 
 @pytest.mark.parametrize(
@@ -167,24 +216,14 @@ def test_an_unknown_dataset_and_wrong_statistics(tmp_path: Path) -> None:
         load_dataset("cifar10", tmp_path, std=(1, 0, 1))
 
 
-def test_cifar100_is_read_with_its_fine_labels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cifar100_is_read_with_its_fine_labels(tmp_path: Path) -> None:
     folder = tmp_path / "cifar-100-python"
     folder.mkdir()
-
-    def write(name: str, content: object) -> tuple[str, str]:
-        data = pickle.dumps(content)
-        (folder / name).write_bytes(data)
-        return name, hashlib.md5(data).hexdigest()
-
     pixels = np.full((2, 3072), 255, dtype=np.uint8)
     part = {"data": pixels, "fine_labels": [7, 99], "coarse_labels": [0, 1]}
-    cifar100 = torchvision.datasets.CIFAR100
-    name, md5 = write("meta", {"fine_label_names": [f"class {i}" for i in range(100)]})
-    monkeypatch.setattr(cifar100, "train_list", [write("train", part)])
-    monkeypatch.setattr(cifar100, "test_list", [write("test", part)])
-    monkeypatch.setattr(cifar100, "meta", {"filename": name, "key": "fine_label_names", "md5": md5})
+    meta = {"fine_label_names": [f"class {i}" for i in range(100)]}
+    for name, content in (("train", part), ("test", part), ("meta", meta)):
+        (folder / name).write_bytes(pickle.dumps(content))
     data = load_dataset("cifar100", tmp_path, mean=(0, 0, 0), std=(1, 1, 1))
     assert len(data.classes) == 100
     assert data.test.labels.tolist() == [7, 99]
