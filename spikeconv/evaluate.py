@@ -16,7 +16,7 @@ from tqdm import tqdm
 from spikeconv.convert import SpikingNetwork
 from spikeconv.convert.monitor import Monitor, rate
 from spikeconv.convert.operations import Operations
-from spikeconv.convert.timing import Timing
+from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import CONFIDENCES, ExitCounter, ExitCurve
 from spikeconv.environment import machine, versions
 from spikeconv.metrics import correct, steps_to_show
@@ -156,9 +156,7 @@ def evaluate(
         >>> (result.images, result.T, 0 <= result.snn[-1] <= 1)
         (10, 4, True)
     """
-    T = snn.T if T is None else T
-    if T < 1:
-        raise ValueError(f"evaluate: T must be 1 or more, got {T}")
+    T = snn.T if T is None else check_steps("evaluate", "T", T)
     count = _Count(ann, snn, T, confidences)
     if group.count > 1:
         options = (T, snn.timing, count.exits.confidences)

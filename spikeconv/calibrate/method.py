@@ -42,11 +42,13 @@ class Method:
 
     def __post_init__(self) -> None:
         check_options(self.threshold, self.granularity, self.percentile)
-        initial_potential(self.v_init)
+        number = initial_potential(self.v_init)
+        if not isinstance(self.v_init, str):
+            object.__setattr__(self, "v_init", number)
         object.__setattr__(self, "corrections", check_corrections(self.corrections))
         if not isinstance(self.signed, bool):
             raise TypeError(f"convert: signed must be True or False, got {self.signed!r}")
-        check_seed(self.seed)
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
     def settings(self) -> dict[str, str | float]:
         """What a report says of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -95,17 +96,18 @@ def draw_potential(
     return torch.from_numpy(np.asarray(potential.draw(generator, tuple(shape)), np.float32))
 
 
-def check_seed(seed: int) -> None:
-    """Raise ValueError for what is not a whole number of 0 or more."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+def check_seed(seed: int) -> int:
+    """The seed as an int; ValueError for what is not a whole number of 0 or more."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise ValueError(f"convert: seed must be a whole number of 0 or more, got {seed!r}")
+    return int(seed)
 
 
 def _potential(v_init: str | float) -> Potential:
     if isinstance(v_init, str):
         if v_init in INITIAL_POTENTIALS:
             return INITIAL_POTENTIALS[v_init]
-    elif isinstance(v_init, int | float) and not isinstance(v_init, bool) and math.isfinite(v_init):
+    elif isinstance(v_init, Real) and not isinstance(v_init, bool) and math.isfinite(v_init):
         return Potential(float(v_init))
     known = ", ".join(map(repr, INITIAL_POTENTIALS))
     raise ValueError(

@@ -170,7 +170,7 @@ def convert_as(
     """`convert`, to a given kind of spiking network."""
     if isinstance(ann, SpikingNetwork):
         raise TypeError("convert: ann is a SpikingNetwork already; give the ANN that it stands for")
-    check_steps("convert", "T", T)
+    T = check_steps("convert", "T", T)
     timing = Timing(delay, srp, cos)
     read = timing.steps_read(T)
     if method not in METHODS:

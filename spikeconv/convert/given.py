@@ -19,6 +19,7 @@ from spikeconv.convert.network import SpikingNetwork
 from spikeconv.convert.normalise import normalise
 from spikeconv.convert.operands import unify_operands
 from spikeconv.convert.report import LayerReport, Report
+from spikeconv.convert.timing import check_steps
 from spikeconv.convert.trace import arguments, trace
 from spikeconv.convert.understand import understand
 from spikeconv.neuron import IFNode
@@ -55,10 +56,9 @@ def convert_given(
 
     Raises:
         ConversionError: as `spikeconv.convert`.
-        ValueError: an activation has no threshold, or T is below 1.
+        TypeError, ValueError: T is no integer of 1 or more, or an activation has no threshold.
     """
-    if isinstance(T, bool) or not isinstance(T, int) or T < 1:
-        raise ValueError(f"convert: T must be a whole number of 1 or more, got {T!r}")
+    T = check_steps("convert", "T", T)
     initial_potential(v_init)  # known, before anything is traced
     with torch.inference_mode(False), torch.no_grad():
         network = frozen(ann)

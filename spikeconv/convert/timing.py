@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from numbers import Integral
 
 
 def check_steps(function: str, argument: str, steps: int, least: int = 1) -> int:
-    """The number of steps, once it is known to be an integer of at least so many."""
-    if isinstance(steps, bool) or not isinstance(steps, int):
+    """The number of steps as an int, once it is known to be an integer of at least so many."""
+    if isinstance(steps, bool) or not isinstance(steps, Integral):
         raise TypeError(f"{function}: {argument} must be an integer, got {type(steps).__name__}")
     if steps < least:
         raise ValueError(f"{function}: {argument} must be at least {least}, got {steps}")
-    return steps
+    return int(steps)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Timing:
 
     def __post_init__(self) -> None:
         for name, steps in asdict(self).items():
-            check_steps("Timing", name, steps, least=0)
+            object.__setattr__(self, name, check_steps("Timing", name, steps, least=0))
 
     @property
     def before(self) -> int:

@@ -56,7 +56,7 @@ def from_nir(graph: Any, T: int | None = None, *, metadata: bool = True) -> Spik
     if not isinstance(graph, nir.NIRGraph):
         raise TypeError(f"from_nir: graph must be a nir.NIRGraph, got {type(graph).__name__}")
     if T is not None:
-        check_steps("from_nir", "T", T)
+        T = check_steps("from_nir", "T", T)
     own = graph.metadata.get(METADATA) if isinstance(graph.metadata, Mapping) else None
     try:
         if own is None or not metadata:

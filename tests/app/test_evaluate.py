@@ -155,7 +155,7 @@ def test_the_table_shows_every_step_and_every_layer() -> None:
     [
         ([], 1, "at least one image, got none"),
         ([(torch.zeros(2, 1, 8, 8), torch.tensor([0, 5]))], 1, r"labels must be in 0\.\.4"),
-        ([(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))], 0, "T must be 1 or more, got 0"),
+        ([(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]))], 0, "T must be at least 1, got 0"),
     ],
 )
 def test_nonsense_is_refused(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import io
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from spikeconv.convert import NaiveSimulation, SpikingNetwork
 from spikeconv.convert.structure import tensors
+from spikeconv.evaluate import evaluate
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import Net, assert_same_output, converted, images, relative_error, settled
 
@@ -57,6 +60,23 @@ def test_step_errors(snn: SpikingNetwork, T: Any, error: type[Exception], says: 
         snn(images(1), T=T)
     with pytest.raises(error, match=f"convert: {says}"):
         converted(NETWORKS["plain"](), T=T)
+
+
+def test_numbers_of_numpy_do_as_numbers_of_python(tmp_path: Path) -> None:
+    """An array of steps to loop over is what a plot begins with."""
+    ann = NETWORKS["plain"]()
+    ours: dict[str, Any] = {"T": 6, "v_init": 0.25, "delay": 1, "srp": 2, "seed": 3}
+    theirs = {name: np.asarray(value)[()] for name, value in ours.items()}
+    assert not isinstance(theirs["T"], int)
+    theirs["v_init"] = np.float32(0.25)
+    calibration = images(32)
+    wanted, found = converted(ann, calibration, **ours), converted(ann, calibration, **theirs)
+    assert found.report().settings == wanted.report().settings
+    found.save(tmp_path / "found.safetensors")
+    x = images(2)
+    for T in np.arange(4, 8):
+        assert torch.equal(found(x, T=T), wanted(x, T=int(T)))
+    assert evaluate(ann, found, [(x, torch.zeros(2))], np.int64(5), progress=False).T == 5
 
 
 def test_readout_errors(snn: SpikingNetwork) -> None:
