@@ -1,4 +1,4 @@
-"""What isinstance and torch.is_tensor say of torch.fx's stand-ins: what they say of a tensor."""
+"""What isinstance, len and torch.is_tensor say of torch.fx's stand-ins: the same as of a tensor."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ def is_tensor(value: Any, /) -> bool:
     return is_instance(value, Tensor)
 
 
+def length(value: Any, /) -> Any:
+    """len, which of a stand-in for images may give one for how many: Python's own gives an int."""
+    if not isinstance(value, fx.Proxy):
+        return len(value)
+    tracer: Any = value.tracer
+    return tracer.length(value)
+
+
+_BUILTINS = {"isinstance": is_instance, "len": length}
+
+
 @contextmanager
 def answered(network: nn.Module) -> Iterator[None]:
     """Inside the block, the files that define a network's classes ask the functions above.
@@ -31,7 +42,8 @@ def answered(network: nn.Module) -> Iterator[None]:
     A stand-in cannot claim to be a tensor: torch's own code would take its memory for one's.
     """
     plain = torch.is_tensor
-    files = [names for names in _files(network) if "isinstance" not in names]
+    files = _files(network)
+    asking = [(names, name) for names in files for name in _BUILTINS if name not in names]
     aliases = [
         (names, name)
         for names in (vars(torch), *files)
@@ -39,22 +51,30 @@ def answered(network: nn.Module) -> Iterator[None]:
         if value is plain
     ]
     try:
-        for names in files:
-            names["isinstance"] = is_instance
+        for names, name in asking:
+            names[name] = _BUILTINS[name]
         for names, name in aliases:
             names[name] = is_tensor
         yield
     finally:
-        for names in files:
-            del names["isinstance"]
+        for names, name in asking:
+            del names[name]
         for names, name in aliases:
             names[name] = plain
 
 
 def _files(network: nn.Module) -> list[dict[str, Any]]:
-    """The global names of all methods of a network's classes, but for those of torch."""
-    kinds = {kind for module in network.modules() for kind in type(module).__mro__}
-    own = (kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "builtins"))
-    methods = (inspect.unwrap(value) for kind in own for value in vars(kind).values())
-    found = (getattr(method, "__globals__", None) for method in methods if callable(method))
-    return list({id(names): names for names in found if names is not None}.values())
+    """The global names of the files of a network's methods and of functions that it holds.
+
+    Those of torch are left out.
+    """
+    modules = list(network.modules())
+    kinds = {kind for module in modules for kind in type(module).__mro__}
+    values = (value for owner in (*kinds, *modules) for value in list(vars(owner).values()))
+    found = (getattr(inspect.unwrap(v), "__globals__", None) for v in values if callable(v))
+    files = {id(names): names for names in found if names is not None}
+    return [names for names in files.values() if not _is_of_torch(names)]
+
+
+def _is_of_torch(names: dict[str, Any]) -> bool:
+    return str(names.get("__name__")).partition(".")[0] in ("torch", "builtins")

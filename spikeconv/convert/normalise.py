@@ -20,7 +20,7 @@ from spikeconv.convert.norms import as_batch_norm, with_weights
 from spikeconv.convert.pools import as_max_pool, pools_before_neurons, without_indices
 from spikeconv.convert.rectifiers import as_rectifier
 from spikeconv.convert.rewrite import call_new_module, first, modules_of, name_call_site
-from spikeconv.convert.sizes import hold_constants
+from spikeconv.convert.sizes import LIKE_IN_KIND, hold_constants
 from spikeconv.convert.trace import called
 
 
@@ -86,6 +86,8 @@ def unify_spellings(traced: fx.GraphModule) -> None:
             continue
         elif vocabulary.is_reshape(node):
             _reshape_samples(node)
+        elif node.op == "call_method" and node.target in LIKE_IN_KIND:
+            _like_its_batch(node)
         elif node.op == "call_method" and node.target == "expand":
             node.args, node.kwargs = (node.args[0], -1, *_sizes(node)[1:]), {}
 
@@ -102,6 +104,23 @@ def _sizes(node: fx.Node) -> list[Any]:
     """The sizes of a reshape or an expansion, given one by one or together."""
     sizes = list(node.args[1:]) or [node.kwargs.get("size", node.kwargs.get("shape"))]
     return list(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes
+
+
+def _like_its_batch(node: fx.Node) -> None:
+    """`h.new_zeros(x.size(0), ...)` to `h.new_zeros(h.size(0), ...)`.
+
+    At the steps of h there are T times as many images as x has.
+    """
+    h = first(node)
+    sizes: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("size")
+    whole = isinstance(sizes, list | tuple)
+    count = sizes[0] if whole and sizes else sizes
+    if isinstance(count, fx.Node) and count.op.startswith("call") and "sizes" not in count.meta:
+        with node.graph.inserting_before(node):
+            own = node.graph.call_method("size", (h, 0))
+        own.meta.update(count.meta)
+        rest = ([own, *sizes[1:]],) if whole else (own,)
+        node.args = (h, *rest, *node.args[2:])
 
 
 def _reshape_samples(node: fx.Node) -> None:

@@ -22,11 +22,11 @@ FACTORIES = (
 # Likewise, drawn at random.
 DRAWS = (torch.rand, torch.randn, torch.randint, torch.randperm)
 # Calls that make one after the pattern of another, of which they read no value.
-_LIKE_IN_KIND = {"new_zeros", "new_ones", "new_full"}
+LIKE_IN_KIND = {"new_zeros", "new_ones", "new_full"}
 _LIKE_IN_SIZE = {torch.zeros_like, torch.ones_like, torch.full_like}
 # Calls that read of the operands behind the first where they lie and of which type they are.
 _AFTER_ANOTHER = {"to", "type_as"}
-LIKE = _LIKE_IN_KIND | _LIKE_IN_SIZE
+LIKE = LIKE_IN_KIND | _LIKE_IN_SIZE
 
 
 class Reads(enum.IntEnum):
@@ -58,7 +58,7 @@ def _asks_for_shape(node: fx.Node) -> bool:
     """Whether a call reads no value of its first operand."""
     if node.target is getattr:
         return node.args[1] in KIND | SIZES
-    names = KIND | SIZES | _LIKE_IN_KIND
+    names = KIND | SIZES | LIKE_IN_KIND
     if node.op == "call_method":
         return node.target in names
     return node.op == "call_function" and node.target in _LIKE_IN_SIZE and bool(node.args)
@@ -67,7 +67,7 @@ def _asks_for_shape(node: fx.Node) -> bool:
 def _of_shape(node: fx.Node) -> Reads:
     asked = node.args[1] if node.target is getattr else node.target
     channels = asked == "size" and node.args[1:] == (1,) and _is_of_input(node)
-    return Reads.NOTHING if channels or asked in KIND | _LIKE_IN_KIND else Reads.SIZES
+    return Reads.NOTHING if channels or asked in KIND | LIKE_IN_KIND else Reads.SIZES
 
 
 def _is_channels(node: fx.Node) -> bool:

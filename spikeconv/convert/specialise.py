@@ -43,10 +43,14 @@ class SpecialisedProxy(Proxy):
         return iter([operator.getitem(self, index) for index in range(len(self))])
 
     def __len__(self) -> int:
-        return self.tracer.length(self)
+        return self.tracer.decided_length(self)
 
     def __bool__(self) -> bool:
-        return bool(self.tracer.decided(self))
+        """Of a number, decided as a call of its own: two images and three are both not none."""
+        asked: fx.Proxy = self
+        if isinstance(self.tracer.values[self.node][0], int | float):
+            asked = self.tracer.create_proxy("call_function", operator.truth, (self,), {})
+        return bool(self.tracer.decided(asked))
 
     def __index__(self) -> int:
         return operator.index(self.tracer.decided(self))
@@ -192,7 +196,14 @@ class SpecialisedTracer(Tracer):
             self.other_counts |= {1} if other is None else {1, other}
         return first
 
-    def length(self, proxy: fx.Proxy) -> int:
+    def length(self, proxy: fx.Proxy) -> Any:
+        """What len gives: of as many rows as there are images, a stand-in, as their size is."""
+        first, second = self.values[proxy.node]
+        if isinstance(first, Tensor) and len(first) != len(second):
+            return proxy.size(0)
+        return len(proxy)
+
+    def decided_length(self, proxy: fx.Proxy) -> int:
         """Of a size: how many dimensions; of several tensors: how many; of a tensor: how long."""
         first, second = self.values[proxy.node]
         if len(first) != len(second):

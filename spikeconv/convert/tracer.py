@@ -68,6 +68,14 @@ class Tracer(fx.Tracer):
         """
         raise fx.proxy.TraceError(f"its flow depends on whether a value is of {kinds}")
 
+    def length(self, proxy: fx.Proxy) -> Any:
+        """What len gives for the value that a stand-in stands for.
+
+        Raises:
+            TraceError: it is not known.
+        """
+        raise fx.proxy.TraceError("its flow depends on the length of a tensor")
+
     def proxy(self, node: fx.Node) -> Proxy:
         return Proxy(node, self)
 

@@ -36,7 +36,22 @@ def padded_channels(s: Net, x: Tensor) -> Any:
     return s.head(F.relu(s.c2(torch.cat([h, none], 1))))
 
 
+def zeros_of_images(s: Net, x: Tensor) -> Any:
+    """At the steps of h there are more rows than images, and x has the number of images."""
+    h = F.relu(s.c1(x))
+    none = h.new_zeros(x.size(0), 2, h.size(2), h.size(3))
+    return s.head(F.relu(s.c2(torch.cat([h[:, :2], none], 1))))
+
+
+def halves_for_every_image(s: Net, x: Tensor) -> Any:
+    h = F.relu(s.c1(x))
+    half = h.new_full((len(x), 4, 1, 1), 0.5)
+    return s.head(F.relu(s.c2(h) + half))
+
+
 ANY_SIZE: dict[str, Any] = {
+    "zeros of images": zeros_of_images,
+    "halves for every image": halves_for_every_image,
     "state": empty_state,
     "channels": padded_channels,
     "one value an image": lambda s, x: s.head(
@@ -74,7 +89,8 @@ def net_of(body: Any) -> Net:
 def test_what_depends_on_no_size_of_an_image(name: str) -> None:
     """A single image, and of some networks one of another size, too."""
     net = net_of(ANY_SIZE[name])
-    snn = check(net, neurons=3 if name == "state" else 1 + (name in ("channels", "like spikes")))
+    two = "channels", "like spikes", "zeros of images", "halves for every image"
+    snn = check(net, neurons=3 if name == "state" else 1 + (name in two))
     for x in (images(1), images(3)) if name == "state" else (images(1), images(3, 2, 6, 10)):
         with torch.no_grad():
             torch.testing.assert_close(snn.analog(x), net(x))
