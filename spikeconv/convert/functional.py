@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from spikeconv.convert import vocabulary
+from spikeconv.convert.norms import OF_RANK, batch_norm
 from spikeconv.convert.rewrite import first
 from spikeconv.convert.sources import sources
 
@@ -43,6 +44,8 @@ def as_layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
         if weight is None or weight.dim() != 2 or len(_shape(first(node))) < 2:
             return None
         return _linear(weight.T, None)
+    if node.target is F.batch_norm:
+        return _batch_norm(traced, node)
     if node.target not in (F.linear, *_CONVOLUTIONS, *_TRANSPOSED):
         return None
     given = [vocabulary.argument(node, *where) for where in ((1, "weight"), (2, "bias"))]
@@ -72,6 +75,22 @@ def as_layer(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
         **{name: _one_or_each(value) for name, value in options.items()},
     )
     return _with_weights(layer, weight, bias)
+
+
+def _batch_norm(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    kind = OF_RANK.get(len(_shape(first(node))))
+    names = ("running_mean", "running_var", "weight", "bias")
+    given = [vocabulary.argument(node, place, name) for place, name in enumerate(names, start=1)]
+    mean, var, weight, bias = (_constant(traced, value) for value in given)
+    unknown = any(
+        value is not None and found is None
+        for value, found in zip(given[2:], (weight, bias), strict=True)
+    )
+    training = vocabulary.argument(node, 5, "training", False)
+    eps = _number(vocabulary.argument(node, 7, "eps", 1e-5))
+    if kind is None or mean is None or var is None or unknown or training:
+        return None
+    return batch_norm(kind, mean, var, weight, bias, eps)
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Module:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from spikeconv.convert import vocabulary
+from spikeconv.convert.sizes import Reads
 from spikeconv.convert.trace import called
 
 _MODULES = (
@@ -39,6 +40,8 @@ def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         return isinstance(target, _MODULES)
     if target is getattr:
         return node.args[1] == "data"
+    if target is torch._assert:  # of a rank or dtype: true for all images that a call takes
+        return node.meta["reads"] is Reads.NOTHING
     if target in DROPPED_FUNCTIONS:
         return not vocabulary.argument(node, 2, "training", True)
     if target in _OF_TORCH:

@@ -31,6 +31,7 @@ def normalise(traced: fx.GraphModule) -> None:
     drop_inert(traced)
     without_indices(traced)
     unify_spellings(traced)
+    traced.graph.eliminate_dead_code()  # who only asked for a size is no reader
     fold_batch_norms(traced)
     pools_before_neurons(traced)
     traced.graph.eliminate_dead_code()

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from spikeconv.convert.rewrite import first
 from spikeconv.convert.tracer import computes_as
 
 BatchNorm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
-# By how many dimensions their input has.
-_OF_RANK: dict[int, type[BatchNorm]] = {
+OF_RANK: dict[int, type[BatchNorm]] = {
     **{2: nn.BatchNorm1d, 3: nn.BatchNorm1d},
     **{4: nn.BatchNorm2d, 5: nn.BatchNorm3d},
 }
+"""Batch norms by how many dimensions their input has."""
 
 
 def as_batch_norm(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Module | None:
@@ -29,20 +29,31 @@ def as_batch_norm(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Module | N
     if norm is None or not computes_as(norm, *kinds) or norm.running_mean is None:
         return None
     rank = len(first(node).meta.get("shape", ()))
-    if rank not in _OF_RANK or node.meta.get("mixes"):
+    if rank not in OF_RANK or node.meta.get("mixes"):
         return None
-    return with_weights(norm, _OF_RANK[rank])
+    return with_weights(norm, OF_RANK[rank])
 
 
 def with_weights(norm: Any, kind: type[BatchNorm]) -> BatchNorm:
     """A batch norm of a kind, with another norm's statistics, and its weights or 1 and 0."""
-    made: Any = kind(len(norm.running_mean), eps=norm.eps)
-    made.to(norm.running_mean).eval().requires_grad_(False)
+    statistics = norm.running_mean, norm.running_var
+    return batch_norm(kind, *statistics, norm.weight, norm.bias, norm.eps)
+
+
+def batch_norm(
+    kind: type[BatchNorm],
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> BatchNorm:
+    """A batch norm of a kind, from tensors ``[C]``; weight and bias are 1 and 0 where None."""
+    made: Any = kind(len(mean), eps=eps).to(mean).eval().requires_grad_(False)
+    given = {"running_mean": mean, "running_var": var, "weight": weight, "bias": bias}
     with torch.no_grad():
-        made.running_mean.copy_(norm.running_mean)
-        made.running_var.copy_(norm.running_var)
-        if norm.weight is not None:
-            made.weight.copy_(norm.weight)
-            made.bias.copy_(norm.bias)
+        for name, value in given.items():
+            if value is not None:
+                getattr(made, name).copy_(value)
     result: BatchNorm = made
     return result

@@ -144,7 +144,50 @@ def test_as_a_function() -> None:
     net = Net(body, gamma=nn.Parameter(torch.rand(4)), beta=nn.Parameter(torch.rand(4)))
     net.register_buffer("mean", torch.randn(4))
     net.register_buffer("var", torch.rand(4) + 0.5)
-    check(net, neurons=1)
+    snn = check(net, neurons=1)
+    assert kept(snn) == []
+    assert all("int8" in path for path in list(snn.fuse().report().paths.values())[1:])
+
+
+@pytest.mark.parametrize("given", ([], ["gamma"], ["beta"]))
+def test_as_a_function_behind_neurons(given: list[str]) -> None:
+    """A weight alone, a bias alone, or none; by name."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        weights = {"weight": s.gamma, "bias": s.beta}
+        h = F.batch_norm(input=F.relu(s.c1(x)), running_mean=s.mean, running_var=s.var, **weights)
+        return s.head(F.relu(s.c2(h)))
+
+    net = Net(body, gamma=None, beta=None)
+    for name in given:
+        setattr(net, name, nn.Parameter(torch.rand(4) + 0.5))
+    net.register_buffer("mean", torch.randn(4) / 4)
+    net.register_buffer("var", torch.rand(4) + 0.5)
+    assert len(kept(check(net, neurons=2))) == 1
+
+
+class NormWithActivation(nn.BatchNorm2d):
+    """As timm has it: a batch norm that calls the function itself, and then its activation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch._assert(x.ndim == 4, f"expected 4D input, got {x.ndim}D")
+        training = self.training or (self.running_mean is None and self.running_var is None)
+        statistics = self.running_mean, self.running_var
+        weights = self.weight, self.bias
+        return self.act(F.batch_norm(x, *statistics, *weights, training, self.momentum, self.eps))
+
+
+def test_with_an_activation_inside() -> None:
+    parts = nn.Conv2d(2, 4, 3), NormWithActivation(4), nn.Conv2d(4, 4, 3), NormWithActivation(4)
+    net = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    snn = check(settled(net), neurons=2)
+    assert kept(snn) == []
+    assert [row.layer for row in snn.report().rows] == ["1.act", "3.act"]
+    assert snn.fuse().report().paths["_3_act"] == "int8"
 
 
 def test_after_pooling_that_moved_before_the_neuron() -> None:
