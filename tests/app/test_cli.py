@@ -221,18 +221,21 @@ def test_other_classes_than_the_dataset_has(
     assert "wanted a network for cifar10 (3 input channels, 10 classes), found resnet8" in line
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "torchvision"])
+@pytest.mark.parametrize(
+    ("package", "more"),
+    [("matplotlib", ["--plot", "plot.png"]), ("torchvision", ["--dataset", "folder"])],
+)
 def test_a_missing_package_is_named(
     weights: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     package: str,
+    more: list[str],
 ) -> None:
-    (weights.parent / "cifar-10-batches-py").mkdir()
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    line = refused(capsys, evaluate(weights, "--plot", "plot.png"))
+    line = refused(capsys, evaluate(weights, *more))
     assert f"needs {package}: pip install {package}" in line
 
 
