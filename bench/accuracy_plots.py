@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ REFERENCE = "best"
 
 _COLOURS = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#a2845e", "#cb912f", "#337ea9")
 _QUIET = "#9b9a97"
+_STYLES = ("-", "--", ":")
 
 
 def draw(out: Path, results: Results) -> list[Path]:
@@ -64,9 +66,8 @@ def _curves(results: Results, network: str) -> Any:
         reference = results.curve(network, REFERENCE)
         if REFERENCE not in members and reference:
             _curve(axes, reference, REFERENCE, _QUIET)
-        for i, name in enumerate(drawn):
-            style = ("-", "--", ":")[i // len(_COLOURS) % 3]
-            _curve(axes, results.curve(network, name), name, _COLOURS[i % len(_COLOURS)], style)
+        for name, (colour, style) in looks(drawn).items():
+            _curve(axes, results.curve(network, name), name, colour, style)
         if ann is not None:
             axes.axhline(100 * ann.accuracy, color="#37352f", linewidth=1, linestyle=(0, (5, 4)))
         axes.set_title(family, loc="left", fontsize=10)
@@ -83,6 +84,21 @@ def _curves(results: Results, network: str) -> Any:
     figure.supylabel("accuracy (%)", fontsize=10)
     figure.suptitle(f"{network}, dashed: the ANN", x=0.01, ha="left", fontsize=11)
     return figure
+
+
+def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and line style of each: by what stands before a slash, and by what stands behind it.
+
+    Without slashes, and of more names than there are colours, the style tells same colours apart.
+    """
+    parts = {name: name.partition("/")[::2] for name in names}
+    firsts = list(dict.fromkeys(first for first, _ in parts.values()))
+    lasts = list(dict.fromkeys(last for _, last in parts.values()))
+    found = {}
+    for name, (first, last) in parts.items():
+        turn, colour = divmod(firsts.index(first), len(_COLOURS))
+        found[name] = _COLOURS[colour], _STYLES[(turn + lasts.index(last)) % len(_STYLES)]
+    return found
 
 
 def _legend(axes: Any, beside: bool) -> None:
