@@ -9,7 +9,7 @@ from typing import Any
 from spikeconv.cli.arguments import check_device, numbers, positive, set_threads
 from spikeconv.data import DATASETS, load_dataset
 from spikeconv.environment import has_fast_bf16
-from spikeconv.train import SCHEDULES, Job, Recipe
+from spikeconv.train import OPTIMIZERS, SCHEDULES, Job, Recipe
 from spikeconv.train.augment import default_names
 
 _DEFAULT = Recipe()
@@ -50,6 +50,13 @@ def add(commands: Any) -> None:
         help="images a step, over all devices (%(default)s)",
     )
     add("--lr", type=float, default=_DEFAULT.lr, metavar="X", help="highest (%(default)s)")
+    add(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default=_DEFAULT.optimizer,
+        help="for all, or muon for the weights of layers within and sgd for the rest (%(default)s)",
+    )
+    add("--muon-lr", type=float, metavar="X", help=f"muon's highest ({_DEFAULT.muon_lr})")
     add("--schedule", choices=SCHEDULES, default=_DEFAULT.schedule, help="of lr (%(default)s)")
     add(
         "--augment",
@@ -100,6 +107,11 @@ def run(args: argparse.Namespace) -> None:
             f"--levels is of --activation qcfs, got --levels {args.levels} with --activation "
             f"{args.activation}"
         )
+    if args.muon_lr is not None and args.optimizer != "muon":
+        raise ValueError(
+            f"--muon-lr is of --optimizer muon, got --muon-lr {args.muon_lr} with --optimizer "
+            f"{args.optimizer}"
+        )
     check_device(args.device)
     set_threads(args.threads)
     bf16 = args.bf16 == "on" or (args.bf16 == "auto" and has_fast_bf16(args.device))
@@ -111,6 +123,8 @@ def run(args: argparse.Namespace) -> None:
         batch=args.batch,
         lr=args.lr,
         weight_decay=args.weight_decay,
+        optimizer=args.optimizer,
+        muon_lr=_DEFAULT.muon_lr if args.muon_lr is None else args.muon_lr,
         schedule=args.schedule,
         augment=augment,
         holdout=min(_HOLDOUT, images // 10) if args.holdout is None else args.holdout,

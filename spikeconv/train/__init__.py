@@ -2,6 +2,6 @@
 
 from spikeconv.train.job import Job
 from spikeconv.train.loop import Trainer
-from spikeconv.train.recipe import SCHEDULES, Recipe
+from spikeconv.train.recipe import OPTIMIZERS, SCHEDULES, Recipe
 
-__all__ = ["SCHEDULES", "Job", "Recipe", "Trainer"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Job", "Recipe", "Trainer"]

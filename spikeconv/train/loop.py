@@ -1,4 +1,4 @@
-"""The training loop: SGD over epochs, a checkpoint after each, resumed bit for bit."""
+"""The training loop: epochs, a checkpoint after each, resumed bit for bit."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from spikeconv.processes import Processes
 from spikeconv.train.augment import augmented_batches
 from spikeconv.train.bounds import Bounds
 from spikeconv.train.checkpoint import RunFolder, State
+from spikeconv.train.optimise import Optimisers
 from spikeconv.train.recipe import Recipe
 
 _EVALUATION_BATCH = 500
@@ -80,20 +81,7 @@ class Trainer:
         self.train, self.held_out = split(images, recipe)
         self.steps = len(self.train) // recipe.batch
         self._check_sizes()
-        self.optimiser = torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.momentum > 0,
-            weight_decay=recipe.weight_decay,
-        )
-        total = recipe.epochs * self.steps
-        schedules = torch.optim.lr_scheduler
-        self.schedule: Any = (
-            schedules.OneCycleLR(self.optimiser, recipe.lr, total, cycle_momentum=False)
-            if recipe.schedule == "onecycle"
-            else schedules.CosineAnnealingLR(self.optimiser, total)
-        )
+        self.optimisers = Optimisers(model, recipe, recipe.epochs * self.steps)
         self.log: list[dict[str, Any]] = []
         self.forward: Callable[[Tensor], Tensor] = self.processes.parallel(self.model)
         if recipe.compile:
@@ -138,8 +126,7 @@ class Trainer:
                 "another folder, or say the same to go on with it"
             )
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
+        self.optimisers.load(state)
         self.log = state["log"]
         lacks_best = self.folder.lacks_best(self.best()["epoch"], self.done)
         if self.processes.first:
@@ -182,7 +169,7 @@ class Trainer:
                 accuracy = self.measure()
                 line = {
                     "epoch": epoch + 1,
-                    "lr": self.schedule.get_last_lr()[0],
+                    "lr": self.optimisers.rate,
                     "loss": round(loss, 5),
                     "held_out": accuracy,
                     "seconds": round(perf_counter() - start, 1),
@@ -235,17 +222,16 @@ class Trainer:
         return mean
 
     def _step(self, x: Tensor, labels: Tensor) -> Tensor:
-        """One step of SGD on augmented images; the loss before it."""
+        """One step on augmented images; the loss before it."""
         recipe = self.recipe
         x = x.to(self.device, memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
             logits = self.forward(x)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimisers.zero_grad()
         loss.backward()
         with self.bounds.limited():
-            self.optimiser.step()
-        self.schedule.step()
+            self.optimisers.step()
         return loss.detach()
 
     def _divergence(self, epoch: int, loss: float) -> str:
@@ -276,8 +262,7 @@ class Trainer:
             "epoch": self.done,
             "log": self.log,
             "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            **self.optimisers.state(),
         }
 
     def describe(self) -> dict[str, Any]:

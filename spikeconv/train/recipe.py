@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from spikeconv.train.augment import check_names
 
 SCHEDULES = ("cosine", "onecycle")
+OPTIMIZERS = ("sgd", "muon")
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,11 @@ class Recipe:
             out.
         lr: highest learning rate of SGD, above 0.
         momentum: of SGD (Nesterov), in [0, 1).
-        weight_decay: L2 penalty on every parameter, bounds of activations included; 0 or more.
+        weight_decay: L2 penalty on every parameter that SGD trains, bounds of activations included;
+            0 or more.
+        optimizer: ``"sgd"``, or ``"muon"`` for the weights of all layers but the first, the last
+            and grouped convolutions (torch 2.9 or newer), and SGD for all else.
+        muon_lr: highest learning rate of Muon, above 0.
         schedule: ``"cosine"`` from lr to 0, or ``"onecycle"`` (up to lr and down again).
         augment: names of augmentations, in their order.
         holdout: images of the training set that are never trained on and pick the checkpoint; with
@@ -46,6 +51,8 @@ class Recipe:
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    optimizer: str = "sgd"
+    muon_lr: float = 0.05
     schedule: str = "cosine"
     augment: tuple[str, ...] = ("crop", "flip")
     holdout: int = 5000
@@ -61,8 +68,10 @@ class Recipe:
             value = getattr(self, field)
             if not (field == "limit" and value is None) and value < minimum:
                 raise ValueError(f"Recipe: {field} must be {minimum} or more, got {value}")
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"Recipe: lr must be above 0 and finite, got {self.lr}")
+        for field in ("lr", "muon_lr"):
+            value = getattr(self, field)
+            if not 0 < value < float("inf"):
+                raise ValueError(f"Recipe: {field} must be above 0 and finite, got {value}")
         if not 0 <= self.weight_decay < float("inf"):
             raise ValueError(
                 f"Recipe: weight_decay must be 0 or more and finite, got {self.weight_decay}"
@@ -70,7 +79,8 @@ class Recipe:
         for field in ("momentum", "label_smoothing"):
             if not 0 <= getattr(self, field) < 1:
                 raise ValueError(f"Recipe: {field} must be in [0, 1), got {getattr(self, field)}")
-        if self.schedule not in SCHEDULES:
-            known = " or ".join(map(repr, SCHEDULES))
-            raise ValueError(f"Recipe: schedule must be {known}, got {self.schedule!r}")
+        for field, names in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+            if getattr(self, field) not in names:
+                known = " or ".join(map(repr, names))
+                raise ValueError(f"Recipe: {field} must be {known}, got {getattr(self, field)!r}")
         check_names(self.augment)

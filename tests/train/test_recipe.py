@@ -22,6 +22,8 @@ from spikeconv.train import Recipe
         ("weight_decay", -1.0, "weight_decay must be 0 or more and finite, got -1.0"),
         ("momentum", 1.0, r"momentum must be in \[0, 1\), got 1.0"),
         ("label_smoothing", -0.1, r"label_smoothing must be in \[0, 1\), got -0.1"),
+        ("muon_lr", -0.1, "muon_lr must be above 0 and finite, got -0.1"),
+        ("optimizer", "adam", "optimizer must be 'sgd' or 'muon', got 'adam'"),
         ("schedule", "step", "schedule must be 'cosine' or 'onecycle', got 'step'"),
         ("augment", ("crop", "mixup"), "among crop, flip, autoaugment, .*, got 'mixup'"),
     ],

@@ -45,11 +45,13 @@ def logged(folder: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+@pytest.mark.parametrize(
+    ("schedule", "optimizer"), [("cosine", "sgd"), ("onecycle", "sgd"), ("onecycle", "muon")]
+)
 def test_one_epoch_then_two_are_three(
-    images: ImageSet, tmp_path: Path, kind: str, schedule: str
+    images: ImageSet, tmp_path: Path, kind: str, schedule: str, optimizer: str
 ) -> None:
-    plan = recipe(schedule=schedule, augment=("crop", "flip", "autoaugment"))
+    plan = recipe(schedule=schedule, optimizer=optimizer, augment=("crop", "flip", "autoaugment"))
     straight = MODELS[kind]()
     run(straight, images, plan, tmp_path / "straight")
     first = Trainer(MODELS[kind](), images, plan, tmp_path / "stopped")
