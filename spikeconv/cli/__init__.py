@@ -1,4 +1,4 @@
-"""The command line, one file a command: spikeconv train, evaluate, plot, demo, info."""
+"""The command line, one file a command: spikeconv train, evaluate, compact, plot, demo, info."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from spikeconv.allocator import keep_freed_memory
-from spikeconv.cli import demo, evaluate, info, plot, train
+from spikeconv.cli import compact, demo, evaluate, info, plot, train
 from spikeconv.processes import ProcessLost
 
-COMMANDS = (train, evaluate, plot, demo, info)
+COMMANDS = (train, evaluate, compact, plot, demo, info)
 """Modules with ``add(commands)``, which adds a parser whose ``run`` takes the arguments."""
 
 # What a user can cause and correct; anything else is a bug and keeps its traceback.
