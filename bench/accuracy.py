@@ -5,8 +5,8 @@
 
 Every cell is kept as soon as it is measured, so the same command goes on where it was stopped. With
 all methods and images it takes days on two cores; ``--arithmetic int16`` runs networks in a fifth
-of the time. What matters most comes first. Tables and plots are written when it ends; ``--tables``
-does only that.
+of the time, ``--device cuda`` on a GPU. What matters most comes first. Tables and plots are written
+when it ends; ``--tables`` does only that.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from methods import METHODS, STEPS, Method, by_name, own_method
 from report import write_json
 from scan import Task, estimate, missing, plan, run
 from spikeconv.allocator import keep_freed_memory
-from spikeconv.cli.arguments import numbers, positive
+from spikeconv.cli.arguments import check_device, numbers, positive
 from spikeconv.data import DATASETS
 from spikeconv.output import replacing
+from spikeconv.precision import without_tf32
 from trained import HERE, NETWORKS, Network, load, own_network
 
 OUT = HERE / "results" / "accuracy"
@@ -59,9 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     keep_freed_memory()
-    facts = machine_facts(torch.device("cpu"))
-    print(machine_line(facts))
+    device = torch.device(options.device)
     try:
+        check_device(options.device)
+        facts = machine_facts(device)
+        print(machine_line(facts))
         table = Cells(options.out / CELLS)
         results = open_results(options, Cells(None) if options.quick else table)
         tasks = _plan(options, results)
@@ -69,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     try:
-        stopped = False if options.tables else _measure(tasks, results, facts, options.arithmetic)
+        stopped = not options.tables and _measure(tasks, results, facts, options.arithmetic, device)
     except (
         ValueError,
         TypeError,
@@ -108,7 +111,9 @@ def _plan(options: argparse.Namespace, results: Results) -> list[Task]:
     return plan(networks, chosen, options.T, limit, options.calibration_images, options.seed)
 
 
-def _measure(tasks: Sequence[Task], results: Results, facts: Facts, arithmetic: str) -> bool:
+def _measure(
+    tasks: Sequence[Task], results: Results, facts: Facts, arithmetic: str, device: torch.device
+) -> bool:
     """Measure the tasks that have no cell yet; whether that was interrupted."""
     cells = results.cells
     todo = missing(tasks, cells, arithmetic)
@@ -116,9 +121,11 @@ def _measure(tasks: Sequence[Task], results: Results, facts: Facts, arithmetic: 
         f"{len(tasks)} cells wanted, {len(tasks) - len(todo)} are there, {len(todo)} to measure: "
         f"about {timedelta(seconds=round(estimate(todo, cells, arithmetic)))} h\n"
     )
-    made = {key: facts[key] for key in ("machine", "torch", "commit", "time")}
+    known = ("machine", "gpu", "torch", "commit", "time")
+    made = {key: facts[key] for key in known if key in facts}
     try:
-        run(todo, results.loaded, cells, made, arithmetic)
+        with without_tf32():
+            run(todo, results.loaded, cells, made, arithmetic, device)
     except KeyboardInterrupt:
         print("\nstopped: all finished cells are kept; the same command goes on", file=sys.stderr)
         return True
@@ -246,6 +253,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="of the training set (512; 1024 of the network that was trained with a step here)",
     )
     add("--seed", type=int, metavar="N", default=0, help="draws them (%(default)s)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (%(default)s)")
     add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")
     add(
         "--arithmetic",

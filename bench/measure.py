@@ -26,8 +26,9 @@ def measure_ann(ann: nn.Module, images: Batches, made: Mapping[str, Any], advanc
     """The ANN's own accuracy; `advance` is told of images that are done."""
     start = perf_counter()
     right = 0
+    device = next(ann.parameters()).device
     for x, labels in images:
-        right += int(correct(ann(x), labels))
+        right += int(correct(ann(x.to(device)), labels.to(device)))
         advance(len(labels))
     return Cell(right, images.count, seconds={"run": _round(perf_counter() - start)}, made=made)
 
@@ -50,7 +51,7 @@ def measure(
 
     Args:
         ann: in eval mode.
-        calibration: training images.
+        calibration: training images, on the device of `ann`.
         images: test images.
         T: all steps, those before the readout included.
         settings: further arguments of `spikeconv.convert`.
@@ -71,6 +72,7 @@ def measure(
     exits = ExitCounter()
     with torch.inference_mode():
         for x, labels in images:
+            x, labels = x.to(calibration.device), labels.to(calibration.device)
             if with_exit:
                 every_step = tested(x, readout="all")
                 exits.add(every_step, labels)

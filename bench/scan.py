@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -172,6 +173,7 @@ def run(
     cells: Cells,
     made: Mapping[str, Any],
     arithmetic: str,
+    device: torch.device,
 ) -> None:
     """Measure cells, and add each to `cells` as soon as it is done.
 
@@ -181,6 +183,7 @@ def run(
         cells: takes the results.
         made: machine, commit and time, for the cells.
         arithmetic: of all networks that have it.
+        device: where networks run.
     """
     calibration: dict[tuple[str, int, int], Tensor] = {}
     with tqdm(
@@ -193,19 +196,21 @@ def run(
         for task in tasks:
             bar.set_description(task.name, refresh=sys.stderr.isatty())
             network, key = loaded[task.network.name], task.key
+            ann = network.ann.to(device)
             images = network.data.test.batches(_BATCH, key.images)
 
             def advance(count: int, task: Task = task) -> None:
                 bar.update(count * task.work / task.key.images)
 
             if key.T == 0:
-                cell = measure_ann(network.ann, images, made, advance)
+                cell = measure_ann(ann, images, made, advance)
             else:
                 drawn = task.network.name, key.calibration, key.seed
                 if drawn not in calibration:
-                    calibration = {drawn: network.data.train.sample(key.calibration, key.seed)}
+                    sample = network.data.train.sample(key.calibration, key.seed)
+                    calibration = {drawn: sample.to(device)}
                 cell = measure(
-                    network.ann,
+                    ann,
                     calibration[drawn],
                     images,
                     key.T,
