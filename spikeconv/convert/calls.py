@@ -12,6 +12,9 @@ from torch import Tensor
 from spikeconv.calibrate.inputs import Batch, Inputs, batch_of, tensors_of, told_of_size
 from spikeconv.convert.program import Input, Program
 
+# Arguments of a spiking network's own call, whatever the inputs are called.
+_OWN = ("T", "readout")
+
 
 def given(
     program: Program, args: Sequence[Any], named: Mapping[str, Any], weight: Tensor | None
@@ -42,7 +45,10 @@ def given(
     values.update(named)
     if len(args) > len(names) or twice or sorted(values) != sorted(names):
         also = f" and {', '.join(named)} by name" if named else ""
+        own = [name for name in names if name in _OWN and name not in values]
         hint = "; T and readout are given by name" if len(args) > len(names) else ""
+        if own:
+            hint = f"; {own[0]} by name is this call's own: give all inputs by position"
         raise TypeError(
             f"SpikingNetwork: the inputs must be {', '.join(names)}, got {len(args)} of them"
             f"{also}{hint}"

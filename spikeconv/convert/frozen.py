@@ -66,6 +66,16 @@ def frozen(ann: nn.Module) -> nn.Module:
     return network.requires_grad_(False)
 
 
+def twin(network: nn.Module) -> nn.Module:
+    """A copy with the same weights, in the same memory, and attributes of its own.
+
+    A forward may keep what it computes, such as a grid of the images' size. Kept while it is
+    traced, that is a stand-in, which the next call would take for a tensor.
+    """
+    weights = (*network.parameters(), *network.buffers())
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in weights})
+
+
 def _obstacles(ann: nn.Module) -> Iterator[Problem]:
     """What in a network makes a copy of it useless."""
     within_script: set[nn.Module] = set()

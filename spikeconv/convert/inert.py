@@ -42,10 +42,12 @@ def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         return node.args[1] == "data"
     if target is torch._assert:  # of a rank or dtype: true for all images that a call takes
         return node.meta["reads"] is Reads.NOTHING
-    if target in DROPPED_FUNCTIONS:
-        return not vocabulary.argument(node, 2, "training", True)
-    if target in _OF_TORCH:
-        return not vocabulary.argument(node, 2, "train", True)
+    if target in DROPPED_FUNCTIONS | _OF_TORCH:
+        training = "training" if target in DROPPED_FUNCTIONS else "train"
+        return 0 in (
+            vocabulary.argument(node, 1, "p"),
+            vocabulary.argument(node, 2, training, True),
+        )
     if callable(target) and _drops_in_training(target):
         arguments = inspect.signature(target).bind(*node.args, **node.kwargs).arguments
         return not arguments.get("training", True)

@@ -51,6 +51,8 @@ def as_rectifier(node: fx.Node, modules: dict[str, nn.Module]) -> Found | None:
         current = current if bound is None else bound[0]
     if not isinstance(current, fx.Node) or not _alike(node, current):
         return None
+    if current.meta.get("constant"):
+        return None  # of no image: a number that is computed once, and no neuron
     if bound is not None:
         trained = rectifier.trained or bound[2]
         rectifier = Rectifier(min(rectifier.cap, bound[1]), trained=trained)

@@ -79,6 +79,7 @@ class SpecialisedTracer(Tracer):
 
     Args:
         example: two images, as each input by its name.
+        buffers: stand-ins for buffers, too, not only for parameters.
 
     Attributes:
         fixed_size: the size of the images decided something.
@@ -86,8 +87,9 @@ class SpecialisedTracer(Tracer):
             for every number that decided something one for which it is another.
     """
 
-    def __init__(self, example: Mapping[str, Tensor]) -> None:
+    def __init__(self, example: Mapping[str, Tensor], buffers: bool = False) -> None:
         super().__init__(list(example))
+        self.proxy_buffer_attributes = buffers
         more = {name: torch.cat([x, x[:1]]) for name, x in example.items()}
         self.examples = (example, more)
         self.values: dict[fx.Node, tuple[Any, Any]] = {}

@@ -6,6 +6,7 @@ import inspect
 import operator
 import os
 import re
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, fx, nn
 
 from spikeconv.calibrate.inputs import Arguments, Batch, tensors_of
 from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.frozen import twin
 from spikeconv.convert.specialise import SpecialisedTracer
 from spikeconv.convert.tracer import AssignedInPlace, Tracer
 
@@ -34,6 +36,8 @@ _ASSIGNED = (
     "together out of place: torch.cat of the parts, a product with a mask that is a buffer, or "
     "F.pad for zeros around it"
 )
+# torch.fx changes torch.nn.Module while it traces, and changes it back.
+_ONE_AT_A_TIME = threading.RLock()
 _LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
 
 
@@ -76,13 +80,15 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     Raises:
         ConversionError: it cannot be traced.
     """
-    tracer: Tracer = Tracer(inputs)
-    try:
-        graph = tracer.trace(network)
-    except ConversionError:
-        raise
-    except FAILURES:
-        graph, tracer = _specialised(network, dict(zip(inputs, tensors_of(example), strict=True)))
+    examples = dict(zip(inputs, tensors_of(example), strict=True))
+    with _ONE_AT_A_TIME:
+        tracer: Tracer = Tracer(inputs)
+        try:
+            graph = tracer.trace(twin(network))
+        except ConversionError:
+            raise
+        except FAILURES:
+            graph, tracer = _specialised(network, examples)
     _check_inputs(graph)
     for node in graph.nodes:
         # By it, code that is written for the graph would have torch's functions wrapped for good.
@@ -112,18 +118,26 @@ def _check_inputs(graph: fx.Graph) -> None:
 def _specialised(
     network: nn.Module, example: Mapping[str, Tensor]
 ) -> tuple[fx.Graph, SpecialisedTracer]:
-    """The graph for the shapes of an example of two images."""
-    tracer = SpecialisedTracer(example)
-    try:
-        return tracer.trace(network), tracer
-    except ConversionError:
-        raise
-    except FAILURES as error:
-        said = str(error) or type(error).__name__  # an assertion may say nothing
-        reason = _ASSIGNED if isinstance(error, AssignedInPlace) else _FLOW.format(said)
-        frames = traceback.extract_tb(error.__traceback__)
-        line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
-        raise ConversionError([Problem("", type(network).__name__, line, reason)]) from error
+    """The graph for the shapes of an example of two images.
+
+    Buffers are tensors, of which a forward may do whatever it likes; where that fails, stand-ins,
+    as some methods of tensors take no size that is one: `buffer.expand(x.shape[0], -1)`.
+    """
+    first: Exception | None = None
+    for buffers in (False, True):
+        tracer = SpecialisedTracer(example, buffers)
+        try:
+            return tracer.trace(twin(network)), tracer
+        except ConversionError:
+            raise
+        except FAILURES as error:
+            first = first or error
+    assert first is not None
+    said = str(first) or type(first).__name__  # an assertion may say nothing
+    reason = _ASSIGNED if isinstance(first, AssignedInPlace) else _FLOW.format(said)
+    frames = traceback.extract_tb(first.__traceback__)
+    line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
+    raise ConversionError([Problem("", type(network).__name__, line, reason)]) from first
 
 
 def _path(node: fx.Node) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -57,8 +58,23 @@ class Tracer(fx.Tracer):
         self.inputs = inputs
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
+        self._thread = threading.get_ident()
         with answered(root):
             return super().trace(root, concrete_args)
+
+    def _elsewhere(self) -> bool:
+        """Whether another thread asks: torch.fx changes torch.nn.Module for all of them."""
+        return threading.get_ident() != self._thread
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if self._elsewhere():
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if self._elsewhere():
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_instance(self, proxy: fx.Proxy, kinds: Any) -> bool:
         """What isinstance says of the value that a stand-in stands for.
