@@ -36,9 +36,9 @@ from methods import METHODS, STEPS, Method, by_name, own_method
 from report import write_json
 from scan import Task, estimate, missing, plan, run
 from spikeconv.allocator import keep_freed_memory
-from spikeconv.cli.arguments import check_device, numbers, positive
+from spikeconv.cli.arguments import check_device, numbers, positive, seed
 from spikeconv.data import DATASETS
-from spikeconv.output import replacing
+from spikeconv.output import check_output, replacing
 from spikeconv.precision import without_tf32
 from trained import HERE, NETWORKS, Network, load, own_network
 
@@ -65,10 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_device(options.device)
         facts = machine_facts(device)
         print(machine_line(facts))
+        if not options.quick:
+            _check_folder(options.out)
         table = Cells(options.out / CELLS)
         results = open_results(options, Cells(None) if options.quick else table)
         tasks = _plan(options, results)
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     try:
@@ -87,6 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = goals(results) or "\n\n".join(methods(results, n) for n in results.loaded)
     print(f"\n{shown}\n\nwrote {options.out}")
     return 130 if stopped else 0
+
+
+def _check_folder(out: Path) -> None:
+    """Raise ValueError or OSError where the table cannot be written, before it is measured."""
+    out.mkdir(parents=True, exist_ok=True)
+    check_output(out / CELLS)
+    if (out / "README.md").exists() and not (out / CELLS).exists():
+        raise ValueError(f"--out: {out} holds a README.md of something else; choose another folder")
 
 
 def _smoke() -> int:
@@ -189,15 +199,21 @@ def _known(options: argparse.Namespace) -> list[Network]:
 
 def _own(options: argparse.Namespace) -> list[Network]:
     given = options.dataset, options.mean, options.std, options.pooling
-    return [own_network(text, *given) for text in options.weights]
+    networks = [own_network(text, *given) for text in options.weights]
+    _check_once("--weights", [network.name for network in networks])
+    return networks
 
 
 def _combined(options: argparse.Namespace) -> list[Method]:
     rows = list(map(own_method, options.combine))
-    names = [row.name for row in rows]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"--combine: {twice[0]} is there twice; take another name")
+    _check_once("--combine", [row.name for row in rows])
     return rows
+
+
+def _check_once(option: str, names: Sequence[str]) -> None:
+    """Raise ValueError for a name that is given to two things."""
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{option}: {twice[0]} is there twice; take another name")
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -209,6 +225,13 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "mean": options.mean,
         "std": options.std,
     }
+
+
+def _folder(text: str) -> Path:
+    """Parse the name of a folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("wanted the name of a folder, got none")
+    return Path(text)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -252,7 +275,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="of the training set (512; 1024 of the network that was trained with a step here)",
     )
-    add("--seed", type=int, metavar="N", default=0, help="draws them (%(default)s)")
+    add("--seed", type=seed, metavar="N", default=0, help="draws them (%(default)s)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (%(default)s)")
     add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")
     add(
@@ -261,7 +284,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=ARITHMETICS[0],
         help="the simulation in float32, or the integer program, which is faster (%(default)s)",
     )
-    add("--out", type=Path, metavar="DIR", default=OUT, help="(bench/results/accuracy)")
+    add("--out", type=_folder, metavar="DIR", default=OUT, help="(bench/results/accuracy)")
     add("--tables", action="store_true", help="measure nothing, write tables and plots")
     add("--quick", action="store_true", help="a few cells on 2,000 images beside the full table")
     add("--smoke", action="store_true", help="tiny, alone: does it run at all")

@@ -172,7 +172,11 @@ def _without_images(key: Key) -> str:
 
 
 def _read(path: Path) -> Iterator[tuple[Key, Cell]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: wanted lines of JSON, found something else ({error})") from error
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             content = json.loads(line)
             key, cell = Key(**content["key"]), Cell(**content["cell"])

@@ -17,7 +17,8 @@ from spikeconv.environment import machine
 from spikeconv.evaluate import evaluate
 from spikeconv.metrics import correct
 from spikeconv.models import ResNet, build_model
-from spikeconv.output import check_output
+from spikeconv.models.weights import Weights, write_weights
+from spikeconv.output import check_apart, check_output
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 from spikeconv.train import Recipe, Trainer
 
@@ -49,13 +50,17 @@ def demo(
     """
     plot = check_output(plot, SUFFIXES)
     figure_class()
+    check_apart({"the plot": plot, "the weights": save}, {})
     if save is not None:
         check_output(save)
     data = load_dataset("digits", seed=seed)
     print(f"on {machine()}\n\n1. A ReLU network with batch norm")
     ann, ann_accuracy = train(data, epochs, seed)
     if save is not None:
-        torch.save(ann.state_dict(), save)
+        if Path(save).suffix.lower() == ".safetensors":
+            write_weights(save, Weights(ann.state_dict()))
+        else:
+            torch.save(ann.state_dict(), save)
         print(f"   wrote its weights: {Path(save).resolve()}")
     print("\n2. The spiking network, converted anew for each T")
     calibration = data.train.sample(CALIBRATION_IMAGES, seed)

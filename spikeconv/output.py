@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,28 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
     if not os.access(folder, os.W_OK):
         raise ValueError(f"{path}: the folder {folder} may not be written to")
     return path
+
+
+def check_apart(written: Mapping[str, Any], read: Mapping[str, Any]) -> None:
+    """Make sure that each file that is written is one of its own, and none that is read.
+
+    Args:
+        written: what a user calls a file, such as ``"--json"`` -> its path, or None for no file.
+        read: likewise.
+
+    Raises:
+        ValueError: two of them are one file; names both.
+    """
+    taken = {Path(path).resolve(): name for name, path in read.items() if path is not None}
+    for name, path in written.items():
+        if path is None:
+            continue
+        other = taken.setdefault(Path(path).resolve(), name)
+        if other != name:
+            raise ValueError(
+                f"{name} and {other} are the same file, {path}, of which one would be lost; give "
+                f"{name} another name"
+            )
 
 
 @contextmanager

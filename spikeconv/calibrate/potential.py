@@ -97,9 +97,9 @@ def draw_potential(
 
 
 def check_seed(seed: int) -> int:
-    """The seed as an int; ValueError for what is not a whole number of 0 or more."""
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
-        raise ValueError(f"convert: seed must be a whole number of 0 or more, got {seed!r}")
+    """The seed as an int; ValueError for what is not a whole number from 0 to 2^63 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        raise ValueError(f"convert: seed must be a whole number from 0 to 2^63 - 1, got {seed!r}")
     return int(seed)
 
 

@@ -9,6 +9,9 @@ import torch
 
 from spikeconv.calibrate import INITIAL_POTENTIALS
 from spikeconv.calibrate.correct import CORRECTION_NAMES
+from spikeconv.train.recipe import MOST_SEED
+
+_MOST_THREADS = 1024
 
 
 def positive(text: str) -> int:
@@ -65,9 +68,23 @@ def numbers(text: str) -> tuple[float, ...]:
         ) from None
 
 
+def seed(text: str) -> int:
+    """Parse a whole number from which random numbers are drawn."""
+    value = _whole(text, 0)
+    if value > MOST_SEED:
+        raise argparse.ArgumentTypeError(f"wanted at most {MOST_SEED:,}, got {text!r}")
+    return value
+
+
 def set_threads(threads: int | None) -> None:
-    """Let torch use so many CPU threads; None leaves it its own choice."""
+    """Let torch use so many CPU threads; None leaves it its own choice.
+
+    Raises:
+        ValueError: more than any machine has, which ends the process where they are started.
+    """
     if threads is not None:
+        if threads > _MOST_THREADS:
+            raise ValueError(f"--threads must be at most {_MOST_THREADS}, got {threads}")
         torch.set_num_threads(threads)
 
 

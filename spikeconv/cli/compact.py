@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from spikeconv.models.checkpoint import open_weights
+from spikeconv.models.checkpoint import load_model, open_weights
 from spikeconv.models.weights import write_weights
+from spikeconv.output import check_apart, check_output
 
 
 def add(commands: Any) -> None:
@@ -25,9 +26,10 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the file, and say how large both are."""
-    out = Path(args.out)
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out: wanted a name that ends in .safetensors, got {args.out}")
+    out = check_output(args.out, (".safetensors",))
+    check_apart({"--out": out}, {"FILE": args.weights})
+    load_model(args.weights)  # refuses what is none of a network's weights
+    before = Path(args.weights).stat().st_size
     write_weights(out, open_weights(args.weights), int8=True)
-    before, after = (Path(path).stat().st_size for path in (args.weights, out))
+    after = out.stat().st_size
     print(f"wrote {out}: {after:,} bytes, {after / before:.0%} of {args.weights}")

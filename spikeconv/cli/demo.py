@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from spikeconv.cli.arguments import positive, set_threads
+from spikeconv.cli.arguments import positive, seed, set_threads
 from spikeconv.demo import demo
 
 
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     )
     add(
         "--seed",
-        type=int,
+        type=seed,
         default=0,
         metavar="N",
         help="draws weights, order and split (%(default)s)",

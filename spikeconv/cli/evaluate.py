@@ -16,6 +16,7 @@ from spikeconv.cli.arguments import (
     corrections,
     numbers,
     positive,
+    seed,
     set_threads,
     steps,
     v_init,
@@ -29,7 +30,7 @@ from spikeconv.files.library import import_safetensors
 from spikeconv.fuse.form import PRECISIONS
 from spikeconv.models import MODEL_NAMES, load_model
 from spikeconv.models.checkpoint import open_weights
-from spikeconv.output import check_output, write_json
+from spikeconv.output import check_apart, check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 from spikeconv.processes import Processes, processes
 
@@ -116,7 +117,7 @@ def add(commands: Any) -> None:
     add("--limit", type=positive, metavar="N", help="test images, evenly spaced (all)")
     add(
         "--seed",
-        type=int,
+        type=seed,
         default=0,
         metavar="N",
         help="draws the calibration images and random initial potentials (%(default)s)",
@@ -162,6 +163,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object]) -> None:
+    written = {f"--{name}": getattr(args, name) for name in ("json", "record", "save", "plot")}
+    check_apart(written, {"--weights": args.weights})
     if args.json is not None:
         check_output(args.json)
     for path in (args.record, args.save):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from spikeconv.cli.arguments import check_device, numbers, positive, set_threads
+from spikeconv.cli.arguments import check_device, numbers, positive, seed, set_threads
 from spikeconv.data import DATASETS, load_dataset
 from spikeconv.environment import has_fast_bf16
 from spikeconv.train import OPTIMIZERS, SCHEDULES, Job, Recipe
@@ -16,6 +16,7 @@ _DEFAULT = Recipe()
 # Where --holdout is not given: a tenth of the training set, this at most.
 _HOLDOUT = 5000
 _LEVELS = 4
+_COMPILERS = ("torch._dynamo", "torch._inductor")
 
 
 def add(commands: Any) -> None:
@@ -85,7 +86,7 @@ def add(commands: Any) -> None:
         metavar="X",
         help="(%(default)s)",
     )
-    add("--seed", type=int, default=0, metavar="N", help="draws everything (%(default)s)")
+    add("--seed", type=seed, default=0, metavar="N", help="draws everything (%(default)s)")
     add("--limit", type=positive, metavar="N", help="train on so many images only (all)")
     add("--mean", type=numbers, metavar="A,B,C", help="of the channels (ImageNet's; digits' own)")
     add("--std", type=numbers, metavar="A,B,C", help="likewise")
@@ -134,7 +135,7 @@ def run(args: argparse.Namespace) -> None:
         compile=args.compile,
         limit=args.limit,
     )
-    Job(
+    job = Job(
         args.model,
         data,
         recipe,
@@ -143,7 +144,17 @@ def run(args: argparse.Namespace) -> None:
         levels=args.levels or _LEVELS,
         init=None if args.init is None else Path(args.init),
         device=args.device,
-    ).run()
+    )
+    try:
+        job.run()
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(_COMPILERS):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"--compile: torch.compile cannot compile here ({reason}); on a CPU it needs a C++ "
+            "compiler, such as g++. Leave --compile out, and the same is computed more slowly"
+        ) from error
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,12 @@ def load_dataset(
 def _statistics(
     name: str, mean: Sequence[float], std: Sequence[float], channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if len(mean) != channels or len(std) != channels or not all(value > 0 for value in std):
+    finite = all(map(math.isfinite, (*mean, *std)))
+    positive = all(value > 0 for value in std)
+    if len(mean) != channels or len(std) != channels or not finite or not positive:
         raise ValueError(
-            f"load_dataset: {name} needs {channels} numbers as mean and {channels} above 0 as std, "
-            f"got {tuple(mean)} and {tuple(std)}"
+            f"load_dataset: {name} needs {channels} finite numbers as mean and {channels} above 0 "
+            f"as std, got {tuple(mean)} and {tuple(std)}"
         )
     return tuple(mean), tuple(std)
 

@@ -65,10 +65,17 @@ def open_weights(path: str | Path) -> Weights:
         raise FileNotFoundError(f"{path}: wanted a file of weights, found nothing there")
     if path.is_dir():
         raise ValueError(f"{path}: wanted a file of weights, found a folder")
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         weights = read_weights(path)
         return replace(weights, state=_checked(path, weights.state))
-    return Weights(_checked(path, read_pickled(path)))
+    content = read_pickled(path)
+    return Weights(_checked(path, content), _about(content))
+
+
+def _about(content: Any) -> dict[str, Any]:
+    """What the checkpoint of a training run says of its network, as its best weights do."""
+    is_run = isinstance(content, Mapping) and {"recipe", "about", "model"} <= content.keys()
+    return dict(content["about"]) if is_run and isinstance(content["about"], Mapping) else {}
 
 
 def _checked(path: Path, content: Any) -> dict[str, Tensor]:
@@ -84,6 +91,8 @@ def _checked(path: Path, content: Any) -> dict[str, Tensor]:
         found = f"{foreign[0]!r}: {type(content[foreign[0]]).__name__}" if foreign else "none"
         raise ValueError(f"{path}: wanted a dict of tensors, found {found}")
     for name, tensor in content.items():
+        if tensor.layout != torch.strided:
+            raise ValueError(f"{path}: wanted dense tensors, found {name} as {tensor.layout}")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{path}: wanted finite weights, found NaN or infinity in {name}")
     return canonical_names({str(name): tensor for name, tensor in content.items()})

@@ -1,4 +1,4 @@
-"""Weights that are shipped with the package, trained by ``spikeconv train``."""
+"""Weights by ``spikeconv train``: those that are shipped with the package, and a user's own."""
 
 from __future__ import annotations
 
@@ -20,41 +20,47 @@ PRETRAINED: dict[str, str] = {
 """Name -> what it is; the file is ``weights/<name>.safetensors``."""
 
 
-def pretrained_path(name: str) -> Path:
-    """Return the file of shipped weights.
+def pretrained_path(name: str | Path) -> Path:
+    """Return the file of shipped weights, or the path that is given in place of a name.
 
     Raises:
         ValueError: no such name; lists those there are.
         FileNotFoundError: this installation lacks the file.
     """
+    if isinstance(name, Path) or str(name).lower().endswith(".safetensors"):
+        return Path(name)
     if name not in PRETRAINED:
         known = ", ".join(f"{key!r} ({what})" for key, what in PRETRAINED.items())
-        raise ValueError(f"pretrained: name must be one of {known}, got {name!r}")
+        raise ValueError(
+            f"pretrained: name must be one of {known}, or the path of a .safetensors file, got "
+            f"{name!r}"
+        )
     path = FOLDER / f"{name}.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"pretrained: {path} is missing in this installation of spikeconv")
     return path
 
 
-def load_pretrained(name: str) -> ResNet | VGG:
+def load_pretrained(name: str | Path) -> ResNet | VGG:
     """Build a network with shipped weights.
 
     Args:
-        name: ``"resnet20-cifar10"`` or ``"resnet20-cifar10-qcfs"``.
+        name: ``"resnet20-cifar10"`` or ``"resnet20-cifar10-qcfs"``; or the path of a file that
+            ``spikeconv train`` wrote, which ends in ``.safetensors``.
 
     Returns:
         The ANN in eval mode, on the CPU, in float32. It takes images divided by 255 and normalised
         as `pretrained_about` says.
 
     Raises:
-        ValueError: no such name; lists those there are.
-        FileNotFoundError: this installation lacks the file.
+        ValueError: no such name; lists those there are. As `load_model` of a path.
+        FileNotFoundError: this installation lacks the file, or there is none.
         ImportError: safetensors is not installed.
     """
     return load_model(pretrained_path(name))
 
 
-def pretrained_about(name: str) -> dict[str, object]:
+def pretrained_about(name: str | Path) -> dict[str, object]:
     """Return what shipped weights say about themselves: ``mean``, ``std``, ``recipe``, ...
 
     Raises:

@@ -25,6 +25,9 @@ MODEL_NAMES: tuple[str, ...] = (
 )
 """The published models; resnet with any other depth 6n + 2 is known as well."""
 
+MOST_DEPTH = 1202
+"""Of a ResNet by name: the deepest that was published; `cifar_resnet` builds any."""
+
 _NAME = re.compile(r"(?P<family>resnet|vgg)(?P<depth>\d+)(?P<bn>_bn)?")
 
 
@@ -59,7 +62,7 @@ def model_config(name: str, **options: Any) -> Config:
         elif match["family"] == "resnet" and match["bn"] is None:
             if depth in IMAGENET_STAGES:
                 config = imagenet_resnet(depth)
-            elif depth >= 8 and (depth - 2) % 6 == 0:
+            elif 8 <= depth <= MOST_DEPTH and (depth - 2) % 6 == 0:
                 config = cifar_resnet(depth)
     if config is None:
         raise ValueError(

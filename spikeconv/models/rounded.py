@@ -19,7 +19,7 @@ def to_int8(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Args:
         state: parameter name -> tensor. Floating-point tensors of two dimensions or more are
-            rounded.
+            rounded, unless the name of their scale is taken.
 
     Returns:
         The same names, with int8 ``q`` for what is rounded, and beside each a float32 tensor
@@ -32,13 +32,14 @@ def to_int8(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     result: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        if not tensor.is_floating_point() or tensor.ndim < 2:
+        rows = tensor.is_floating_point() and tensor.ndim >= 2 and tensor.numel() > 0
+        if not rows or _SCALE + name in state:
             result[name] = tensor
             continue
-        rows = tensor.detach().float()
-        scale = rows.flatten(1).abs().amax(1) / _MOST
+        weight = tensor.detach().float()
+        scale = weight.flatten(1).abs().amax(1) / _MOST
         divisor = torch.where(scale > 0, scale, 1.0)
-        result[name] = (rows / _beside(divisor, rows)).round().to(torch.int8)
+        result[name] = (weight / _beside(divisor, weight)).round().to(torch.int8)
         result[_SCALE + name] = scale
     return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from spikeconv.convert import Calibration, SpikingNetwork, convert_as
 from spikeconv.convert.given import convert_given
 from spikeconv.convert.program import Phase, Program, Step, refs
+from spikeconv.convert.timing import check_steps
 from spikeconv.models.checkpoint import open_weights
 from spikeconv.models.pretrained import load_pretrained, pretrained_path, thresholds_for
 
@@ -46,7 +48,7 @@ class _FromANN(SpikingNetwork):
     @classmethod
     def from_pretrained(
         cls: type[Network],
-        name: str,
+        name: str | Path,
         calibration: Calibration | None = None,
         T: int = 16,
         *,
@@ -54,7 +56,7 @@ class _FromANN(SpikingNetwork):
         signed: bool = False,
         **options: Any,
     ) -> Network:
-        """Convert a network with shipped weights; no image is needed.
+        """Convert a network with shipped weights, or with your own; no image is needed.
 
         Args:
             name: as in `spikeconv.models.load_pretrained`.
@@ -71,10 +73,12 @@ class _FromANN(SpikingNetwork):
             `spikeconv.models.pretrained_about` says.
 
         Raises:
-            ValueError: no such name (lists those there are), or options without images.
+            ValueError: no such name (lists those there are), options without images, or a file
+                that says nothing of its images or has no thresholds, and no images.
             TypeError: the network is of another kind.
             FileNotFoundError, ImportError: as `spikeconv.models.load_pretrained`.
         """
+        T = check_steps(cls.__name__, "T", T)
         ann = load_pretrained(name)
         if calibration is not None:
             return cls.from_ann(ann, calibration, T, v_init=v_init, signed=signed, **options)
@@ -85,7 +89,12 @@ class _FromANN(SpikingNetwork):
             )
         weights = open_weights(pretrained_path(name))
         thresholds = thresholds_for(weights, T)
-        shape = tuple(weights.about["image_shape"])
+        shape = tuple(weights.about.get("image_shape", ()))
+        if not shape:
+            raise ValueError(
+                f"{cls.__name__}: {name} does not say for which images it is, as weights by "
+                "`spikeconv train` do; give calibration images"
+            )
         return convert_given(cls, ann, thresholds, shape, T, v_init, signed)
 
 

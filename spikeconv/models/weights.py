@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from spikeconv.files.library import import_safetensors
@@ -54,8 +55,12 @@ def write_weights(path: str | Path, weights: Weights, int8: bool = False) -> Non
     """
     safetensors = import_safetensors(path)
     state = to_int8(weights.state) if int8 else weights.state
-    tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-    tensors |= {_THETA + name: theta.contiguous() for name, theta in weights.thresholds.items()}
+    state = {**state, **{_THETA + name: theta for name, theta in weights.thresholds.items()}}
+    # Copies: the format knows no two names for one memory.
+    tensors = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in state.items()
+    }
     with replacing(path) as partial:
         safetensors.torch.save_file(tensors, partial, {_METADATA: json.dumps(weights.about)})
 

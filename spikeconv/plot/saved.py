@@ -55,7 +55,7 @@ def open_saved(path: str | Path) -> Saved:
         FileNotFoundError: there is none.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         recording = read_recording(path)
         evaluation = recording.evaluation
         accuracy = _accuracy(path, evaluation) if evaluation else None

@@ -7,16 +7,22 @@ best on the held-out images, ``log.jsonl`` a line for each epoch.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from spikeconv.models.checkpoint import read_pickled
+from spikeconv.models.weights import read_weights
 from spikeconv.output import replacing
 
 State = dict[str, Any]
 
+_ADVICE = (
+    "the run cannot go on from there. Move it and best.safetensors away and the same command "
+    "begins the run anew, or choose another folder"
+)
 # What every checkpoint of a run has had.
 _NEEDED = {"recipe", "epoch", "model", "optimiser", "schedule"}
 
@@ -73,17 +79,46 @@ class RunFolder:
         """
         if not self.last.exists():
             return None
-        advice = (
-            "the run cannot go on from there. Move the file away and the same command begins the "
-            "run anew, or choose another folder"
-        )
         try:
             state: State = read_pickled(self.last)
         except ValueError as error:
-            raise ValueError(f"{error}; {advice}") from error
+            raise ValueError(f"{error}; {_ADVICE}") from error
         if not isinstance(state, dict) or not state.keys() >= _NEEDED:
-            raise ValueError(f"{self.last}: wanted the checkpoint of a run, found none; {advice}")
+            raise self.foreign("it is no checkpoint of a run")
         if "log" not in state:
             text = self.log.read_text() if self.log.exists() else ""
             state["log"] = [json.loads(line) for line in text.splitlines()][: state["epoch"]]
+        kinds = {"recipe": dict, "about": dict, "model": dict, "log": list}
+        wrong = [key for key, kind in kinds.items() if not isinstance(state.get(key, {}), kind)]
+        if wrong or not state["log"]:
+            raise self.foreign(f"its {(wrong or ['log'])[0]} is none of a run's")
         return state
+
+    def foreign(self, reason: str) -> ValueError:
+        """What to raise where the checkpoint is not this run's."""
+        return ValueError(
+            f"{self.last}: wanted the checkpoint of this run, but {reason}; {_ADVICE}"
+        )
+
+    def check_new(self, ours: Mapping[str, Any]) -> None:
+        """Make sure that a run that begins here replaces no weights but its own.
+
+        Args:
+            ours: what its best weights will say of it, whatever the epoch.
+
+        Raises:
+            ValueError: best weights lie here without their run's checkpoint.
+        """
+        if not self.best.exists():
+            return
+        try:
+            about = read_weights(self.best).about
+        except ValueError:
+            about = {}
+        # A run that ended between its first weights and its first checkpoint has left such.
+        if about.get("epoch") == 1 and all(about.get(key) == ours[key] for key in ours):
+            return
+        raise ValueError(
+            f"{self.best}: there are weights, but no {self.last.name} of their run, and this run "
+            "would replace them; move them away, or choose another folder"
+        )

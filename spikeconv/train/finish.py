@@ -26,10 +26,19 @@ def finish(trainer: Trainer) -> None:
 
     Args:
         trainer: a run that is done, in a folder; its model is left with the best weights.
+
+    Raises:
+        ValueError: the file of best weights is another network's.
     """
     assert trainer.folder is not None
     best = read_weights(trainer.folder.best)
-    trainer.model.load_state_dict(best.state)
+    try:
+        trainer.model.load_state_dict(best.state)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{trainer.folder.best}: wanted the best weights of this run, found those of another "
+            "network; put the right file back, and the same command ends the run"
+        ) from error
     about = trainer.describe()
     found: dict[str, Tensor] = {}
     if not any(isinstance(module, Clip) for module in trainer.model.modules()):

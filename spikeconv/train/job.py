@@ -14,6 +14,7 @@ import torch
 from spikeconv.data import Dataset
 from spikeconv.models.registry import Config, build
 from spikeconv.processes import Processes, processes
+from spikeconv.train.checkpoint import RunFolder
 from spikeconv.train.finish import finish
 from spikeconv.train.loop import Trainer
 from spikeconv.train.network import network_config
@@ -59,6 +60,7 @@ class Job:
             FileNotFoundError: no such file to start from.
             KeyboardInterrupt: stopped; says how to go on.
         """
+        self._check_init()
         config = network_config(self.model, self.data, self.activation, self.levels)
         advice = f"The same command goes on after the last epoch kept in {self.folder}."
         with processes(self.device, advice) as group:
@@ -70,6 +72,15 @@ class Job:
                     f"{trainer.done} of {self.recipe.epochs} epochs are kept in {self.folder}, and "
                     "the same command goes on from there"
                 ) from None
+
+    def _check_init(self) -> None:
+        """Raise ValueError where the run would write over the weights that it starts from."""
+        best = RunFolder(self.folder).best
+        if self.init is not None and self.init.resolve() == best.resolve():
+            raise ValueError(
+                f"--init: wanted a file that this run does not write, got {self.init}, which its "
+                "first epoch would replace; choose another folder, or copy the file"
+            )
 
     def _trainer(self, config: Config, group: Processes) -> Trainer:
         with torch.random.fork_rng(devices=[]):

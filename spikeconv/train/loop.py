@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -114,10 +115,16 @@ class Trainer:
         """Go on from the folder's checkpoint; False where there is none.
 
         Raises:
-            ValueError: it belongs to another run, or is damaged.
+            ValueError: it belongs to another run, or is damaged; or there is none, and the folder
+                holds weights that a new run would replace.
             FileNotFoundError: the best weights are gone, and are not those of the checkpoint.
         """
-        if self.folder is None or (state := self.folder.load()) is None:
+        if self.folder is None:
+            return False
+        state = self.folder.load()
+        if state is None:
+            described = {**self.about, "recipe": asdict(self.recipe)}
+            self.folder.check_new(json.loads(json.dumps(described)))
             return False
         differing = self._differing(state)
         if differing:
@@ -125,8 +132,11 @@ class Trainer:
                 f"{self.folder.path}: the run there has another {', '.join(differing)}; choose "
                 "another folder, or say the same to go on with it"
             )
-        self.model.load_state_dict(state["model"])
-        self.optimisers.load(state)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimisers.load(state)
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise self.folder.foreign(f"it does not fit ({str(error).splitlines()[0]})") from error
         self.log = state["log"]
         lacks_best = self.folder.lacks_best(self.best()["epoch"], self.done)
         if self.processes.first:

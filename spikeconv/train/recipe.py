@@ -8,6 +8,7 @@ from spikeconv.train.augment import check_names
 
 SCHEDULES = ("cosine", "onecycle")
 OPTIMIZERS = ("sgd", "muon")
+MOST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Recipe:
         augment: names of augmentations, in their order.
         holdout: images of the training set that are never trained on and pick the checkpoint; with
             none, the last epoch is the best.
-        seed: draws weights, held-out images, order and augmentation; 0 or more.
+        seed: draws weights, held-out images, order and augmentation; from 0 to `MOST_SEED`.
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
         bf16: convolutions in bfloat16 (autocast); weights stay float32.
         compile: run the network through torch.compile.
@@ -68,6 +69,8 @@ class Recipe:
             value = getattr(self, field)
             if not (field == "limit" and value is None) and value < minimum:
                 raise ValueError(f"Recipe: {field} must be {minimum} or more, got {value}")
+        if self.seed > MOST_SEED:
+            raise ValueError(f"Recipe: seed must be at most {MOST_SEED:,}, got {self.seed}")
         for field in ("lr", "muon_lr"):
             value = getattr(self, field)
             if not 0 < value < float("inf"):

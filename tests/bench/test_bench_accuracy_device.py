@@ -1,4 +1,4 @@
-"""bench/accuracy.py --device: a GPU measures the same cells; without one that is said."""
+"""bench/accuracy.py --device and --out: where it runs and writes, refused before the work."""
 
 from __future__ import annotations
 
@@ -40,3 +40,32 @@ def test_a_gpu_that_is_not_there_is_refused(accuracy, tiny, tmp_path, monkeypatc
         "--device cuda: torch finds no CUDA GPU here; use --device cpu" in capsys.readouterr().err
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    accuracy, tiny, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(accuracy, "_measure", None)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "README.md").write_text("mine")
+    (tmp_path / "odd" / "cells.jsonl").mkdir(parents=True)
+    (tmp_path / "binary").mkdir()
+    (tmp_path / "binary" / "cells.jsonl").write_bytes(b"\xff\xfe")
+    for name, reason in (
+        ("file", "File exists"),
+        ("file/below", "Not a directory"),
+        ("page", "holds a README.md of something else; choose another folder"),
+        ("odd", "wanted the name of a file to write, found a folder"),
+        ("binary", "cells.jsonl: wanted lines of JSON, found something else"),
+    ):
+        assert accuracy.main(words(tiny, tmp_path / name, "cpu")) == 1
+        said = capsys.readouterr().err
+        assert reason in said and str(tmp_path / name.partition("/")[0]) in said
+    assert (tmp_path / "file").read_text() == (tmp_path / "page" / "README.md").read_text()
+
+
+def test_two_networks_of_one_name_are_refused(accuracy, tiny, tmp_path, capsys):
+    command = [*words(tiny, tmp_path, "cpu"), "--weights", f"tiny={tiny}"]
+    assert accuracy.main(command) == 1
+    assert "--weights: tiny is there twice; take another name" in capsys.readouterr().err

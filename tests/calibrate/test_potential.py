@@ -97,7 +97,9 @@ def test_drawn_by_hand() -> None:
 
 @pytest.mark.parametrize("seed", (-1, True, 0.5, None, "0"))
 def test_seeds(seed: Any) -> None:
-    with pytest.raises(ValueError, match="convert: seed must be a whole number of 0 or more, got"):
+    with pytest.raises(
+        ValueError, match=r"convert: seed must be a whole number from 0 to 2\^63 - 1, got"
+    ):
         draw_potential("half", (), seed)
 
 

@@ -154,3 +154,24 @@ def test_the_weights_that_are_shipped(name: str) -> None:
     assert pretrained_about(name)["image_shape"] == [3, 32, 32]
     logits = SpikingResNet.from_pretrained(name, T=2)(torch.zeros(2, 3, 32, 32))
     assert logits.shape == (2, 10) and bool(torch.isfinite(logits).all())
+
+
+def test_a_file_of_your_own_is_as_good_as_a_name(shipped: Path, x: Tensor) -> None:
+    for name in PRETRAINED:
+        path = shipped / f"{name}.safetensors"
+        by_name = SpikingResNet.from_pretrained(name, T=4)
+        for given in (path, str(path)):
+            assert torch.equal(SpikingResNet.from_pretrained(given, T=4)(x), by_name(x))
+        assert pretrained_about(path) == pretrained_about(name)
+
+
+def test_a_file_that_says_nothing_of_its_images(tmp_path: Path, x: Tensor) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(path, Weights(build_model("resnet8", widths=(4, 4, 8)).state_dict()))
+    with pytest.raises(ValueError, match=r"does not say for which images it is, .*; give calib"):
+        SpikingResNet.from_pretrained(path, T=4)
+    assert SpikingResNet.from_pretrained(path, x, T=4, progress=False)(x).shape == (6, 10)
+    with pytest.raises(FileNotFoundError, match="wanted a file of weights, found nothing there"):
+        SpikingResNet.from_pretrained(tmp_path / "none.safetensors", T=4)
+    with pytest.raises(TypeError, match="SpikingResNet: T must be"):
+        SpikingResNet.from_pretrained(path, T="4")  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ def test_the_command_writes_a_quarter_of_the_size(
     ("words", "message"),
     [
         (["none.pt", "--out", "o.safetensors"], "none.pt: wanted a file of weights, found nothing"),
-        (["none.pt", "--out", "o.pt"], "--out: wanted a name that ends in .safetensors, got o.pt"),
+        (["none.pt", "--out", "o.pt"], "o.pt: the name must end with .safetensors"),
     ],
 )
 def test_the_command_refuses(

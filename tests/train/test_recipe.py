@@ -16,6 +16,7 @@ from spikeconv.train import Recipe
         ("batch", 0, "batch must be 1 or more, got 0"),
         ("holdout", -1, "holdout must be 0 or more, got -1"),
         ("seed", -1, "seed must be 0 or more, got -1"),
+        ("seed", 2**32, "seed must be at most 4,294,967,295, got 4294967296"),
         ("limit", 0, "limit must be 1 or more, got 0"),
         ("lr", 0.0, "lr must be above 0 and finite, got 0.0"),
         ("lr", float("nan"), "lr must be above 0 and finite, got nan"),

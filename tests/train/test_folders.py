@@ -1,0 +1,118 @@
+"""Folders of runs that were changed from outside: named, and nothing in them is lost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from spikeconv.data import ImageSet
+from spikeconv.models import build_model, load_model
+from spikeconv.models.checkpoint import open_weights
+from spikeconv.models.weights import Weights, write_weights
+from spikeconv.train import Trainer
+from spikeconv.train.finish import finish
+from tests.train.runs import assert_same, network, recipe, run
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    """A change of what a checkpoint holds."""
+
+    def apply(path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        change(state)
+        torch.save(state, path)
+
+    return apply
+
+
+WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "another network": (
+        lambda state: state.update(model={"weight": torch.ones(1)}),
+        r"it does not fit \(Error\(s\) in loading state_dict",
+    ),
+    "no recipe": (lambda state: state.update(recipe=[1]), "its recipe is none of a run's"),
+    "no log": (lambda state: state.update(log=[]), "its log is none of a run's"),
+    "no optimiser": (lambda state: state.update(optimiser={}), "it does not fit"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_checkpoint_of_something_else_is_named(
+    images: ImageSet, tmp_path: Path, case: str
+) -> None:
+    plan = recipe(epochs=1)
+    run(network(), images, plan, tmp_path)
+    change, message = WRONG[case]
+    changed(change)(tmp_path / "last.pt")
+    before = (tmp_path / "best.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=rf"last\.pt: wanted .*{message}.*Move it and best") as e:
+        Trainer(network(), images, plan, tmp_path).resume()
+    assert "\n" not in str(e.value)
+    assert (tmp_path / "best.safetensors").read_bytes() == before
+
+
+def test_best_weights_of_another_network_are_named(images: ImageSet, tmp_path: Path) -> None:
+    trainer = Trainer(network(), images, recipe(epochs=1), tmp_path)
+    trainer.run(progress=False, say=lambda line: None)
+    other = build_model("resnet14", widths=(4, 4, 8), num_classes=3)
+    write_weights(tmp_path / "best.safetensors", Weights(other.state_dict()))
+    with pytest.raises(ValueError, match=r"best\.safetensors: wanted .* another network; put"):
+        finish(trainer)
+
+
+def test_weights_without_a_checkpoint_are_not_replaced(images: ImageSet, tmp_path: Path) -> None:
+    trainer = Trainer(network(), images, recipe(), tmp_path)
+    accuracies = iter([0.1, 0.2, 0.3])
+    trainer.measure = lambda: next(accuracies)  # type: ignore[method-assign]
+    trainer.run(progress=False, say=lambda line: None)
+    (tmp_path / "last.pt").unlink()
+    best = tmp_path / "best.safetensors"
+    before = best.read_bytes()
+    with pytest.raises(ValueError, match=r"there are weights, but no last\.pt of their run"):
+        run(network(), images, recipe(), tmp_path)
+    assert best.read_bytes() == before
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_begins_anew(
+    images: ImageSet, tmp_path: Path
+) -> None:
+    straight = network()
+    run(straight, images, recipe(), tmp_path / "straight")
+    first = tmp_path / "first"
+    run(network(), images, recipe(epochs=3), first)
+    # What the first epoch writes before its checkpoint.
+    trainer = Trainer(network(), images, recipe(), None)
+    weights = open_weights(first / "best.safetensors")
+    about = {**trainer.about, **weights.about, "epoch": 1}
+    shutil.rmtree(first)
+    first.mkdir()
+    write_weights(first / "best.safetensors", Weights(weights.state, about))
+    again = network()
+    run(again, images, recipe(), first)
+    assert_same(again, straight)
+
+
+def test_a_checkpoint_opened_as_weights_keeps_its_description(tmp_path: Path) -> None:
+    model = build_model("vgg11", form="cifar", pooling="avg", num_classes=3)
+    about = {"config": {"pooling": "avg"}, "mean": [0.5, 0.5, 0.5]}
+    state = {"recipe": {}, "about": about, "epoch": 1, "model": model.state_dict(), "log": []}
+    torch.save(state, tmp_path / "last.pt")
+    assert open_weights(tmp_path / "last.pt").about == about
+    assert load_model(tmp_path / "last.pt").config.pooling == "avg"  # type: ignore[union-attr]
+
+
+def test_sparse_weights_are_named(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(4, 4).to_sparse()}, tmp_path / "s.pt")
+    with pytest.raises(ValueError, match=r"s\.pt: wanted dense tensors, found a as torch.sparse"):
+        open_weights(tmp_path / "s.pt")
+
+
+def test_weights_that_share_memory_are_written(tmp_path: Path) -> None:
+    zeros = torch.zeros(3)
+    write_weights(tmp_path / "t.safetensors", Weights({"m": zeros, "v": zeros}))
+    assert torch.equal(open_weights(tmp_path / "t.safetensors").state["v"], zeros)
