@@ -11,8 +11,8 @@ from spikeconv.changes import version
 from spikeconv.membrane import Membrane, check_flag
 from spikeconv.node_arguments import (
     along,
-    as_buffer,
     as_channel_dim,
+    as_finite,
     as_potential,
     as_step_bias,
     as_threshold,
@@ -129,7 +129,7 @@ class IFNode(Membrane):
         theta = as_threshold(v_threshold)
         self._hold("v_threshold", v_threshold, theta)
         self._hold("v_init", v_init, as_potential(v_init, theta))
-        self._hold("bias", bias, None if bias is None else as_buffer("bias", bias))
+        self._hold("bias", bias, None if bias is None else as_finite("bias", bias))
         self.register_buffer("step_bias", as_step_bias(step_bias))
         self.v_reset = as_v_reset(v_reset, reset)
         self.surrogate_function = as_surrogate(surrogate_function)

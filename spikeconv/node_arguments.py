@@ -47,6 +47,21 @@ def as_threshold(value: float | Tensor) -> Tensor:
     return theta
 
 
+def as_finite(argument: str, value: float | Tensor) -> Tensor:
+    """The same as `as_buffer`, once a tensor's values are known to be finite, as a number's are.
+
+    A potential that is not a number never fires, which would look like an answer.
+    """
+    copied = as_buffer(argument, value)
+    _check_finite(argument, copied)
+    return copied
+
+
+def _check_finite(argument: str, value: Tensor) -> None:
+    if not value.is_meta and not bool(torch.isfinite(value).all()):
+        raise ValueError(f"IFNode: {argument} must be finite everywhere, got {summary(value)}")
+
+
 def as_potential(value: float | Tensor | str, theta: Tensor) -> Tensor:
     """The initial potential; ``"half"`` is half of the thresholds."""
     if isinstance(value, str):
@@ -57,7 +72,7 @@ def as_potential(value: float | Tensor | str, theta: Tensor) -> Tensor:
         raise TypeError(
             "IFNode: v_init must be a number or a tensor, got NoneType; v_reset=None goes by name"
         )
-    return as_buffer("v_init", value)
+    return as_finite("v_init", value)
 
 
 def as_step_bias(value: Tensor | None) -> Tensor | None:
@@ -75,6 +90,7 @@ def as_step_bias(value: Tensor | None) -> Tensor | None:
         raise ValueError(
             f"IFNode: step_bias must be [T, *] with T >= 1, got shape {list(value.shape)}"
         )
+    _check_finite("step_bias", value)
     return value.detach().clone()
 
 
@@ -86,6 +102,10 @@ def as_v_reset(v_reset: float | None, reset: str | None) -> float | None:
         return None if v_reset is None else float(v_reset)
     if reset not in ("soft", "hard"):
         raise ValueError(f"IFNode: reset must be 'soft', 'hard' or None, got {reset!r}")
+    if reset == "soft" and v_reset is not None:
+        raise ValueError(
+            f"IFNode: v_reset must be None with reset='soft', which subtracts theta, got {v_reset}"
+        )
     return float(v_reset or 0.0) if reset == "hard" else None
 
 

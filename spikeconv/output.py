@@ -35,6 +35,23 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
     return path
 
 
+def check_folder(name: str, path: str | Path) -> None:
+    """Make sure that a folder is there or can be made.
+
+    Args:
+        name: what a user calls it, such as ``"--out"``.
+        path: the folder.
+
+    Raises:
+        ValueError: it has no name, or there is a file on the way to it.
+    """
+    whole = Path(path).absolute()
+    first = next(one for one in (whole, *whole.parents) if one.exists())
+    if not str(path) or not first.is_dir():
+        found = f"the file {first}" if str(path) else "none"
+        raise ValueError(f"{name}: wanted the name of a folder, got {found}")
+
+
 def check_apart(written: Mapping[str, Any], read: Mapping[str, Any]) -> None:
     """Make sure that each file that is written is one of its own, and none that is read.
 

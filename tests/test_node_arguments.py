@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from spikeconv import IFNode
 from spikeconv.surrogate import ATan
@@ -134,3 +135,20 @@ def test_repr_says_how_it_is_called() -> None:
         "IFNode(v_threshold=1, v_init=0.5, v_reset=0, surrogate_function=ATan(alpha=2.0), "
         "fires='gt', step_mode='s')"
     )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_would_never_or_always_fire_are_refused(value: float) -> None:
+    tensor = torch.tensor([0.5, value])
+    for argument in ("v_init", "bias"):
+        for given in (value, tensor, nn.Parameter(tensor)):
+            with pytest.raises(ValueError, match=f"IFNode: {argument} must be finite"):
+                IFNode(v_threshold=1.0, **{argument: given})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="IFNode: step_bias must be finite everywhere"):
+        IFNode(v_threshold=1.0, step_bias=tensor)
+
+
+def test_a_reset_by_subtraction_has_no_potential_to_reset_to() -> None:
+    with pytest.raises(ValueError, match=r"v_reset must be None with reset='soft', .* got 0.5"):
+        IFNode(reset="soft", v_reset=0.5)
+    assert IFNode(reset="hard", v_reset=0.5).v_reset == 0.5

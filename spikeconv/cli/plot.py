@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeconv.cli.arguments import steps
-from spikeconv.output import check_output
+from spikeconv.output import check_folder, check_output
 from spikeconv.plot import SUFFIXES, figure_class
 from spikeconv.plot.pictures import KINDS, pictures
 from spikeconv.plot.saved import open_saved
@@ -62,6 +62,8 @@ def run(args: argparse.Namespace) -> None:
     one_file = out.suffix.lower() in SUFFIXES
     if one_file:
         check_output(out)
+    else:
+        check_folder("--out", out)
     found = list(
         pictures([open_saved(path) for path in args.files], args.what, args.layer, args.image)
     )

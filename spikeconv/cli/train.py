@@ -9,6 +9,7 @@ from typing import Any
 from spikeconv.cli.arguments import check_device, numbers, positive, seed, set_threads
 from spikeconv.data import DATASETS, load_dataset
 from spikeconv.environment import has_fast_bf16
+from spikeconv.output import check_folder
 from spikeconv.train import OPTIMIZERS, SCHEDULES, Job, Recipe
 from spikeconv.train.augment import default_names
 
@@ -113,6 +114,7 @@ def run(args: argparse.Namespace) -> None:
             f"--muon-lr is of --optimizer muon, got --muon-lr {args.muon_lr} with --optimizer "
             f"{args.optimizer}"
         )
+    check_folder("--out", args.out)
     check_device(args.device)
     set_threads(args.threads)
     bf16 = args.bf16 == "on" or (args.bf16 == "auto" and has_fast_bf16(args.device))

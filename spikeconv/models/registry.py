@@ -53,7 +53,7 @@ def model_config(name: str, **options: Any) -> Config:
         >>> model_config("vgg16_bn", form="cifar", num_classes=100).num_classes
         100
     """
-    match = _NAME.fullmatch(name)
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
     config: Config | None = None
     if match is not None:
         depth = int(match["depth"])

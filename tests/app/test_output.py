@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeconv.output import check_output, write_json
+from spikeconv.output import check_folder, check_output, write_json
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -30,3 +30,17 @@ def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         check_output(tmp_path)
     with pytest.raises(ValueError, match=r"must end with \.png or \.svg"):
         check_output(tmp_path / "a.gif", (".png", ".svg"))
+
+
+def test_a_folder_has_a_name_and_no_file_in_its_way(tmp_path: Path) -> None:
+    check_folder("--out", tmp_path / "new" / "folder")
+    check_folder("--out", tmp_path)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(
+            ValueError, match=r"--out: wanted the name of a folder, got the file .*file$"
+        ):
+            check_folder("--out", path)
+    with pytest.raises(ValueError, match="--out: wanted the name of a folder, got none"):
+        check_folder("--out", "")
