@@ -90,9 +90,7 @@ def _rebuilt(value: Any, tensors: Loaded) -> Any:
 
 
 def _check_fits(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
-    """Raise Malformed where a parameter of neurons holds NaN, or is not one of theirs."""
-    if bool(value.isnan().any()):
-        raise Malformed(f"IFNode: {name} must be numbers, found NaN")
+    """Raise Malformed where a parameter is not one of so many neurons."""
     try:
         fits = torch.broadcast_shapes(value.shape, shape) == shape
     except RuntimeError:

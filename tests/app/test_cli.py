@@ -196,7 +196,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
         (["--json", "/none/result.json"], "the folder /none does not exist"),
         (["--plot", "plot.gif"], "must end with .png or .svg"),
         (["--record", "run.npz"], "must end with .safetensors"),
-        (["--mean", "0.5"], "needs 3 numbers as mean"),
+        (["--mean", "0.5"], "needs 3 finite numbers as mean"),
     ],
     ids=lambda value: value[0].removeprefix("--") if isinstance(value, list) else "",
 )

@@ -210,7 +210,7 @@ def test_digits_keep_every_grey_level() -> None:
 def test_an_unknown_dataset_and_wrong_statistics(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"one of {', '.join(DATASETS)}, got 'mnist'"):
         load_dataset("mnist", tmp_path)
-    with pytest.raises(ValueError, match="cifar10 needs 3 numbers as mean"):
+    with pytest.raises(ValueError, match="cifar10 needs 3 finite numbers as mean"):
         load_dataset("cifar10", tmp_path, mean=(0.5,))
     with pytest.raises(ValueError, match="3 above 0 as std"):
         load_dataset("cifar10", tmp_path, std=(1, 0, 1))

@@ -90,7 +90,7 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "a potential of NaN": (
         lambda n, t: t["neurons.relu.v_init"].fill_(torch.nan),
-        "v_init must be numbers, found NaN",
+        "v_init must be finite everywhere",
     ),
     "neurons of another shape": (
         lambda n, t: t.update({"neurons.relu.v_init": torch.zeros(3, 1, 1)}),
