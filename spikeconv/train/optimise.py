@@ -33,6 +33,9 @@ class _Muon:
     def __init__(self, weights: list[nn.Parameter], lr: float) -> None:
         self._weights = weights
         self._views = [nn.Parameter(_matrix(weight.detach())) for weight in weights]
+        for weight, view in zip(weights, self._views, strict=True):
+            # A copy would learn in the weight's place, unseen.
+            assert view.data_ptr() == weight.data_ptr(), "weights must lie as channels_last"
         if not hasattr(torch.optim, "Muon"):
             raise ValueError(
                 f"Trainer: optimizer 'muon' wants torch 2.9 or newer, got {torch.__version__}; "
@@ -57,7 +60,8 @@ def _within(model: nn.Module) -> list[nn.Parameter]:
     """Weights of all layers but the first, the last and grouped convolutions."""
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     weights = [layer.weight for layer in layers[1:-1] if getattr(layer, "groups", 1) == 1]
-    return [weight for weight in weights if isinstance(weight, nn.Parameter)]
+    # A weight of several layers is one.
+    return list(dict.fromkeys(w for w in weights if isinstance(w, nn.Parameter)))
 
 
 class Optimisers:

@@ -70,25 +70,25 @@ def train(out: Path, *more: str) -> list[str]:
     return ["train", "--model", "resnet8", "--dataset", "digits", *short, *more]
 
 
-def test_train_does_not_write_over_weights_that_it_starts_from(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("starts_there", "message"),
+    [
+        (True, "--init: wanted a file that this run does not write"),
+        (False, "there are weights, but no last.pt of their run"),
+    ],
+)
+def test_train_writes_over_no_weights_but_its_own(
+    weights: Path,
+    tmp_path: Path,
+    starts_there: bool,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     best = tmp_path / "run" / "best.safetensors"
     best.parent.mkdir()
     shutil.copy(weights, best)
-    said = refused(train(best.parent, "--init", str(best)), capsys)
-    assert "--init: wanted a file that this run does not write" in said
-    assert best.read_bytes() == weights.read_bytes()
-
-
-def test_train_does_not_write_over_weights_of_another_run(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    best = tmp_path / "run" / "best.safetensors"
-    best.parent.mkdir()
-    shutil.copy(weights, best)
-    said = refused(train(best.parent), capsys)
-    assert "there are weights, but no last.pt of their run" in said
+    more = ["--init", str(best)] if starts_there else []
+    assert message in refused(train(best.parent, *more), capsys)
     assert best.read_bytes() == weights.read_bytes()
 
 

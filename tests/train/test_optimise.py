@@ -97,3 +97,16 @@ def test_a_torch_without_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.optim, "Muon")
     with pytest.raises(ValueError, match=r"'muon' wants torch 2.9 or newer, got 2\..*'sgd'"):
         Optimisers(small(), muon(), 10)
+
+
+def test_weights_that_lie_otherwise_are_not_trained_as_copies() -> None:
+    model = small().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    with pytest.raises(AssertionError, match="must lie as channels_last"):
+        Optimisers(model, muon(), 10)
+
+
+def test_a_weight_of_two_layers_takes_one_step() -> None:
+    tied = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    tied[2].weight = tied[1].weight
+    optimisers = Optimisers(tied, muon(), 10)
+    assert len(optimisers._parts["muon_"].param_groups[0]["params"]) == 1
