@@ -38,7 +38,7 @@ from scan import Task, estimate, missing, plan, run
 from spikeconv.allocator import keep_freed_memory
 from spikeconv.cli.arguments import check_device, numbers, positive, seed
 from spikeconv.data import DATASETS
-from spikeconv.output import check_output, replacing
+from spikeconv.output import check_folder, check_output, replacing
 from spikeconv.precision import without_tf32
 from trained import HERE, NETWORKS, Network, load, own_network
 
@@ -93,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check_folder(out: Path) -> None:
     """Raise ValueError or OSError where the table cannot be written, before it is measured."""
+    check_folder("--out", out)
     out.mkdir(parents=True, exist_ok=True)
     check_output(out / CELLS)
     if (out / "README.md").exists() and not (out / CELLS).exists():
@@ -227,13 +228,6 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _folder(text: str) -> Path:
-    """Parse the name of a folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("wanted the name of a folder, got none")
-    return Path(text)
-
-
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
@@ -284,7 +278,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=ARITHMETICS[0],
         help="the simulation in float32, or the integer program, which is faster (%(default)s)",
     )
-    add("--out", type=_folder, metavar="DIR", default=OUT, help="(bench/results/accuracy)")
+    add("--out", type=Path, metavar="DIR", default=OUT, help="(bench/results/accuracy)")
     add("--tables", action="store_true", help="measure nothing, write tables and plots")
     add("--quick", action="store_true", help="a few cells on 2,000 images beside the full table")
     add("--smoke", action="store_true", help="tiny, alone: does it run at all")

@@ -53,8 +53,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
     (tmp_path / "binary").mkdir()
     (tmp_path / "binary" / "cells.jsonl").write_bytes(b"\xff\xfe")
     for name, reason in (
-        ("file", "File exists"),
-        ("file/below", "Not a directory"),
+        ("file", "--out: wanted the name of a folder, got the file"),
+        ("file/below", "--out: wanted the name of a folder, got the file"),
         ("page", "holds a README.md of something else; choose another folder"),
         ("odd", "wanted the name of a file to write, found a folder"),
         ("binary", "cells.jsonl: wanted lines of JSON, found something else"),
