@@ -124,10 +124,10 @@ def test_numbers_out_of_range(
 
 
 def test_a_compiler_that_is_not_there_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import torch._inductor.config
 
-    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (str(tmp_path / "none"),))
-    said = refused(train(tmp_path / "run", "--compile", "--threads", "1"), capsys)
+    with torch._inductor.config.patch("cpp.cxx", (str(tmp_path / "none"),)):
+        said = refused(train(tmp_path / "run", "--compile", "--threads", "1"), capsys)
     assert "--compile: torch.compile cannot compile here" in said and "Leave --compile out" in said
