@@ -126,12 +126,13 @@ class IFNode(Membrane):
         reset: str | None = None,
     ) -> None:
         super().__init__(step_mode, keep_state, store_v_seq)
+        # First: who adopts another library's neuron starts it there, and is to hear of v_reset.
+        self.v_reset = as_v_reset(v_reset, reset)
         theta = as_threshold(v_threshold)
         self._hold("v_threshold", v_threshold, theta)
         self._hold("v_init", v_init, as_potential(v_init, theta))
         self._hold("bias", bias, None if bias is None else as_finite("bias", bias))
         self.register_buffer("step_bias", as_step_bias(step_bias))
-        self.v_reset = as_v_reset(v_reset, reset)
         self.surrogate_function = as_surrogate(surrogate_function)
         check_flag("detach_reset", detach_reset)
         self.detach_reset = detach_reset

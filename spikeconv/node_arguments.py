@@ -98,6 +98,8 @@ def as_v_reset(v_reset: float | None, reset: str | None) -> float | None:
     """The potential after a spike, None for soft reset, from either way to say it."""
     if v_reset is not None and (isinstance(v_reset, bool) or not isinstance(v_reset, Real)):
         raise TypeError(f"IFNode: v_reset must be a number or None, got {type(v_reset).__name__}")
+    if v_reset is not None and not math.isfinite(v_reset):
+        raise ValueError(f"IFNode: v_reset must be finite, got {v_reset}")
     if reset is None:
         return None if v_reset is None else float(v_reset)
     if reset not in ("soft", "hard"):
