@@ -148,6 +148,12 @@ def test_values_that_would_never_or_always_fire_are_refused(value: float) -> Non
         IFNode(v_threshold=1.0, step_bias=tensor)
 
 
+@pytest.mark.parametrize("argument", ["v_threshold", "v_init", "v_reset", "bias"])
+def test_an_integer_that_no_float_can_hold_is_refused(argument: str) -> None:
+    with pytest.raises(ValueError, match=f"IFNode: {argument} must be .*finite"):
+        IFNode(**{argument: 10**400})  # type: ignore[arg-type]
+
+
 def test_a_reset_by_subtraction_has_no_potential_to_reset_to() -> None:
     with pytest.raises(ValueError, match=r"v_reset must be None with reset='soft', .* got 0.5"):
         IFNode(reset="soft", v_reset=0.5)

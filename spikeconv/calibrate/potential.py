@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -107,7 +106,11 @@ def _potential(v_init: str | float) -> Potential:
     if isinstance(v_init, str):
         if v_init in INITIAL_POTENTIALS:
             return INITIAL_POTENTIALS[v_init]
-    elif isinstance(v_init, Real) and not isinstance(v_init, bool) and math.isfinite(v_init):
+    elif (
+        isinstance(v_init, Real)
+        and not isinstance(v_init, bool)
+        and abs(v_init) <= torch.finfo(torch.float32).max
+    ):
         return Potential(float(v_init))
     known = ", ".join(map(repr, INITIAL_POTENTIALS))
     raise ValueError(

@@ -75,7 +75,7 @@ def convert(
             256; of fewer than 768 a quarter is for comparing, and what is kept is fitted once more,
             on them as well. For n inputs, a batch is a tuple of n tensors, of these and a label, a
             pair (such a tuple, label), or a dict of tensors by the names of forward's arguments.
-        T: time-steps >= 1 that the network is made for, and the default of a call.
+        T: time-steps, 1 to 2^24, that the network is made for, and the default of a call.
         threshold: ``"max"``, ``"percentile"``, ``"mse"``: least square error of the neuron's T
             levels against the activation, ``"mse-closed"``: the same for normal currents,
             ``"balance"``: gradient steps on the clipping error, ``"tcl"`` and ``"qcfs"``: the bound

@@ -15,10 +15,7 @@ from spikeconv.convert.monitor import Monitor
 from spikeconv.convert.program import Phase, refs
 from spikeconv.convert.simulation import Simulation
 from spikeconv.convert.structure import map_tensors
-from spikeconv.convert.timing import Stage, Timing
-
-# The largest number that float32 counts to, one by one.
-_MOST_STEPS = 2**24
+from spikeconv.convert.timing import MOST_STEPS, Stage, Timing
 
 Given: TypeAlias = Callable[[Sequence[Any], Mapping[str, Any]], Batch]
 
@@ -177,9 +174,9 @@ class Stream:
             TypeError, ValueError: naming the argument; the shape is not that of the steps before.
             RuntimeError: the step before failed in a layer, and `reset` was not called since.
         """
-        if self._steps >= _MOST_STEPS:
+        if self._steps >= MOST_STEPS:
             raise ValueError(
-                f"Stream: T must be at most {_MOST_STEPS}, because spikes are counted in float32; "
+                f"Stream: T must be at most {MOST_STEPS}, because spikes are counted in float32; "
                 "call reset() and begin anew"
             )
         if self._failed:

@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from numbers import Integral
 
+# The largest number that float32 counts to, one by one.
+MOST_STEPS = 2**24
+
 
 def check_steps(function: str, argument: str, steps: int, least: int = 1) -> int:
-    """The number of steps as an int, once it is known to be an integer of at least so many."""
+    """The number of steps as an int, once it is known to be an integer that is not out of range."""
     if isinstance(steps, bool) or not isinstance(steps, Integral):
         raise TypeError(f"{function}: {argument} must be an integer, got {type(steps).__name__}")
     if steps < least:
         raise ValueError(f"{function}: {argument} must be at least {least}, got {steps}")
+    if steps > MOST_STEPS:
+        raise ValueError(
+            f"{function}: {argument} must be at most {MOST_STEPS}, because spikes are counted in "
+            f"float32, got {steps}"
+        )
     return int(steps)
 
 

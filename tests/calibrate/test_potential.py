@@ -32,7 +32,9 @@ def test_in_units_of_theta(v_init: str | float, start: float) -> None:
     assert snn.report().settings["v_init"] == v_init
 
 
-@pytest.mark.parametrize("v_init", ("theta/2", "", None, True, math.nan, math.inf, [0.5], {}))
+@pytest.mark.parametrize(
+    "v_init", ("theta/2", "", None, True, math.nan, math.inf, 1e39, 10**400, [0.5], {})
+)
 def test_nothing_else(v_init: Any) -> None:
     with pytest.raises(
         ValueError, match="v_init must be 'zero', 'half', 'uniform', 'gaussian' or a fin"

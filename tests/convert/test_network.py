@@ -53,6 +53,8 @@ def test_input_errors(snn: SpikingNetwork, x: Any, error: type[Exception], says:
         (1.0, TypeError, "T must be an integer, got float"),
         (True, TypeError, "T must be an integer, got bool"),
         ("4", TypeError, "T must be an integer, got str"),
+        (2**24 + 1, ValueError, "T must be at most 16777216, .* got 16777217"),
+        (10**400, ValueError, "T must be at most 16777216"),
     ),
 )
 def test_step_errors(snn: SpikingNetwork, T: Any, error: type[Exception], says: str) -> None:

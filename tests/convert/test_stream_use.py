@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from spikeconv import IFNode
-from spikeconv.convert import stream
 from spikeconv.convert.structure import map_tensors
+from spikeconv.convert.timing import MOST_STEPS
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import assert_close, assert_same_output, converted, dyadic, images
 from tests.convert.test_stream import T, each_network, streamed
@@ -102,7 +102,7 @@ def test_a_step_that_fails_leaves_no_half_state(monkeypatch: pytest.MonkeyPatch)
 def test_no_more_steps_than_float32_counts() -> None:
     run = converted(NETWORKS["plain"]()).stream()
     run.step(images(1))
-    run._steps = stream._MOST_STEPS
+    run._steps = MOST_STEPS
     with pytest.raises(ValueError, match=r"T must be at most 16777216, .* call reset\(\)"):
         run.step(images(1))
 

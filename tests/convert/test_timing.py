@@ -20,6 +20,7 @@ from tests.convert.nets import converted, images
     ("steps", "error", "says"),
     (
         (-1, ValueError, "must be at least 0, got -1"),
+        (2**24 + 1, ValueError, "must be at most 16777216, .* got 16777217"),
         (1.0, TypeError, "must be an integer, got float"),
         (True, TypeError, "must be an integer, got bool"),
         (None, TypeError, "must be an integer, got NoneType"),
