@@ -108,7 +108,8 @@ def load_model(
 
     Args:
         path: as in `read_state_dict`.
-        name: model that the file must hold, such as ``"resnet20"``, or None for any.
+        name: model that the file must hold, such as ``"resnet20"``, or None for any; ``"vgg16"``
+            is one with or without batch norm.
         num_classes: classes that it must have, or None for any.
         **options: fields of the configuration that weights do not show, such as ``pooling="avg"``
             for a VGG; they take precedence over the description.
@@ -133,7 +134,8 @@ def load_model(
     found = model.config
     if name is not None:
         wanted_config = model_config(name)
-        same = type(found) is type(wanted_config) and found.name == wanted_config.name
+        either = (wanted_config.name, f"{wanted_config.name}_bn")  # `train` calls both vgg16
+        same = type(found) is type(wanted_config) and found.name in either
         if isinstance(found, ResNetConfig) and isinstance(wanted_config, ResNetConfig):
             # Depth 50 with three stages is no resnet50: the stages decide, not their sum.
             same = same and found.blocks == wanted_config.blocks

@@ -105,6 +105,15 @@ def test_the_imagenet_form_of_a_vgg_is_recognised() -> None:
     assert infer_config(model.state_dict()) == model.config
 
 
+def test_a_vgg_is_wanted_as_train_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "vgg.pt"
+    torch.save(build_model("vgg11_bn", form="cifar").state_dict(), path)
+    assert load_model(path, "vgg11").config.name == load_model(path, "vgg11_bn").config.name
+    torch.save(build_model("vgg11", form="cifar").state_dict(), path)
+    with pytest.raises(ValueError, match="wanted weights of vgg11_bn, found those of vgg11 "):
+        load_model(path, "vgg11_bn")
+
+
 def test_names_used_elsewhere_are_understood() -> None:
     projection = build_model("resnet8", shortcut="B")
     state = rename(
