@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import torch
+
+_LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
 
 
 @dataclass(frozen=True)
@@ -36,3 +41,9 @@ class ConversionError(ValueError):
         count = "1 thing" if len(problems) == 1 else f"{len(problems)} things"
         lines = "\n".join(f"  - {problem}" for problem in problems)
         super().__init__(f"convert: {count} in this network cannot be converted:\n{lines}")
+
+
+def users_line(frames: Sequence[tuple[str, str]]) -> str:
+    """Of a call stack, the innermost line that is neither torch's nor this package's."""
+    users = [frame for frame in frames if not frame[0].startswith(_LIBRARIES)]
+    return ":".join(users[-1]) if users else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import operator
-import os
 import re
 import threading
 import traceback
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikeconv.calibrate.inputs import Arguments, Batch, tensors_of
-from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.errors import ConversionError, Problem, users_line
 from spikeconv.convert.frozen import twin
 from spikeconv.convert.specialise import SpecialisedTracer
 from spikeconv.convert.tracer import AssignedInPlace, Tracer
@@ -38,7 +37,6 @@ _ASSIGNED = (
 )
 # torch.fx changes torch.nn.Module while it traces, and changes it back.
 _ONE_AT_A_TIME = threading.RLock()
-_LIBRARIES = (torch.__path__[0] + os.sep, os.path.dirname(__file__) + os.sep)
 
 
 class _Traced(fx.GraphModule):
@@ -136,7 +134,7 @@ def _specialised(
     said = str(first) or type(first).__name__  # an assertion may say nothing
     reason = _ASSIGNED if isinstance(first, AssignedInPlace) else _FLOW.format(said)
     frames = traceback.extract_tb(first.__traceback__)
-    line = _users_line([(frame.filename, str(frame.lineno)) for frame in frames])
+    line = users_line([(frame.filename, str(frame.lineno)) for frame in frames])
     raise ConversionError([Problem("", type(network).__name__, line, reason)]) from first
 
 
@@ -151,13 +149,7 @@ def _path(node: fx.Node) -> str:
 def _line(node: fx.Node) -> str:
     """Where the user's code makes the call, as file:line."""
     frames = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
-    return _users_line(frames)
-
-
-def _users_line(frames: Sequence[tuple[str, str]]) -> str:
-    """Of a call stack, the innermost line that is neither torch's nor this package's."""
-    users = [frame for frame in frames if not frame[0].startswith(_LIBRARIES)]
-    return ":".join(users[-1]) if users else ""
+    return users_line(frames)
 
 
 def called(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Module | Callable[..., Any] | str:
@@ -175,7 +167,12 @@ def spelling(node: fx.Node, modules: dict[str, nn.Module]) -> str:
     if target is getattr:
         return f"Tensor.{node.args[1]}"
     module = getattr(target, "__module__", None) or "torch"
-    return f"{module.removeprefix('_')}.{getattr(target, '__name__', target)}"
+    name = str(getattr(target, "__name__", target))
+    if module.startswith("torch._C") or name.startswith("_"):
+        for public, function in vars(torch.nn.functional).items():
+            if function is target and not public.startswith("_"):
+                return f"torch.nn.functional.{public}"
+    return f"{module.removeprefix('_')}.{name}"
 
 
 def problem(node: fx.Node, modules: dict[str, nn.Module], reason: str) -> Problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from torch.nn.modules import module as _of_torch
 
 from spikeconv.activation import QCFS, Clip
 from spikeconv.convert.asked import answered
-from spikeconv.convert.errors import ConversionError, Problem
+from spikeconv.convert.errors import ConversionError, Problem, users_line
 from spikeconv.convert.sizes import DRAWS, FACTORIES
 from spikeconv.convert.structure import Fields, fields_of, unknown
 
@@ -67,9 +68,29 @@ class Tracer(fx.Tracer):
         return threading.get_ident() != self._thread
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        if self._elsewhere():
+        if self._elsewhere() or self._is_made_within(m):
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
+
+    def _is_made_within(self, m: nn.Module) -> bool:
+        """Whether forward calls a module that is none of the network's, `nn.ReLU()(x)`.
+
+        Raises:
+            ConversionError: and it has weights, which then are none of the network's either.
+        """
+        try:
+            self.path_of_module(m)
+        except NameError:
+            if next(m.parameters(), None) is None and next(m.buffers(), None) is None:
+                return True
+            reason = (
+                "forward calls this layer, which has weights but is no part of the network; make "
+                "it in __init__ and keep it as an attribute, or in an nn.ModuleList"
+            )
+            stack = [(frame.filename, str(frame.lineno)) for frame in traceback.extract_stack()]
+            problem = Problem("", type(m).__name__, users_line(stack), reason)
+            raise ConversionError([problem]) from None
+        return False
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         if self._elsewhere():
