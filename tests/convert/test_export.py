@@ -7,7 +7,6 @@ in another order must still give every bit; a spike that were lost or added woul
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,19 +20,13 @@ from spikeconv.convert.structure import map_tensors
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import assert_same_output, converted, dyadic, images
 from tests.convert.test_together import EVERYTHING, TwoImages, pairs
+from tests.fixtures import nothing_compiled as nothing_compiled
 
 # torch's own, from the depths of its compiler and of its reader of files.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The given buffer is not writable:UserWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _forget_compiled_code() -> Iterator[None]:
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def through_a_file(snn: SpikingNetwork, x: tuple[Tensor, ...], **options: Any) -> Any:

@@ -1,20 +1,11 @@
 """Code of the documentation runs on one thread, in a folder of its own, from the same numbers."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small work on many threads mostly waits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
+from tests.fixtures import one_seed as one_seed
+from tests.fixtures import one_thread as one_thread
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,17 +17,10 @@ from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Source, Want
 from spikeconv.neuron import IFNode
 from spikeconv.ops import if_multistep
 from spikeconv.ops.native import instruction_sets
+from tests.fixtures import threads_as_before as threads_as_before
 from tests.fuse.networks import Network, residual, trains
 
 ISAS = [*instruction_sets(), "amx_emulated"]
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """Back to as many as before, where a test sets them."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def engine_of(net: Network, isa: str | None = None) -> CpuEngine:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +13,7 @@ from spikeconv.fuse.layer import Convolution, IntegerLayer, Pool, Shortcut
 from spikeconv.fuse.reference import State
 from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.native import instruction_sets
+from tests.fixtures import threads_as_before as threads_as_before
 from tests.fuse.integer_cases import (
     OUT,
     Case,
@@ -37,14 +36,6 @@ EVERYTHING = Want(frozenset({OUT}), frozenset({OUT}), True)
 def isa(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """Back to as many as before, where a test sets them."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def run(engine: CpuEngine, case: Case, trains: dict[str, Tensor], state: State | None) -> Fired:

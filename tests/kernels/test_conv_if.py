@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
-from triton.runtime import interpreter
 
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Shortcut
 from spikeconv.kernels import conv_launch
 from spikeconv.kernels.conv_launch import Tile
+from tests.fixtures import int32_wraps as int32_wraps
 from tests.fuse.gpu_layers import Case, integers, plain_layer, source, spikes_of
 from tests.kernels.conv_case import check_tile
 from tests.kernels.if_case import DEVICE
 
 SUMS = {1: (1, False), 2: (1, True), 4: (5, True), 8: (90, True)}  # by bits: largest, signed
-
-
-@pytest.fixture(autouse=True)
-def int32_wraps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As on a GPU; and the interpreter takes half the time."""
-    builder = interpreter.interpreter_builder
-    monkeypatch.setattr(builder, "options", replace(builder.options, sanitize_overflow=False))
-    yield
 
 
 def layer_of(bits: int, T: int = 11, signed: bool = False) -> Case:

@@ -1,7 +1,4 @@
-"""One thread and the same random numbers, as for the conversions that these files hold."""
+"""One thread for small networks, and the same random numbers in every test."""
 
-from __future__ import annotations
-
-from tests.convert.conftest import one_thread_one_seed
-
-__all__ = ["one_thread_one_seed"]
+from tests.fixtures import one_seed as one_seed
+from tests.fixtures import one_thread as one_thread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from spikeconv import IFNode, if_multistep
+from tests.fixtures import nothing_compiled as nothing_compiled
 from tests.helpers import assert_same, runnable
 from tests.ops.cases import EMITS, LAYOUTS, SHAPE, currents, thresholds
 
@@ -19,13 +20,6 @@ from tests.ops.cases import EMITS, LAYOUTS, SHAPE, currents, thresholds
 pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
 
 Outputs = tuple[Tensor, Tensor | None]
-
-
-@pytest.fixture(autouse=True)
-def _forget_compiled_code() -> Iterator[None]:
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def compilations(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,19 +13,13 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from spikeconv import if_multistep
 from spikeconv.surrogate import ATan, Surrogate
+from tests.fixtures import nothing_compiled as nothing_compiled
 from tests.helpers import runnable
 from tests.ops.cases import LAYOUTS, SHAPE, currents, thresholds
 from tests.ops.gradient_cases import SURROGATES, gaussian
 
 # torch's own, from the depths of its compiler.
 pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
-
-
-@pytest.fixture(autouse=True)
-def _forget_compiled_code() -> Iterator[None]:
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 class Own(Surrogate):
