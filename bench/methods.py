@@ -102,13 +102,12 @@ def _threshold(name: str) -> list[Method]:
     per = "trained, per layer" if trained else f"per {granularity}"
     options: Options = {"threshold": name, "granularity": granularity}
     what = f"threshold {name}, {per}"
-    # The trained bound and mse stand for the method as such; the others only for the claim.
-    rows = Method(name, "threshold", f"{what}, theta/2", options)
+    plain = Method(name, "threshold", f"{what}, theta/2", options)
     zero, shift = {"v_init": "zero"}, {"v_init": "zero", "corrections": ("rts",)}
     ours = {"corrections": None, "method": "best"}
     variants = [
         replace(
-            rows,
+            plain,
             name=f"{name}/{variant}",
             label=f"{what}, {label}",
             options=options | more,
@@ -121,7 +120,7 @@ def _threshold(name: str) -> list[Method]:
         )
     ]
     return [
-        rows,
+        plain,
         *(
             replace(row, family="initialisation", steps=CLAIM_STEPS, rank=rank)
             for row, rank in zip(variants, (2, 2, 3), strict=True)

@@ -39,7 +39,7 @@ def demo(
     """Train a ResNet-8 on handwritten digits, convert it, print what comes out, save a plot.
 
     Args:
-        plot: picture of accuracy against T, ``.png`` or ``.svg``.
+        plot: picture of accuracy against T, ``.png``, ``.svg`` or ``.pdf``.
         epochs: passes over the training digits, 1 or more.
         seed: draws the weights, the order of the digits and the split.
         save: file for the ANN's weights, or None.

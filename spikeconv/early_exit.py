@@ -118,7 +118,7 @@ def early_exit_curve(
         >>> list(zip(curve.steps, curve.accuracies))
         [(1.0, 0.5), (1.5, 1.0), (2.0, 1.0)]
     """
-    counter = ExitCounter(confidences)
+    counter = ExitCounter(confidences, "early_exit_curve")
     counter.add(logits, labels)
     return counter.curve()
 
@@ -128,11 +128,15 @@ class ExitCounter:
 
     Args:
         confidences: each above 0, at most 1.
+        function: what errors say was called.
     """
 
-    def __init__(self, confidences: Sequence[float] = CONFIDENCES) -> None:
+    def __init__(
+        self, confidences: Sequence[float] = CONFIDENCES, function: str = "ExitCounter"
+    ) -> None:
         for confidence in confidences:
-            check_confidence("ExitCounter", confidence)
+            check_confidence(function, confidence)
+        self.function = function
         self.confidences = list(confidences)
         self.images = 0
         self._steps = torch.zeros(len(confidences), dtype=torch.int64)
@@ -140,10 +144,10 @@ class ExitCounter:
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Count the images of logits ``[T, B, C]`` and labels ``[B]``."""
-        _check_logits("ExitCounter", logits)
+        _check_logits(self.function, logits)
         if labels.shape != logits.shape[1:2]:
             raise ValueError(
-                f"ExitCounter: labels must be [{logits.shape[1]}], one for each image of the "
+                f"{self.function}: labels must be [{logits.shape[1]}], one for each image of the "
                 f"logits, got {list(labels.shape)}"
             )
         last = _exits(certainty(logits), self.confidences)
@@ -165,7 +169,7 @@ class ExitCounter:
             ValueError: there are none.
         """
         if self.images == 0:
-            raise ValueError("ExitCounter: a curve needs at least one image, got none")
+            raise ValueError(f"{self.function}: a curve needs at least one image, got none")
         means = ((n.double() / self.images).tolist() for n in (self._steps, self._correct))
         return ExitCurve(list(self.confidences), *means)
 

@@ -183,7 +183,7 @@ class _Count:
         self.snn = snn
         self.T = T
         self.device = next((p.device for p in ann.parameters()), torch.device("cpu"))
-        self.exits = ExitCounter(confidences)
+        self.exits = ExitCounter(confidences, "evaluate")
         self.images = 0
         # Right answers of the ANN, then of the spiking network after each step.
         self.correct = torch.zeros(1 + T, dtype=torch.int64)

@@ -99,10 +99,10 @@ class Sigmoid(BuiltIn):
     """h(u) = alpha e / (1 + e)^2 with e = exp(-alpha |u|): the derivative of sigmoid(alpha u).
 
     Args:
-        alpha: steepness, > 0; h(0) = alpha / 4.
+        alpha: steepness, 1e-18 to 1e18; h(0) = alpha / 4.
 
     Raises:
-        TypeError, ValueError: alpha is no positive number.
+        TypeError, ValueError: alpha is no such number.
 
     Example:
         >>> Sigmoid(alpha=4.0)(torch.tensor([0.0, 1.0]))
@@ -138,10 +138,10 @@ class ATan(BuiltIn):
     Spiking Neural Networks", ICCV 2021.
 
     Args:
-        alpha: steepness, > 0; h(0) = alpha / 2.
+        alpha: steepness, 1e-18 to 1e18; h(0) = alpha / 2.
 
     Raises:
-        TypeError, ValueError: alpha is no positive number.
+        TypeError, ValueError: alpha is no such number.
 
     Example:
         >>> ATan(alpha=2.0)(torch.tensor([0.0, 1.0]))
@@ -178,10 +178,11 @@ class PiecewiseLinear(BuiltIn):
     neurons", NeurIPS 2018.
 
     Args:
-        width: how far from the threshold the derivative reaches, > 0; h(0) = 1 / width.
+        width: how far from the threshold the derivative reaches, 1e-18 to 1e18; h(0) =
+            1 / width.
 
     Raises:
-        TypeError, ValueError: width is no positive number.
+        TypeError, ValueError: width is no such number.
 
     Example:
         >>> PiecewiseLinear(width=2.0)(torch.tensor([0.0, -1.0, 3.0]))

@@ -19,7 +19,7 @@ class Method:
         threshold: a name in `THRESHOLDS`.
         granularity: a threshold per ``"channel"`` or per ``"layer"``.
         v_init: ``"zero"``, ``"half"``, ``"uniform"``, ``"gaussian"``, or a number of thresholds.
-        corrections: names in `CORRECTIONS`, in the order in which they are applied.
+        corrections: names in `CORRECTION_NAMES`, in the order in which they are applied.
         signed: neurons that also fire -1.
         percentile: percent, for ``threshold="percentile"``.
         seed: draws random initial potentials.

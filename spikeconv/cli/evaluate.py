@@ -151,7 +151,7 @@ def add(commands: Any) -> None:
         help="write spikes and potentials of some neurons on 8 test images, for spikeconv plot "
         "(.safetensors)",
     )
-    add("--plot", metavar="FILE", help="write accuracy against T, .png or .svg")
+    add("--plot", metavar="FILE", help="write accuracy against T, .png, .svg or .pdf")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (%(default)s)")
     add("--threads", type=positive, metavar="N", help="CPU threads (torch's choice)")
 

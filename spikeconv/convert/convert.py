@@ -172,7 +172,7 @@ def convert_as(
         raise TypeError("convert: ann is a SpikingNetwork already; give the ANN that it stands for")
     T = check_steps("convert", "T", T)
     timing = Timing(delay, srp, cos)
-    read = timing.steps_read(T)
+    read = timing.steps_read(T, "convert")
     if method not in METHODS:
         known = ", ".join(map(repr, METHODS))
         raise ValueError(f"convert: method must be one of {known}, got {method!r}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
 from spikeconv.convert.program import Phase, Program, Ref, Step, refs
+from spikeconv.convert.vocabulary import ADDITIONS
 
 REFITTABLE = (nn.Conv1d, nn.Conv2d, nn.Linear)
-_ADDITIONS = (operator.add, torch.add, "add")
 
 
 def feeding_layers(program: Program, layers: Mapping[str, nn.Module]) -> dict[str, Step]:
@@ -33,7 +31,7 @@ def feeding_layers(program: Program, layers: Mapping[str, nn.Module]) -> dict[st
             return None
         if step.kind == "module":
             return step if _fits(step, layers) else None
-        if step.target in _ADDITIONS and not step.kwargs and len(step.args) == 2:
+        if step.target in ADDITIONS and not step.kwargs and len(step.args) == 2:
             operands = (steps[ref.name] for ref in refs(step.args) if ref.name in steps)
             found = (layer_of(operand, shape) for operand in operands)
             return next((layer for layer in found if layer is not None), None)

@@ -14,7 +14,7 @@ from spikeconv.activation import QCFS, Clip
 from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.trace import called
 from spikeconv.convert.tracer import computes_as
-from spikeconv.convert.vocabulary import PRODUCT_FUNCTIONS, PRODUCT_METHODS, argument
+from spikeconv.convert.vocabulary import CASTS, PRODUCT_FUNCTIONS, PRODUCT_METHODS, argument
 
 Found = tuple[fx.Node, Rectifier]
 
@@ -28,7 +28,6 @@ _MINIMUM = (torch.minimum, torch.min, torch.fmin, "minimum", "min", "fmin")
 _ABOVE = (operator.gt, operator.ge, torch.gt, torch.ge, "gt", "ge")
 _BELOW = (operator.lt, operator.le, torch.lt, torch.le, "lt", "le")
 _ZEROS = (torch.zeros_like, "new_zeros")
-_CASTS = ("float", "to", "type_as", "type", "double", "half", "bfloat16")
 
 
 def as_rectifier(node: fx.Node, modules: dict[str, nn.Module]) -> Found | None:
@@ -195,7 +194,7 @@ def _masked(node: fx.Node) -> Found | None:
 
 def _uncast(value: Any) -> Any:
     """A mask behind its conversion to numbers."""
-    cast = isinstance(value, fx.Node) and called_name(value) in _CASTS
+    cast = isinstance(value, fx.Node) and called_name(value) in CASTS
     return value.args[0] if cast else value
 
 

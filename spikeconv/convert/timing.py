@@ -111,8 +111,12 @@ class Timing:
         """What is not 0, by name."""
         return {name: steps for name, steps in asdict(self).items() if steps}
 
-    def steps_read(self, T: int) -> int:
+    def steps_read(self, T: int, function: str = "SpikingNetwork") -> int:
         """Steps of a run of T that the output is the mean of.
+
+        Args:
+            T: all steps.
+            function: what an error says was called.
 
         Raises:
             ValueError: there is none.
@@ -120,7 +124,7 @@ class Timing:
         if self.before >= T:
             spend = "spends" if len(self.settings()) == 1 else "spend"
             raise ValueError(
-                f"SpikingNetwork: T must be at least {self.before + 1}, because {self} {spend} "
+                f"{function}: T must be at least {self.before + 1}, because {self} {spend} "
                 f"{self.before} of the T steps before the readout, got {T}"
             )
         return T - self.before

@@ -88,6 +88,7 @@ INDEX_POOL_FUNCTIONS = frozenset(
 )
 
 # Elementwise in two operands, so a value without time may be broadcast over time.
+ADDITIONS = (operator.add, torch.add, "add")
 SUM_FUNCTIONS = frozenset({operator.add, operator.sub, torch.add, torch.sub, torch.subtract})
 SUM_METHODS = frozenset({"add", "sub", "subtract"})
 PRODUCT_FUNCTIONS = frozenset(

@@ -15,7 +15,7 @@ from spikeconv.files.records import encode_record
 from spikeconv.files.steps import describe_step
 from spikeconv.files.tensors import Collected
 
-# Of the form that a description has. A reader knows its own and those before it.
+# Of the form that a description has. A reader knows its own alone.
 VERSION = 1
 
 _ADVICE = (

@@ -1,4 +1,4 @@
-"""The `safetensors` package, which is optional."""
+"""The `safetensors` package: installed along, and imported only where a file needs it."""
 
 from __future__ import annotations
 

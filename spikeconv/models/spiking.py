@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 
 from spikeconv.convert import Calibration, SpikingNetwork, convert_as
 from spikeconv.convert.given import convert_given
 from spikeconv.convert.program import Phase, Program, Step, refs
 from spikeconv.convert.timing import check_steps
+from spikeconv.convert.vocabulary import ADDITIONS
 from spikeconv.models.checkpoint import open_weights
 from spikeconv.models.pretrained import load_pretrained, pretrained_path, thresholds_for
-
-_ADDITIONS = (operator.add, torch.add, "add")
 
 Network = TypeVar("Network", bound="_FromANN")
 
@@ -54,6 +51,7 @@ class _FromANN(SpikingNetwork):
         *,
         v_init: str | float = "half",
         signed: bool = False,
+        seed: int = 0,
         **options: Any,
     ) -> Network:
         """Convert a network with shipped weights, or with your own; no image is needed.
@@ -66,6 +64,7 @@ class _FromANN(SpikingNetwork):
             T: time-steps, 1 or more.
             v_init: as in `spikeconv.convert`.
             signed: neurons that also fire -1.
+            seed: draws random initial potentials, 0 or more.
             **options: with calibration images, the further arguments of `spikeconv.convert`.
 
         Returns:
@@ -81,7 +80,8 @@ class _FromANN(SpikingNetwork):
         T = check_steps(cls.__name__, "T", T)
         ann = load_pretrained(name)
         if calibration is not None:
-            return cls.from_ann(ann, calibration, T, v_init=v_init, signed=signed, **options)
+            chosen: dict[str, Any] = {"v_init": v_init, "signed": signed, "seed": seed, **options}
+            return cls.from_ann(ann, calibration, T, **chosen)
         if options:
             raise ValueError(
                 f"{cls.__name__}: {', '.join(options)} needs calibration images; give some as "
@@ -95,7 +95,7 @@ class _FromANN(SpikingNetwork):
                 f"{cls.__name__}: {name} does not say for which images it is, as weights by "
                 "`spikeconv train` do; give calibration images"
             )
-        return convert_given(cls, ann, thresholds, shape, T, v_init, signed)
+        return convert_given(cls, ann, thresholds, shape, T, v_init, signed, seed)
 
 
 class SpikingResNet(_FromANN):
@@ -144,7 +144,7 @@ def residual_additions(program: Program) -> Iterator[Step]:
     """Yield every addition of two different values that both depend on the image."""
     constants = {step.name for step in program.phase(Phase.CONSTANT)}
     for step in program.steps:
-        if step.kind in ("function", "method") and step.target in _ADDITIONS:
+        if step.kind in ("function", "method") and step.target in ADDITIONS:
             operands = {ref.name for ref in refs((step.args, step.kwargs))} - constants
             if len(operands) > 1:
                 yield step

@@ -106,6 +106,7 @@ def _semantics(network: SpikingNetwork) -> dict[str, Any]:
     """What a reader of the graph should know, as plain data."""
     return {
         "neuron": "v += current + bias; spike where v >= v_threshold; v -= v_threshold * spike",
+        "unless": "an IF node's own metadata says otherwise: fires, reset, signed",
         "time_step": 1.0,
         "input": "the same current at every step",
         "output": "the mean over the steps that are left after those before the readout",

@@ -13,6 +13,7 @@ from torch import nn
 from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
 from spikeconv.convert.program import Step
 from spikeconv.convert.run_step import Layers
+from spikeconv.convert.vocabulary import ADDITIONS
 from spikeconv.nir_io.arithmetic import negative, product, total
 from spikeconv.nir_io.graph import Graph, Inexpressible, Value
 from spikeconv.nir_io.layers import batch_norm, convolution, linear
@@ -44,7 +45,7 @@ _CALLS: dict[Any, Callable[[Graph, Step], Value]] = {
     **dict.fromkeys((reshape_like, reshape_samples, squeeze_samples), reshape),
     **dict.fromkeys((torch.flatten, torch.squeeze, torch.unsqueeze, torch.unflatten), reshape),
     **dict.fromkeys(("flatten", "squeeze", "unsqueeze", "unflatten", "view", "reshape"), reshape),
-    **dict.fromkeys((operator.add, torch.add, "add"), total),
+    **dict.fromkeys(ADDITIONS, total),
     **dict.fromkeys((operator.sub, torch.sub, torch.subtract, "sub", "subtract"), total),
     **dict.fromkeys((operator.mul, torch.mul, torch.multiply, "mul", "multiply"), product),
     **dict.fromkeys((operator.truediv, torch.div, torch.divide, torch.true_divide), product),

@@ -74,7 +74,9 @@ def test_early_exit_is_that_of_all_images_together(
     assert curve.steps == pytest.approx(wanted.steps)
     assert curve.accuracies == pytest.approx(wanted.accuracies)
     assert curve.steps[0] < curve.steps[-1] <= 8
-    with pytest.raises(ValueError, match="confidence must be above 0 and at most 1, got 2"):
+    with pytest.raises(
+        ValueError, match="evaluate: confidence must be above 0 and at most 1, got 2"
+    ):
         evaluate(ann, snn, batches, confidences=[2], progress=False)
 
 

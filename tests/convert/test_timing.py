@@ -53,7 +53,9 @@ def test_a_run_needs_a_step_to_read() -> None:
     for call in (snn, lambda x, T: snn.exit_early(x, 0.5, T=T)):
         with pytest.raises(ValueError, match=f"SpikingNetwork: {says}"):
             call(images(2), T=6)
-    with pytest.raises(ValueError, match=r"at least 5, because cos=4 spends 4 of .*, got 4"):
+    with pytest.raises(
+        ValueError, match=r"convert: T must be at least 5, because cos=4 spends 4 of .*, got 4"
+    ):
         converted(NETWORKS["plain"](), T=4, cos=4)
 
 

@@ -30,7 +30,7 @@ def _life(x: Any, theta: Any, v: Any, signed: bool) -> Iterator[tuple[int, Any, 
 
 
 def _start(x: Any, theta: Any, v_init: Any, signed: bool) -> Any:
-    """COS, as papers.md has it, with 1 for theta everywhere replaced by theta."""
+    """COS, as spikeconv/calibrate/cos.py states it, with theta where the paper has 1."""
     steps = list(_life(x, theta, v_init, signed))
     fire = [m for spike, m, _ in steps if spike == 1]
     quiet = [m for spike, m, _ in steps if spike != 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -116,6 +117,16 @@ def test_the_choices_that_need_no_images(shipped: Path, x: Tensor) -> None:
     assert all(0 <= row.firing_rate <= 1 for row in snn.report(x).rows)
     with pytest.raises(ValueError, match="threshold, percentile needs calibration images"):
         SpikingResNet.from_pretrained("resnet20-cifar10", threshold="max", percentile=99)
+
+
+def test_a_seed_draws_random_potentials_without_images(shipped: Path) -> None:
+    def drawn(**options: Any) -> list[Tensor]:
+        snn = SpikingResNet.from_pretrained("resnet20-cifar10", v_init="uniform", **options)
+        return [node.v_init for node in snn.neurons.values()]
+
+    first = drawn()
+    assert all(map(torch.equal, first, drawn(seed=0)))
+    assert not any(map(torch.equal, first, drawn(seed=1)))
 
 
 def test_a_wrong_name_a_missing_file_and_a_wrong_kind(shipped: Path) -> None:

@@ -95,6 +95,7 @@ def test_semantics_are_stated(nir: Any, tmp_path: Path) -> None:
     own = graph.metadata["spikeconv"]
     assert own["semantics"]["T"] == 6 and own["semantics"]["steps_before_readout"] == 2
     assert "v >= v_threshold" in own["semantics"]["neuron"]
+    assert "signed" in own["semantics"]["unless"]
     assert "other importers" in own["warning"]
     for name, node in snn.populations().items():
         said = graph.nodes[name]
