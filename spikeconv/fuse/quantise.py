@@ -6,7 +6,8 @@ whole multiples::
     s_k = max |w_k| / q_max                        weights: round(w / s_k), |.| <= q_max
     u_k = s_k / 2^f                                membrane, theta, bias, shortcuts: round(. / u_k)
 
-With a_k the largest that one step can add in units of u_k, the sum of all absolute values, every
+and a larger s_k where theta, bias, v_init or a shortcut would take too many bits (`_scale`). With
+a_k the largest that one step can add in units of u_k, the sum of all absolute values, every
 membrane of the first T steps is at most::
 
     |v_init| + theta + T * a_k < 2^31
