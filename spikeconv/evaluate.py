@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from time import perf_counter
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from spikeconv.convert import SpikingNetwork
+from spikeconv.convert.calls import given
 from spikeconv.convert.monitor import Monitor, rate
 from spikeconv.convert.operations import Operations
 from spikeconv.convert.timing import Timing, check_steps
@@ -108,7 +109,7 @@ class Evaluation:
 def evaluate(
     ann: nn.Module,
     snn: SpikingNetwork,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Iterable[Any],
     T: int | None = None,
     *,
     confidences: Sequence[float] = CONFIDENCES,
@@ -133,7 +134,9 @@ def evaluate(
         ann: maps ``[B, *]`` to logits ``[B, classes]``; run in eval mode, its mode is restored.
         snn: what `spikeconv.convert` made of it, on the same device.
         loader: pairs of images ``[B, *]`` and int64 labels ``[B]``; moved to the network's device.
-            Of several processes, this one's share, which may be empty.
+            Of a network of n inputs, pairs of a tuple of n tensors, or of a dict of them by the
+            names of forward's arguments, and labels. Of several processes, this one's share, which
+            may be empty.
         T: time-steps, 1 or more; None for ``snn.T``.
         confidences: points of the early-exit curve, each above 0, at most 1.
         progress: show a progress bar, in the first process.
@@ -144,6 +147,7 @@ def evaluate(
         The accuracies, firing rates, operations and times.
 
     Raises:
+        TypeError: naming the argument.
         ValueError: no images, T < 1, labels that are not classes of the network, or processes with
             different networks, T or confidences.
 
@@ -156,6 +160,10 @@ def evaluate(
         >>> (result.images, result.T, 0 <= result.snn[-1] <= 1)
         (10, 4, True)
     """
+    if not isinstance(snn, SpikingNetwork):
+        raise TypeError(
+            f"evaluate: snn must be a SpikingNetwork, got {type(snn).__name__}; the ANN comes first"
+        )
     T = snn.T if T is None else check_steps("evaluate", "T", T)
     count = _Count(ann, snn, T, confidences)
     if group.count > 1:
@@ -189,7 +197,7 @@ class _Count:
         self.correct = torch.zeros(1 + T, dtype=torch.int64)
         self.seconds = torch.zeros(2, dtype=torch.float64)
 
-    def run(self, loader: Iterable[tuple[Tensor, Tensor]], progress: bool) -> None:
+    def run(self, loader: Iterable[Any], progress: bool) -> None:
         """Run both networks on all batches."""
         with tqdm(
             loader,
@@ -200,20 +208,21 @@ class _Count:
             # A log keeps every line that a terminal overwrites.
             mininterval=0.1 if sys.stderr.isatty() else 30,
         ) as bar:
-            for x, labels in bar:
-                self._add(x.to(self.device), labels.to(self.device))
+            for index, batch in enumerate(bar):
+                self._add(*_read(batch, f"evaluate: loader batch {index}", self.device))
                 ann, snn = (self.correct[[0, -1]] / self.images).tolist()
                 bar.set_postfix_str(f"ANN {ann:.2%}, T = {self.T} {snn:.2%}", refresh=False)
 
-    def _add(self, x: Tensor, labels: Tensor) -> None:
+    def _add(self, inputs: Sequence[Tensor], named: Mapping[str, Tensor], labels: Tensor) -> None:
+        given(self.snn.program, inputs, named, next(self.snn.layers.parameters(), None))
         start = _now(self.device)
-        logits = self.ann(x)
+        logits = self.ann(*inputs, **named)
         middle = _now(self.device)
-        every_step = self.snn(x, T=self.T, readout="all")
+        every_step = self.snn(*inputs, T=self.T, readout="all", **named)
         end = _now(self.device)
         self.seconds += torch.tensor([middle - start, end - middle], dtype=torch.float64)
-        self.correct[0] += correct(logits, labels).cpu()
-        self.correct[1:] += correct(every_step, labels).cpu()
+        self.correct[0] += correct(logits, labels, "evaluate").cpu()
+        self.correct[1:] += correct(every_step, labels, "evaluate").cpu()
         self.exits.add(every_step, labels)
         self.images += len(labels)
 
@@ -242,6 +251,36 @@ class _Count:
             operations=self.snn.operations(monitor).added_up(group.sum),
             processes=group.count,
         )
+
+
+def _read(
+    batch: Any, what: str, device: torch.device
+) -> tuple[Sequence[Tensor], Mapping[str, Tensor], Tensor]:
+    """Inputs by position, inputs by name, and labels, from what a loader gives.
+
+    Raises:
+        TypeError: beginning with `what`; it is no pair of images and labels.
+    """
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+        raise TypeError(
+            f"{what} must be a pair (images, labels), got {type(batch).__name__}{size}; several "
+            "inputs go together, as ((x, y), labels)"
+        )
+    images, labels = batch
+    if not isinstance(labels, Tensor) or labels.is_floating_point():
+        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+        raise TypeError(f"{what}: labels must be an integer tensor [B], got {kind}")
+    named = images if isinstance(images, Mapping) else {}
+    inputs = () if named else images if isinstance(images, tuple | list) else (images,)
+    for x in (*inputs, *named.values()):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{what}: images must be tensors, got {type(x).__name__}")
+    return (
+        [x.to(device) for x in inputs],
+        {name: x.to(device) for name, x in named.items()},
+        labels.to(device),
+    )
 
 
 def _bits(module: nn.Module) -> bytes:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def correct(logits: Tensor, labels: Tensor) -> Tensor:
+def correct(logits: Tensor, labels: Tensor, function: str = "correct") -> Tensor:
     """Count the images whose largest logit is the labelled class.
 
     Args:
         logits: ``[*, B, classes]``, such as ``[B, classes]`` or ``[T, B, classes]``.
         labels: int64 ``[B]``.
+        function: what errors say was called.
 
     Returns:
         int64 ``[*]``: right answers among the B images.
@@ -25,12 +26,12 @@ def correct(logits: Tensor, labels: Tensor) -> Tensor:
     """
     if logits.dim() < 2 or labels.dim() != 1 or logits.shape[-2] != labels.shape[0]:
         raise ValueError(
-            "correct: logits must be [*, B, classes] and labels [B], "
+            f"{function}: logits must be [*, B, classes] and labels [B], "
             f"got {list(logits.shape)} and {list(labels.shape)}"
         )
     if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[-1]:
         raise ValueError(
-            f"correct: labels must be in 0..{logits.shape[-1] - 1} (the classes of the logits), "
+            f"{function}: labels must be in 0..{logits.shape[-1] - 1} (the classes of the logits), "
             f"got {int(labels.min())}..{int(labels.max())}"
         )
     return (logits.argmax(-1) == labels).sum(-1)

@@ -65,7 +65,10 @@ def image_shapes(batch: Batch) -> tuple[torch.Size, ...]:
 
 @contextmanager
 def told_of_size(
-    names: Sequence[str], batch: Batch, wanted: Sequence[Sequence[int]]
+    names: Sequence[str],
+    batch: Batch,
+    wanted: Sequence[Sequence[int]],
+    errors: tuple[type[Exception], ...] = (RuntimeError,),
 ) -> Iterator[None]:
     """Of an error within, say that it comes of images of another size, where they are.
 
@@ -73,13 +76,14 @@ def told_of_size(
         names: of the inputs, as the error's beginning.
         batch: what a network is run on inside the block.
         wanted: the shapes of an image's inputs in calibration.
+        errors: what layers raise.
 
     Raises:
         ValueError: naming an input of another shape.
     """
     try:
         yield
-    except RuntimeError as error:
+    except errors as error:
         for name, x, shape in zip(names, tensors_of(batch), wanted, strict=True):
             if x.shape[1:] != tuple(shape) and not isinstance(error, torch.OutOfMemoryError):
                 raise ValueError(

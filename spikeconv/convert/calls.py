@@ -102,7 +102,9 @@ def sizes_told(program: Program, batch: Batch) -> AbstractContextManager[None]:
     """Of an error within, say that it comes of images of another size than in calibration."""
     inputs = program.inputs
     names = [f"SpikingNetwork: {i.argument if len(inputs) > 1 else 'x'}" for i in inputs]
-    return told_of_size(names, batch, [item.shape for item in inputs])
+    # Of neurons whose parameters differ from place to place, if_multistep raises ValueError.
+    errors = RuntimeError, ValueError
+    return told_of_size(names, batch, [item.shape for item in inputs], errors)
 
 
 def bad_images(batch: Batch) -> Tensor:

@@ -170,6 +170,11 @@ def convert_as(
     """`convert`, to a given kind of spiking network."""
     if isinstance(ann, SpikingNetwork):
         raise TypeError("convert: ann is a SpikingNetwork already; give the ANN that it stands for")
+    for path, module in ann.named_modules() if isinstance(ann, nn.Module) else ():
+        if isinstance(module, SpikingNetwork):
+            raise TypeError(
+                f"convert: ann holds a SpikingNetwork, {path}; give the ANN in its place"
+            )
     T = check_steps("convert", "T", T)
     timing = Timing(delay, srp, cos)
     read = timing.steps_read(T, "convert")

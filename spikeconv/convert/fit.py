@@ -71,6 +71,14 @@ def fit(
     most = tuning_images(program, read)
     keep = most + comparison_images(program, read)
     histograms, images = observe(program, layers, weights, batches, keep, progress)
+    fitted = len(methods) > 1 or bool(methods[0].corrections)
+    if fitted and len(images) < min(keep, batches.images):
+        warnings.warn(
+            f"convert: corrections are fitted on {len(images)} of {batches.images} calibration "
+            "images, those of the first one's size; give images of one size, or more of the usual "
+            "one, and these first",
+            stacklevel=4,
+        )
     if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
         warnings.warn(
             f"convert: {batches.images} calibration images are too little data for "

@@ -26,6 +26,7 @@ _EXPORTED = (
 )
 _LAZY = "its weights have no shape yet; run the network on a batch once"
 _META = "its weights are on the meta device, where they have no values; load them first"
+_NOT_FINITE = "its {} holds NaN or infinity; was its training broken off by them?"
 _HOOKED = (
     "it has a hook, and conversion takes the network without what is wrapped around it; register "
     "the hook on the module within"
@@ -93,10 +94,20 @@ def _obstacles(ann: nn.Module) -> Iterator[Problem]:
             reason = _LAZY
         elif any(tensor is not None and tensor.is_meta for tensor in tensors):
             reason = _META
+        elif broken := _not_finite(module):
+            reason = _NOT_FINITE.format(broken)
         elif _within(module) is not None and (module._forward_hooks or module._forward_pre_hooks):
             reason = _HOOKED
         if reason:
             yield Problem(path, type(module).__name__, "", reason)
+
+
+def _not_finite(module: nn.Module) -> str:
+    """The first weight, or statistic of a batch norm, that is not finite; "" where all are."""
+    statistics = {name: module._buffers.get(name) for name in ("running_mean", "running_var")}
+    tensors = {**module._parameters, **statistics}
+    floating = {n: t.detach() for n, t in tensors.items() if t is not None if t.is_floating_point()}
+    return next((n for n, t in floating.items() if not bool(torch.isfinite(t).all())), "")
 
 
 def _is_exported(module: nn.Module) -> bool:

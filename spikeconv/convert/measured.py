@@ -40,7 +40,12 @@ def measured_report(
         T: its time-steps.
         images: how many there were.
         dead_channels: those never active in calibration, by name.
+
+    Raises:
+        ValueError: there were no images.
     """
+    if images == 0:
+        raise ValueError("SpikingNetwork.report: x must have at least one image, got none")
     rows = tuple(
         layer_report(
             step.name,

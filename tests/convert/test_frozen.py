@@ -67,6 +67,24 @@ def test_what_has_nothing_to_copy(make: Callable[[], nn.Module], path: str, says
     assert problem.path == path and says in problem.reason
 
 
+@pytest.mark.parametrize("name", ("0.weight", "0.bias", "1.running_var", "3.weight"))
+@pytest.mark.parametrize("value", (float("nan"), float("inf")))
+def test_weights_that_are_not_finite_are_named(name: str, value: float) -> None:
+    """Also those behind the last neuron, which no current shows."""
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    net.state_dict()[name].flatten()[-1] = value
+    (problem,) = refusal(net)
+    path, _, tensor = name.partition(".")
+    assert problem.path == path
+    assert f"its {tensor} holds NaN or infinity" in problem.reason
+
+
+def test_a_mask_of_infinities_is_no_weight() -> None:
+    net = plain()
+    net.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    assert converted(net, torch.randn(8, 4))(torch.randn(2, 4)).isfinite().all()
+
+
 def test_what_cannot_be_copied_is_named() -> None:
     net = plain()
     net[1].locks = [threading.Lock()]

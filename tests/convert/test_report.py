@@ -75,6 +75,11 @@ def test_silence(one_neuron: SpikingNetwork) -> None:
     assert (row.never_fired, row.error) == (1, 0)
 
 
+def test_figures_of_no_images_are_none(one_neuron: SpikingNetwork) -> None:
+    with pytest.raises(ValueError, match=r"SpikingNetwork.report: x must have at least one image"):
+        one_neuron.report(torch.zeros(0, 1))
+
+
 def test_error_where_the_ann_is_silent(one_neuron: SpikingNetwork) -> None:
     """There is nothing to be relative to: 1 where spikes were fired, 0 where not."""
     next(iter(one_neuron.populations().values())).v_init.fill_(1.0)

@@ -149,3 +149,29 @@ def test_zeros_are_no_operations() -> None:
 )
 def test_what_depends_on_the_number_of_images_is_refused(body: Any) -> None:
     assert "mixes the images of a batch" in refusal(net_of(body))[0].reason
+
+
+@pytest.mark.parametrize("options", ({"corrections": ("bias",)}, {"method": "best"}))
+def test_images_of_other_sizes_are_told_where_corrections_cannot_use_them(options: Any) -> None:
+    net = Net(lambda s, x: s.head(F.relu(s.c2(F.relu(s.c1(x))))))
+    batches = [images(3), images(5, 2, 6, 9), images(4)]
+    with pytest.warns(UserWarning, match="corrections are fitted on 7 of 12 calibration images"):
+        converted(net, batches, **options)  # type: ignore[arg-type]
+
+
+def test_images_of_any_sizes_set_thresholds() -> None:
+    net = Net(lambda s, x: s.head(F.relu(s.c1(x))))
+    batches = [images(3), images(5, 2, 6, 9)]
+    snn = converted(net, batches, threshold="max", method="opi")  # type: ignore[arg-type]
+    most = max(float(F.relu(net.c1(batch)).detach().max()) for batch in batches)
+    (node,) = snn.neurons.values()
+    assert float(node.v_threshold.max()) == pytest.approx(most, rel=1e-2)
+
+
+def test_potentials_of_every_neuron_tie_a_network_to_a_size() -> None:
+    net = Net(lambda s, x: s.head(F.relu(s.c1(x))))
+    snn, other = converted(net, v_init="uniform", method="opi"), images(2, 2, 6, 9)
+    says = r"SpikingNetwork: x must be like \[B, 2, 8, 8\], got shape \[2, 2, 6, 9\], .*v_init"
+    for call in (snn, snn.fuse(), snn.stream().step, snn.report):
+        with pytest.raises(ValueError, match=says):
+            call(other)
