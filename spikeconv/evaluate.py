@@ -268,9 +268,8 @@ def _read(
             "inputs go together, as ((x, y), labels)"
         )
     images, labels = batch
-    if not isinstance(labels, Tensor) or labels.is_floating_point():
-        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
-        raise TypeError(f"{what}: labels must be an integer tensor [B], got {kind}")
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"{what}: labels must be a tensor [B], got {type(labels).__name__}")
     named = images if isinstance(images, Mapping) else {}
     inputs = () if named else images if isinstance(images, tuple | list) else (images,)
     for x in (*inputs, *named.values()):

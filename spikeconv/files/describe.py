@@ -17,6 +17,8 @@ from spikeconv.files.tensors import Collected
 
 # Of the form that a description has. A reader knows its own alone.
 VERSION = 1
+# Of a call that does not say how many, and before its readout: few enough to end.
+MOST_STEPS = 2**16
 
 _ADVICE = (
     "a file names layers of torch.nn and functions of torch, so that opening it runs no code. "
@@ -36,8 +38,13 @@ def describe(parts: Parts, function: str) -> tuple[dict[str, Any], dict[str, Ten
 
     Raises:
         TypeError: with everything in the network that has no form in a file.
-        ValueError: neurons with NaN in them.
+        ValueError: neurons with NaN in them, or more steps than a reader takes.
     """
+    if parts.T > MOST_STEPS:
+        raise ValueError(
+            f"{function}: T must be at most {MOST_STEPS} in a file, got {parts.T}; convert for "
+            "fewer steps, and give T with the call"
+        )
     collected, problems = Collected(), _Problems()
     layers: dict[str, Any] = {}
     seen: dict[nn.Module, str] = {}

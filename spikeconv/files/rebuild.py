@@ -11,6 +11,7 @@ from spikeconv.convert.parts import Parts
 from spikeconv.convert.program import Program
 from spikeconv.convert.report import Report
 from spikeconv.convert.timing import Timing
+from spikeconv.files.describe import MOST_STEPS
 from spikeconv.files.malformed import Malformed
 from spikeconv.files.modules import rebuild_module
 from spikeconv.files.neurons import rebuild_neurons
@@ -25,8 +26,6 @@ from spikeconv.neuron import IFNode
 
 _FIELDS = {"kind", "T", "timing", "program", "steps", "layers", "originals", "neurons"}
 _FIELDS |= {"constants", "report", "precision"}
-# More steps than any run takes, few enough to end.
-_MOST_STEPS = 2**16
 
 
 def rebuild(description: Any, tensors: Mapping[str, Tensor]) -> Parts:
@@ -60,10 +59,10 @@ def rebuild(description: Any, tensors: Mapping[str, Tensor]) -> Parts:
     neurons = _neurons(described, program, loaded)
     loaded.check_all_asked()
     kind, T = description["kind"], description["T"]
-    if not isinstance(kind, str) or type(T) is not int or not 1 <= T <= _MOST_STEPS:
+    if not isinstance(kind, str) or type(T) is not int or not 1 <= T <= MOST_STEPS:
         raise Malformed(f"{short(kind)} in {short(T)} steps is no spiking network")
     timing = decode_record(Timing, description["timing"])
-    if max(timing.settings().values(), default=0) > _MOST_STEPS:
+    if max(timing.settings().values(), default=0) > MOST_STEPS:
         raise Malformed(f"{timing} is no timing")
     precision = description["precision"]
     if precision not in (None, *PRECISIONS):

@@ -192,10 +192,9 @@ def test_data_is_not_written() -> None:
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("weight", (3e38, float("nan")))
-def test_a_network_that_overflows(weight: float) -> None:
+def test_a_network_that_overflows() -> None:
     """The data is fine, the currents are not; the activation is named."""
     net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
-    nn.init.constant_(net[0].weight, weight)
+    nn.init.constant_(net[0].weight, 3e38)
     with pytest.raises(ValueError, match=r"activation '1' .*a current is NaN or infinite"):
         spikeconv.convert(net, torch.ones(4, 2), progress=False)

@@ -120,7 +120,8 @@ FORGERIES: dict[str, Forgery] = {
     "no steps": (lambda n, t: n.update(T=0), "in 0 steps is no spiking network"),
     "endless steps": (lambda n, t: n.update(T=10**40), "is no spiking network"),
     "a timing": (lambda n, t: n["timing"].update(delay=-1), "delay must be at least 0, got -1"),
-    "endless timing": (lambda n, t: n["timing"].update(srp=10**40), "is no timing"),
+    "endless timing": (lambda n, t: n["timing"].update(srp=2**20), "is no timing"),
+    "timing without end": (lambda n, t: n["timing"].update(srp=10**40), "srp must be at most 167"),
     "a timing of text": (lambda n, t: n["timing"].update(delay="1"), "Timing.delay is '1'"),
     "a report of others": (
         lambda n, t: n["report"]["rows"][0].update(name="other"),

@@ -45,6 +45,16 @@ def test_a_class_that_only_renames_is_written_as_its_base(tmp_path: Path) -> Non
     assert_equal_networks(reloaded(again, tmp_path), again, x)
 
 
+def test_more_steps_than_a_reader_takes_are_not_written(tmp_path: Path) -> None:
+    snn, path = converted(NETWORKS["plain"]()), tmp_path / "snn.safetensors"
+    snn.T = 2**16 + 1
+    with pytest.raises(ValueError, match="T must be at most 65536 in a file, got 65537"):
+        snn.save(path)
+    assert not path.exists()
+    snn.T = 2**16
+    assert reloaded(snn, tmp_path).T == 2**16
+
+
 def test_everything_at_once(tmp_path: Path) -> None:
     """A function of one's own, and a layer that only its owner knows."""
 
