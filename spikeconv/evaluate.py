@@ -20,6 +20,7 @@ from spikeconv.convert.operations import Operations
 from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import CONFIDENCES, ExitCounter, ExitCurve
 from spikeconv.environment import machine, versions
+from spikeconv.labelled import labelled
 from spikeconv.metrics import correct, steps_to_show
 from spikeconv.processes import ALONE, Processes
 
@@ -131,13 +132,13 @@ def evaluate(
     another size; a `DistributedSampler` would repeat images until all shares are equal.
 
     Args:
-        ann: maps ``[B, *]`` to logits ``[B, classes]``; run in eval mode, its mode is restored.
+        ann: maps images to logits ``[B, classes]``; run in eval mode, its mode is restored.
         snn: what `spikeconv.convert` made of it, on the same device.
-        loader: pairs of images ``[B, *]`` and int64 labels ``[B]``; moved to the network's device.
+        loader: pairs of images ``[B, *]`` and labels ``[B]``; moved to the network's device.
             Of a network of n inputs, pairs of a tuple of n tensors, or of a dict of them by the
             names of forward's arguments, and labels. Of several processes, this one's share, which
             may be empty.
-        T: time-steps, 1 or more; None for ``snn.T``.
+        T: time-steps, 1 to 2^24; None for ``snn.T``.
         confidences: points of the early-exit curve, each above 0, at most 1.
         progress: show a progress bar, in the first process.
         group: the processes that measure together, as `spikeconv.processes.processes` gives them;
@@ -160,10 +161,9 @@ def evaluate(
         >>> (result.images, result.T, 0 <= result.snn[-1] <= 1)
         (10, 4, True)
     """
-    if not isinstance(snn, SpikingNetwork):
-        raise TypeError(
-            f"evaluate: snn must be a SpikingNetwork, got {type(snn).__name__}; the ANN comes first"
-        )
+    if not isinstance(getattr(snn, "_orig_mod", snn), SpikingNetwork):  # torch.compile keeps it so
+        hint = "; the ANN comes first" if isinstance(ann, SpikingNetwork) else ""
+        raise TypeError(f"evaluate: snn must be a SpikingNetwork, got {type(snn).__name__}{hint}")
     T = snn.T if T is None else check_steps("evaluate", "T", T)
     count = _Count(ann, snn, T, confidences)
     if group.count > 1:
@@ -209,7 +209,7 @@ class _Count:
             mininterval=0.1 if sys.stderr.isatty() else 30,
         ) as bar:
             for index, batch in enumerate(bar):
-                self._add(*_read(batch, f"evaluate: loader batch {index}", self.device))
+                self._add(*labelled(batch, f"evaluate: loader batch {index}", self.device))
                 ann, snn = (self.correct[[0, -1]] / self.images).tolist()
                 bar.set_postfix_str(f"ANN {ann:.2%}, T = {self.T} {snn:.2%}", refresh=False)
 
@@ -251,35 +251,6 @@ class _Count:
             operations=self.snn.operations(monitor).added_up(group.sum),
             processes=group.count,
         )
-
-
-def _read(
-    batch: Any, what: str, device: torch.device
-) -> tuple[Sequence[Tensor], Mapping[str, Tensor], Tensor]:
-    """Inputs by position, inputs by name, and labels, from what a loader gives.
-
-    Raises:
-        TypeError: beginning with `what`; it is no pair of images and labels.
-    """
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        size = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
-        raise TypeError(
-            f"{what} must be a pair (images, labels), got {type(batch).__name__}{size}; several "
-            "inputs go together, as ((x, y), labels)"
-        )
-    images, labels = batch
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"{what}: labels must be a tensor [B], got {type(labels).__name__}")
-    named = images if isinstance(images, Mapping) else {}
-    inputs = () if named else images if isinstance(images, tuple | list) else (images,)
-    for x in (*inputs, *named.values()):
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{what}: images must be tensors, got {type(x).__name__}")
-    return (
-        [x.to(device) for x in inputs],
-        {name: x.to(device) for name, x in named.items()},
-        labels.to(device),
-    )
 
 
 def _bits(module: nn.Module) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -22,9 +22,12 @@ def summary(value: Tensor) -> str:
     return f"{list(value.shape)} in [{value.min().item():.4g}, {value.max().item():.4g}]"
 
 
-def _is_finite(value: float) -> bool:
-    """Whether a float can hold it; math.isfinite raises on an integer beyond its range."""
-    return abs(value) <= sys.float_info.max
+def is_finite(value: float) -> bool:
+    """Whether it is a number that a float can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond a float's range
+        return False
 
 
 def as_buffer(argument: str, value: float | Tensor, wanted: str = "finite") -> Tensor:
@@ -36,7 +39,7 @@ def as_buffer(argument: str, value: float | Tensor, wanted: str = "finite") -> T
         raise TypeError(
             f"IFNode: {argument} must be a number or a tensor, got {type(value).__name__}"
         )
-    if not _is_finite(value):
+    if not is_finite(value):
         raise ValueError(f"IFNode: {argument} must be {wanted}, got {value}")
     return torch.tensor(float(value))
 
@@ -103,7 +106,7 @@ def as_v_reset(v_reset: float | None, reset: str | None) -> float | None:
     """The potential after a spike, None for soft reset, from either way to say it."""
     if v_reset is not None and (isinstance(v_reset, bool) or not isinstance(v_reset, Real)):
         raise TypeError(f"IFNode: v_reset must be a number or None, got {type(v_reset).__name__}")
-    if v_reset is not None and not _is_finite(v_reset):
+    if v_reset is not None and not is_finite(v_reset):
         raise ValueError(f"IFNode: v_reset must be finite, got {v_reset}")
     if reset is None:
         return None if v_reset is None else float(v_reset)

@@ -22,6 +22,7 @@ LAYERS = (
     (
         "spikeconv.data",
         "spikeconv.files.load",
+        "spikeconv.labelled",
         "spikeconv.metrics",
         "spikeconv.models",
         "spikeconv.nir_io",

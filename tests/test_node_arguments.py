@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -152,6 +153,15 @@ def test_values_that_would_never_or_always_fire_are_refused(value: float) -> Non
 def test_an_integer_that_no_float_can_hold_is_refused(argument: str) -> None:
     with pytest.raises(ValueError, match=f"IFNode: {argument} must be .*finite"):
         IFNode(**{argument: 10**400})  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("argument", ["v_threshold", "v_init", "v_reset", "bias"])
+def test_numbers_of_numpy_are_numbers(argument: str, kind: Any) -> None:
+    assert_same(IFNode(**{argument: kind(0.5)})(X), IFNode(**{argument: 0.5})(X))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"IFNode: {argument} must be .*finite"):
+        IFNode(**{argument: kind("inf")})  # type: ignore[arg-type]
 
 
 def test_a_reset_by_subtraction_has_no_potential_to_reset_to() -> None:

@@ -29,6 +29,9 @@ CORRECTIONS: dict[str, Correction] = {
 
 CORRECTION_NAMES = (*CORRECTIONS, WEIGHTS)
 
+WITHOUT_IMAGES = frozenset({"rts"})
+"""Those that look at no image."""
+
 
 def check_corrections(names: Sequence[str]) -> tuple[str, ...]:
     """The names, if all are known.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from spikeconv.calibrate.gaussian_potential import gaussian_potential
 from spikeconv.calibrate.uniform_potential import uniform_potential
+from spikeconv.node_arguments import is_finite
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,10 @@ def _potential(v_init: str | float) -> Potential:
     if isinstance(v_init, str):
         if v_init in INITIAL_POTENTIALS:
             return INITIAL_POTENTIALS[v_init]
-    elif (
-        isinstance(v_init, Real)
-        and not isinstance(v_init, bool)
-        and abs(v_init) <= torch.finfo(torch.float32).max
-    ):
-        return Potential(float(v_init))
+    elif isinstance(v_init, Real) and not isinstance(v_init, bool) and is_finite(v_init):
+        start = float(v_init)
+        if abs(start) <= torch.finfo(torch.float32).max:
+            return Potential(start)
     known = ", ".join(map(repr, INITIAL_POTENTIALS))
     raise ValueError(
         f"convert: v_init must be {known} or a finite number in units of theta, got {v_init!r}"

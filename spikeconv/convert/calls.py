@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch, Inputs, batch_of, tensors_of, told_of_size
 from spikeconv.convert.program import Input, Program
+from spikeconv.ops.check import ShapeError
 
 # Arguments of a spiking network's own call, whatever the inputs are called.
 _OWN = ("T", "readout")
@@ -102,8 +103,7 @@ def sizes_told(program: Program, batch: Batch) -> AbstractContextManager[None]:
     """Of an error within, say that it comes of images of another size than in calibration."""
     inputs = program.inputs
     names = [f"SpikingNetwork: {i.argument if len(inputs) > 1 else 'x'}" for i in inputs]
-    # Of neurons whose parameters differ from place to place, if_multistep raises ValueError.
-    errors = RuntimeError, ValueError
+    errors = RuntimeError, ShapeError  # this one of neurons that differ from place to place
     return told_of_size(names, batch, [item.shape for item in inputs], errors)
 
 

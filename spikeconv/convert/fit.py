@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from spikeconv.calibrate import Batches
+from spikeconv.calibrate.correct import WITHOUT_IMAGES
 from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.method import Method
 from spikeconv.convert.analog import run_analog
@@ -71,12 +72,12 @@ def fit(
     most = tuning_images(program, read)
     keep = most + comparison_images(program, read)
     histograms, images = observe(program, layers, weights, batches, keep, progress)
-    fitted = len(methods) > 1 or bool(methods[0].corrections)
+    fitted = len(methods) > 1 or bool(set(methods[0].corrections) - WITHOUT_IMAGES)
     if fitted and len(images) < min(keep, batches.images):
         warnings.warn(
-            f"convert: corrections are fitted on {len(images)} of {batches.images} calibration "
-            "images, those of the first one's size; give images of one size, or more of the usual "
-            "one, and these first",
+            f"convert: corrections are fitted and compared on {len(images)} of {batches.images} "
+            "calibration images, those of the first one's size; give images of one size, or more "
+            "of the usual one, and these first",
             stacklevel=4,
         )
     if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:

@@ -50,7 +50,8 @@ def frozen(ann: nn.Module) -> nn.Module:
 
     Raises:
         TypeError: ann is not a module, or cannot be copied.
-        ConversionError: some of it is compiled by torch.jit, or has no weights yet.
+        ConversionError: some of it is compiled by torch.jit, or its weights are not there yet, or
+            not finite.
     """
     if not isinstance(ann, nn.Module):
         raise TypeError(f"convert: ann must be a torch.nn.Module, got {type(ann).__name__}")
@@ -64,6 +65,9 @@ def frozen(ann: nn.Module) -> nn.Module:
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 _make_plain(module, name)
         _drop_hooks(module)
+    problems = list(_not_finite(network))
+    if problems:
+        raise ConversionError(problems)
     return network.requires_grad_(False)
 
 
@@ -94,20 +98,24 @@ def _obstacles(ann: nn.Module) -> Iterator[Problem]:
             reason = _LAZY
         elif any(tensor is not None and tensor.is_meta for tensor in tensors):
             reason = _META
-        elif broken := _not_finite(module):
-            reason = _NOT_FINITE.format(broken)
         elif _within(module) is not None and (module._forward_hooks or module._forward_pre_hooks):
             reason = _HOOKED
         if reason:
             yield Problem(path, type(module).__name__, "", reason)
 
 
-def _not_finite(module: nn.Module) -> str:
-    """The first weight, or statistic of a batch norm, that is not finite; "" where all are."""
-    statistics = {name: module._buffers.get(name) for name in ("running_mean", "running_var")}
-    tensors = {**module._parameters, **statistics}
-    floating = {n: t.detach() for n, t in tensors.items() if t is not None if t.is_floating_point()}
-    return next((n for n, t in floating.items() if not bool(torch.isfinite(t).all())), "")
+def _not_finite(network: nn.Module) -> Iterator[Problem]:
+    """Layers of torch with a weight, or a statistic of a batch norm, that is not finite.
+
+    Of other classes a parameter may be a mask or a bound, in which infinity is a value.
+    """
+    for path, module in network.named_modules():
+        if not type(module).__module__.startswith("torch.nn.modules"):
+            continue
+        statistics = {name: module._buffers.get(name) for name in ("running_mean", "running_var")}
+        for name, tensor in {**module._parameters, **statistics}.items():
+            if tensor is not None and not bool(torch.isfinite(tensor.detach()).all()):
+                yield Problem(path, type(module).__name__, "", _NOT_FINITE.format(name))
 
 
 def _is_exported(module: nn.Module) -> bool:

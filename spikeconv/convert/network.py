@@ -151,7 +151,7 @@ class SpikingNetwork(Assembly, Graphable):
         batch = self._given((x,), {})
         steps = self._check_steps(T)
         check_confidence("SpikingNetwork.exit_early", confidence)
-        chunk = check_steps("SpikingNetwork.exit_early", "chunk", chunk)
+        chunk = check_steps("SpikingNetwork.exit_early", "chunk", chunk, most=None)
         if self._monitor is not None and self._monitor.keep_counts:
             raise ValueError(
                 "SpikingNetwork.exit_early: keep_counts must be False of a monitor around it, "

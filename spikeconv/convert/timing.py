@@ -10,15 +10,17 @@ from numbers import Integral
 MOST_STEPS = 2**24
 
 
-def check_steps(function: str, argument: str, steps: int, least: int = 1) -> int:
+def check_steps(
+    function: str, argument: str, steps: int, least: int = 1, most: int | None = MOST_STEPS
+) -> int:
     """The number of steps as an int, once it is known to be an integer that is not out of range."""
     if isinstance(steps, bool) or not isinstance(steps, Integral):
         raise TypeError(f"{function}: {argument} must be an integer, got {type(steps).__name__}")
     if steps < least:
         raise ValueError(f"{function}: {argument} must be at least {least}, got {steps}")
-    if steps > MOST_STEPS:
+    if most is not None and steps > most:
         raise ValueError(
-            f"{function}: {argument} must be at most {MOST_STEPS}, because spikes are counted in "
+            f"{function}: {argument} must be at most {most}, because spikes are counted in "
             f"float32, got {steps}"
         )
     return int(steps)

@@ -81,8 +81,9 @@ class Tracer(fx.Tracer):
         try:
             self.path_of_module(m)
         except NameError:
-            if next(m.parameters(), None) is None and next(m.buffers(), None) is None:
-                return True
+            known = {id(tensor) for tensor in (*self.root.parameters(), *self.root.buffers())}
+            if known.issuperset(id(tensor) for tensor in (*m.parameters(), *m.buffers())):
+                return True  # without weights, or around layers of the network
             reason = (
                 "forward calls this layer, which has weights but is no part of the network; make "
                 "it in __init__ and keep it as an attribute, or in an nn.ModuleList"

@@ -30,7 +30,7 @@ class _FromANN(SpikingNetwork):
             ann: any network of this kind that `spikeconv.convert` takes: this package's,
                 torchvision's, or one of your own. It is not modified.
             calibration: as in `spikeconv.convert`.
-            T: time-steps, 1 or more.
+            T: time-steps, 1 to 2^24.
             **options: the further arguments of `spikeconv.convert`.
 
         Returns:
@@ -61,7 +61,7 @@ class _FromANN(SpikingNetwork):
             calibration: training images, on which the network is converted as by `from_ann`; or
                 None for the thresholds in the file of weights, which are those of least square
                 error on training images, or the bounds that the network was trained with.
-            T: time-steps, 1 or more.
+            T: time-steps, 1 to 2^24.
             v_init: as in `spikeconv.convert`.
             signed: neurons that also fire -1.
             seed: draws random initial potentials, 0 or more.

@@ -21,6 +21,10 @@ from spikeconv.ops.call import (
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
+class ShapeError(ValueError):
+    """A parameter's shape is not one that the population's neurons can have."""
+
+
 def _wrong(argument: str, wanted: str, given: object) -> str:
     return f"if_multistep: {argument} must be {wanted}, got {given}"
 
@@ -61,7 +65,7 @@ def _check_broadcast(argument: str, tensor: Tensor, x: Tensor, shape: torch.Size
     _check_place(argument, tensor, x)
     if not broadcasts(tensor.shape, shape):
         wanted = f"a number or a tensor that broadcasts to the neurons' shape {list(shape)}"
-        raise ValueError(_wrong(argument, wanted, f"shape {list(tensor.shape)}"))
+        raise ShapeError(_wrong(argument, wanted, f"shape {list(tensor.shape)}"))
 
 
 def _check_bias(bias: Tensor, x: Tensor, shape: torch.Size, steps: int) -> None:
@@ -76,7 +80,7 @@ def _check_bias(bias: Tensor, x: Tensor, shape: torch.Size, steps: int) -> None:
         raise ValueError(_wrong("bias", wanted, f"shape {list(bias.shape)}"))
     if not broadcasts(bias.shape[1:], shape):
         wanted = f"[T, *] with * broadcasting to the neurons' shape {list(shape)}"
-        raise ValueError(_wrong("bias", wanted, f"shape {list(bias.shape)}"))
+        raise ShapeError(_wrong("bias", wanted, f"shape {list(bias.shape)}"))
 
 
 def check_if_multistep(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 from torch.optim.swa_utils import AveragedModel
 
 from tests.convert.nets import converted, refusal
@@ -79,9 +80,27 @@ def test_weights_that_are_not_finite_are_named(name: str, value: float) -> None:
     assert f"its {tensor} holds NaN or infinity" in problem.reason
 
 
-def test_a_mask_of_infinities_is_no_weight() -> None:
-    net = plain()
-    net.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+def test_a_weight_that_is_computed_is_named() -> None:
+    """Of v = 0, g v / |v| is 0 / 0."""
+    head = weight_norm(nn.Linear(8, 3))
+    with torch.no_grad():
+        head.parametrizations.weight.original1.zero_()  # type: ignore[union-attr,index]
+    (problem,) = refusal(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), head))
+    assert problem.path == "2" and "its weight holds NaN" in problem.reason
+
+
+class Masked(nn.Sequential):
+    """A class that is none of torch's; what it holds is its own affair."""
+
+
+@pytest.mark.parametrize("trained", (False, True))
+def test_a_mask_of_infinities_is_no_weight(trained: bool) -> None:
+    net = Masked(*plain())
+    mask = torch.tensor([0.0, -torch.inf])
+    if trained:
+        net.mask = nn.Parameter(mask)
+    else:
+        net.register_buffer("mask", mask)
     assert converted(net, torch.randn(8, 4))(torch.randn(2, 4)).isfinite().all()
 
 

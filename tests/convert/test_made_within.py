@@ -50,6 +50,14 @@ def test_a_layer_made_in_forward_is_its_function(name: str) -> None:
     assert len(snn.populations()) == 2
 
 
+def test_what_is_made_around_layers_of_the_network_calls_these() -> None:
+    def body(s: Net, x: Tensor) -> Any:
+        return s.head(nn.Sequential(s.c1, nn.ReLU(), nn.Sequential(s.c2, s.act))(x))
+
+    snn = check(Net(body, act=nn.ReLU()), neurons=2)
+    assert {"c1", "c2"} <= snn.layers.keys()
+
+
 def test_a_layer_in_a_list_without_weights() -> None:
     check(Net(lambda s, x: s.head(s.kept[0](s.c1(x))), kept=[nn.ReLU()]), neurons=1)
 

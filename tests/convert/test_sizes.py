@@ -155,7 +155,7 @@ def test_what_depends_on_the_number_of_images_is_refused(body: Any) -> None:
 def test_images_of_other_sizes_are_told_where_corrections_cannot_use_them(options: Any) -> None:
     net = Net(lambda s, x: s.head(F.relu(s.c2(F.relu(s.c1(x))))))
     batches = [images(3), images(5, 2, 6, 9), images(4)]
-    with pytest.warns(UserWarning, match="corrections are fitted on 7 of 12 calibration images"):
+    with pytest.warns(UserWarning, match="corrections are fitted and compared on 7 of 12"):
         converted(net, batches, **options)  # type: ignore[arg-type]
 
 
