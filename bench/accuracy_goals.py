@@ -50,7 +50,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "own VGG-16, the best of ours",
-        "vgg16-cifar10-qcfs",
+        "vgg16-cifar10-clip",
         "best",
         {2: 92, 4: 94.3, 8: 95.0, 16: 95.4, 32: 95.5},
     ),

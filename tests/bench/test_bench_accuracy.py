@@ -234,7 +234,7 @@ def test_missing_weights_are_a_row_with_the_command_that_makes_them(accuracy, tm
     accuracy.write(tmp_path, results, {"machine": "here", "torch": "1", "commit": None}, {})
     text = (tmp_path / "README.md").read_text()
     assert "## vgg" in text
-    assert "`spikeconv train x` makes its best.safetensors" in text
+    assert "`spikeconv train x` makes them" in text
 
 
 @pytest.mark.parametrize("module", ["methods", "cells", "accuracy_tables", "accuracy_quick"])
