@@ -119,7 +119,8 @@ def _plan(options: argparse.Namespace, results: Results) -> list[Task]:
     else:
         chosen = list(results.methods[len(METHODS) :] or METHODS)  # a user's own, else all
     limit = options.limit or (accuracy_quick.IMAGES if options.quick else None)
-    return plan(networks, chosen, options.T, limit, options.calibration_images, options.seed)
+    tasks = plan(networks, chosen, options.T, limit, options.calibration_images, options.seed)
+    return accuracy_quick.kept(tasks) if options.quick else tasks
 
 
 def _measure(

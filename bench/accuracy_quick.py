@@ -12,7 +12,7 @@ from report import table
 from scan import Task
 
 IMAGES = 2000
-NETWORKS = ("resnet20-shared", "resnet20-cifar10-qcfs")
+NETWORKS = ("resnet20-shared", "resnet20-cifar10-qcfs", "vgg16-cifar10-clip")
 CELLS: dict[str, tuple[int, ...]] = {
     "opi": (4, 8, 16),
     "opi-signed": (4,),
@@ -26,6 +26,9 @@ CELLS: dict[str, tuple[int, ...]] = {
 }
 """Method -> T."""
 
+LARGE = {"vgg16-cifar10-clip": ("ann", "opi")}
+"""Networks of which other methods would take minutes -> methods."""
+
 ERRORS = 3.0
 """Standard errors that a difference may have."""
 
@@ -33,6 +36,11 @@ ERRORS = 3.0
 def methods() -> list[Method]:
     """The rows, with the T that are measured."""
     return [replace(by_name(name), steps=steps) for name, steps in CELLS.items()]
+
+
+def kept(tasks: Sequence[Task]) -> list[Task]:
+    """Those of all methods that are measured: of large networks the ones that take seconds."""
+    return [task for task in tasks if task.method in LARGE.get(task.network.name, (task.method,))]
 
 
 @dataclass(frozen=True)

@@ -99,8 +99,8 @@ _VGG16 = (
 _VGG16_CLIP = (
     f"{_VGG16} --epochs 40 --schedule onecycle --muon-lr 0.06 --out runs/vgg16-first; "
     f"{_VGG16} --init runs/vgg16-first/best.safetensors --epochs 35 --lr 0.05 --muon-lr 0.04 "
-    "--out runs/vgg16; "
-    "spikeconv compact runs/vgg16/best.safetensors --out bench/weights/vgg16-cifar10-clip.safetensors"
+    "--out runs/vgg16; spikeconv compact runs/vgg16/best.safetensors "
+    "--out bench/weights/vgg16-cifar10-clip.safetensors"
 )
 
 NETWORKS: tuple[Network, ...] = (

@@ -85,6 +85,14 @@ def test_the_quick_cells_are_cells_of_the_table():
         assert method.settings(8, None) == whole.settings(8, None)
 
 
+def test_of_a_large_network_quick_measures_what_takes_seconds():
+    large = next(n for n in NETWORKS if n.name == "vgg16-cifar10-clip")
+    small = next(n for n in NETWORKS if n.name == "resnet20-shared")
+    tasks = [Task(n, m, KEY, (0,)) for n in (large, small) for m in ("ann", "opi", "best")]
+    assert accuracy_quick.kept(tasks) == [*tasks[:2], *tasks[3:]]
+    assert {small.name, large.name} <= set(accuracy_quick.NETWORKS)
+
+
 def test_published_figures_are_percentages_with_a_source():
     for row in PUBLISHED:
         assert row.figures
