@@ -214,11 +214,11 @@ class _Count:
                 bar.set_postfix_str(f"ANN {ann:.2%}, T = {self.T} {snn:.2%}", refresh=False)
 
     def _add(self, inputs: Sequence[Tensor], named: Mapping[str, Tensor], labels: Tensor) -> None:
-        given(self.snn.program, inputs, named, next(self.snn.layers.parameters(), None))
+        x = given(self.snn.program, inputs, named, next(self.snn.layers.parameters(), None))
         start = _now(self.device)
         logits = self.ann(*inputs, **named)
         middle = _now(self.device)
-        every_step = self.snn(*inputs, T=self.T, readout="all", **named)
+        every_step = self.snn(x, T=self.T, readout="all")
         end = _now(self.device)
         self.seconds += torch.tensor([middle - start, end - middle], dtype=torch.float64)
         self.correct[0] += correct(logits, labels, "evaluate").cpu()

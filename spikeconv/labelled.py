@@ -41,9 +41,12 @@ def labelled(
     images, labels = pair
     if not isinstance(labels, Tensor):
         raise TypeError(f"{what}: labels must be a tensor [B], got {type(labels).__name__}")
-    named = images if isinstance(images, Mapping) else {}
-    by_name = isinstance(images, Mapping)
-    inputs = () if by_name else images if isinstance(images, tuple | list) else (images,)
+    inputs: Sequence[Any] = ()
+    named: Mapping[str, Any] = {}
+    if isinstance(images, Mapping):
+        named = images
+    else:
+        inputs = images if isinstance(images, tuple | list) else (images,)
     for x in (*inputs, *named.values()):
         if not isinstance(x, Tensor):
             raise TypeError(f"{what}: images must be tensors, got {type(x).__name__}")

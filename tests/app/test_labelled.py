@@ -83,3 +83,16 @@ def test_several_inputs_by_position_and_by_name() -> None:
         assert (result.ann, result.snn) == (1.0, wanted)
     with pytest.raises(TypeError, match="the inputs must be x, y, got 1 of them"):
         evaluate(ann, snn, [((x,), labels)], progress=False)
+
+
+def test_an_input_may_be_called_as_an_argument_of_the_spiking_network() -> None:
+    class Named(Two):
+        def forward(self, x: Tensor, T: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(x, T)
+
+    ann = Named().eval()
+    x, other = torch.rand(20, 4), torch.rand(20, 3)
+    snn = spikeconv.convert(ann, (x, other), T=4, progress=False)
+    labels = torch.zeros(20, dtype=torch.int64)
+    by_name = evaluate(ann, snn, [({"x": x, "T": other}, labels)], progress=False)
+    assert by_name.snn == evaluate(ann, snn, [((x, other), labels)], progress=False).snn
