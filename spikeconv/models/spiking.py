@@ -102,6 +102,7 @@ class SpikingResNet(_FromANN):
     """A spiking network with residual additions, made by `from_ann` or `from_pretrained`.
 
     Example:
+        >>> import torch
         >>> from spikeconv.models import build_model
         >>> ann = build_model("resnet8", widths=(4, 8, 8))
         >>> snn = SpikingResNet.from_ann(ann, torch.rand(8, 3, 32, 32), T=4, progress=False)
@@ -123,6 +124,7 @@ class SpikingVGG(_FromANN):
     """A spiking network without residual additions, made by `from_ann` or `from_pretrained`.
 
     Example:
+        >>> import torch
         >>> ann = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
         >>> snn = SpikingVGG.from_ann(ann, torch.rand(8, 1, 8, 8), T=4, progress=False)
         >>> snn(torch.rand(2, 1, 8, 8)).shape
