@@ -139,14 +139,6 @@ NETWORKS: tuple[Network, ...] = (
         7.5,
         "tcl",
     ),
-    Network(
-        "resnet32-shared",
-        "cifar10",
-        Path("weights/resnet32-d509ac18.th"),
-        "ResNet-32 as others trained it, ReLU; training-free",
-        "",
-        cost=1.7,
-    ),
 )
 
 
