@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Ridge penalties that are tried, in units of the inputs' mean square; none of them means no change.
-_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+from spikeconv.calibrate.ridge import Part, regress
+
 # Every so-manieth image is held out from the fit that picks the penalty.
 _HELD_OUT = 4
 # Rows of the regression: more neurons are thinned out evenly.
 _ROWS = 2**16
-# So many images, or values that their neurons read, are laid out at once.
-_IMAGES_AT_ONCE = 8
-_VALUES_AT_ONCE = 2**25
+# Equations have so many unknowns at most, and fewer rows than that are kept as they are.
+_UNKNOWNS = 2**13
+# So many values that neurons read are laid out at once, or those of one image.
+_VALUES_AT_ONCE = 2**23
 
 Refittable = nn.Conv1d | nn.Conv2d | nn.Linear
 
@@ -62,72 +64,33 @@ def refit(layer: Refittable, x: Tensor, missing: Tensor) -> Refittable:
     held_out = torch.arange(len(x), device=x.device) % _HELD_OUT == _HELD_OUT - 1
     if not bool(held_out.any()):
         return layer
-    fitted = _Moments.of(layer, x[~held_out], missing[~held_out])
-    unseen = _Moments.of(layer, x[held_out], missing[held_out])
-    solutions = [fitted.solve(penalty) for penalty in _PENALTIES]
-    errors = [unseen.error(change) for change in solutions]
-    best = min(range(len(errors)), key=errors.__getitem__)
-    if not errors[best] < 0:
-        return layer
-    return _changed(layer, (fitted + unseen).solve(_PENALTIES[best]))
+    places = missing[0].numel() // len(layer.weight)
+    inputs = layer.weight[0].numel() + 1
+    # Of more inputs than that the rows are the unknowns.
+    most = _ROWS if inputs <= _UNKNOWNS else _UNKNOWNS**2 // inputs
+    thin = _thinning(places, len(x), most)
+    few = len(x) * -(-places // thin) < inputs
+    fitted, unseen = (_parts(layer, x[i], missing[i], thin) for i in (~held_out, held_out))
+    change = regress(fitted, unseen, few)
+    return layer if change is None else _changed(layer, change)
 
 
-class _Moments:
-    """Second moments of inputs ``[G, K, K]`` and of inputs with targets ``[G, K, C/G]``.
-
-    G groups, K inputs of a neuron and one more that is always 1, for the bias.
-    """
-
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        self.inputs = inputs
-        self.targets = targets
-
-    @staticmethod
-    def of(layer: Refittable, x: Tensor, missing: Tensor) -> _Moments:
-        groups = 1 if isinstance(layer, nn.Linear) else layer.groups
-        inputs = torch.zeros((), dtype=torch.float64, device=x.device)
-        targets = inputs.clone()
-        at_once = _images_at_once(layer, missing)
-        for part, wanted in zip(x.split(at_once), missing.split(at_once), strict=True):
-            rows = _rows(layer, part.float())
-            thin = _thinning(rows.shape[2], len(x))
-            rows = _by_group(rows[:, :, ::thin], groups)
-            rows = torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
-            wanted = _by_group(_flat(layer, wanted.float())[:, :, ::thin], groups)
-            inputs = inputs + (rows @ rows.mT).double()
-            targets = targets + (rows @ wanted.mT).double()
-        return _Moments(inputs, targets)
-
-    def __add__(self, other: _Moments) -> _Moments:
-        return _Moments(self.inputs + other.inputs, self.targets + other.targets)
-
-    def solve(self, penalty: float) -> Tensor:
-        """The change of weights and bias ``[G, K, C/G]``."""
-        size = self.inputs.diagonal(dim1=1, dim2=2)
-        # Where all inputs are 0 there is nothing to learn of them, but an equation to solve.
-        least = torch.finfo(torch.float32).tiny
-        ridge = penalty * size[:, :-1].mean(1, keepdim=True).clamp(min=least).expand_as(size)
-        # The bias is not held back, only kept solvable.
-        ridge = torch.cat([ridge[:, :-1], 1e-6 * size[:, -1:]], 1)
-        factor, _ = torch.linalg.cholesky_ex(self.inputs + torch.diag_embed(ridge))
-        return torch.cholesky_solve(self.targets, factor)
-
-    def error(self, change: Tensor) -> float:
-        """Squared error with a change, less that without: negative where it is better."""
-        quadratic = (change * (self.inputs @ change)).sum()
-        return float(quadratic - 2 * (change * self.targets).sum())
+def _parts(layer: Refittable, x: Tensor, missing: Tensor, thin: int) -> Iterator[Part]:
+    """What neurons read and lack, of every `thin`-th, some images at a time."""
+    groups = 1 if isinstance(layer, nn.Linear) else layer.groups
+    read = missing[0].numel() // len(layer.weight) * layer.weight[0].numel() * groups
+    at_once = max(1, _VALUES_AT_ONCE // max(1, read))
+    for part, wanted in zip(x.split(at_once), missing.split(at_once), strict=True):
+        rows = _rows(layer, part.float())[:, :, ::thin]
+        yield (
+            _by_group(rows, groups),
+            _by_group(_flat(layer, wanted.float())[:, :, ::thin], groups),
+        )
 
 
-def _images_at_once(layer: Refittable, missing: Tensor) -> int:
-    """Images whose inputs, laid out for every neuron, fit in memory; 1 or more."""
-    weights = layer.weight[0].numel() * (1 if isinstance(layer, nn.Linear) else layer.groups)
-    neurons = missing[0].numel() // len(layer.weight)
-    return max(1, min(_IMAGES_AT_ONCE, _VALUES_AT_ONCE // max(1, weights * neurons)))
-
-
-def _thinning(places: int, images: int) -> int:
+def _thinning(places: int, images: int, most: int) -> int:
     """Every so-manieth place is kept; no factor of the width, so that all columns are met."""
-    thin = -(-places * images // _ROWS)
+    thin = -(-places * images // most)
     while math.gcd(thin, places) > 1:
         thin += 1
     return thin

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from spikeconv.calibrate import ridge
 from spikeconv.calibrate import weights as module
 from spikeconv.calibrate.weights import missing_current, refit
 
@@ -51,7 +53,7 @@ def moved(layer: nn.Module) -> nn.Module:
 @torch.no_grad()
 def test_a_linear_change_is_found(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Without a penalty exactly, up to what float32 sums lose."""
-    monkeypatch.setattr(module, "_PENALTIES", (1e-9,))
+    monkeypatch.setattr(ridge, "_PENALTIES", (1e-9,))
     make, shape = LAYERS[name]
     layer = make()
     goal, x = moved(layer), torch.rand(64, *shape)
@@ -72,10 +74,10 @@ def test_the_penalty_is_ridge_regression() -> None:
     inputs = torch.cat([x, torch.ones(40, 1)], 1).double()
     gram = inputs.T @ inputs
     found = []
-    for penalty in module._PENALTIES:
-        ridge = penalty * gram.diagonal()[:4].mean() * torch.ones(5).double()
-        ridge[4] = 1e-6 * 40
-        change = torch.linalg.solve(gram + ridge.diag(), inputs.T @ missing.double())
+    for penalty in ridge._PENALTIES:
+        held_back = penalty * gram.diagonal()[:4].mean() * torch.ones(5).double()
+        held_back[4] = 1e-6 * 40
+        change = torch.linalg.solve(gram + held_back.diag(), inputs.T @ missing.double())
         found.append(float((new.weight - layer.weight - change[:4].T).abs().max()))
         found[-1] += float((new.bias - layer.bias - change[4]).abs().max())
     assert min(found) < 1e-5
@@ -162,12 +164,38 @@ def test_a_large_layer_is_thinned_and_taken_apart(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(one_by_one.weight, few.weight, atol=1e-4, rtol=0)
 
 
-def test_thinning_shares_no_factor_with_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ROWS", 1000)
-    assert module._thinning(64, 15) == 1
-    assert module._thinning(64, 16) == 3
-    assert module._thinning(15 * 15, 12) == 4
-    assert module._thinning(1, 999) == 1
+def test_thinning_shares_no_factor_with_the_width() -> None:
+    assert module._thinning(64, 15, 1000) == 1
+    assert module._thinning(64, 16, 1000) == 3
+    assert module._thinning(15 * 15, 12, 1000) == 4
+    assert module._thinning(1, 999, 1000) == 1
+
+
+@torch.no_grad()
+def test_equations_have_no_more_unknowns_than_rows_or_inputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """16 images; a layer of 100,000 inputs would need 80 GB of moments."""
+    rows = []
+
+    def regress(fitted: Any, unseen: Any, few: bool) -> None:
+        rows.append((sum(x.shape[2] for part in (fitted, unseen) for x, _ in part), few))
+
+    monkeypatch.setattr(module, "regress", regress)
+    monkeypatch.setattr(module, "_UNKNOWNS", 20)
+    for layer, shape in (
+        (nn.Linear(16, 2), (16,)),  # 17 with the bias
+        (nn.Linear(15, 2), (15,)),
+        (nn.Conv2d(1, 2, 3), (1, 7, 7)),  # 10 inputs at 25 places
+        (nn.Conv2d(4, 2, 3), (4, 7, 7)),  # 37 inputs, so 400 / 37 rows, but one of each image
+    ):
+        x = torch.rand(16, *shape)
+        refit(layer, x, layer(x))
+    assert rows == [(16, True), (16, False), (400, False), (16, True)]
+    monkeypatch.undo()
+    wide, x = nn.Linear(100_000, 2), torch.rand(16, 100_000)
+    new = refit(wide, x, torch.ones(16, 2))
+    torch.testing.assert_close(new(x), wide(x) + 1, atol=0.01, rtol=0)
 
 
 def test_missing_current_by_hand() -> None:
