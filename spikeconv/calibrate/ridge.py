@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 # Penalties that are tried, in units of the inputs' mean square; none of them means no change.
-_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 # The bias is not held back, only kept solvable.
 _BIAS_PENALTY = 1e-6
 
