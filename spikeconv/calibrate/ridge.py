@@ -20,7 +20,7 @@ _BIAS_PENALTY = 1e-6
 Part = tuple[Tensor, Tensor]
 """Some rows: inputs ``[G, K, N]`` without the bias' 1, and targets ``[G, C, N]``, float32."""
 
-Self = TypeVar("Self", bound="_Equations")
+AnyEquations = TypeVar("AnyEquations", bound="_Equations")
 
 
 def regress(fitted: Iterable[Part], unseen: Iterable[Part], few: bool) -> Tensor | None:
@@ -45,7 +45,7 @@ def regress(fitted: Iterable[Part], unseen: Iterable[Part], few: bool) -> Tensor
     return _regress(_Moments.of(fitted), _Moments.of(unseen))
 
 
-def _regress(fitted: Self, unseen: Self) -> Tensor | None:
+def _regress(fitted: AnyEquations, unseen: AnyEquations) -> Tensor | None:
     def error(place: int) -> float:
         return unseen.error(fitted.solve(_PENALTIES[place]))
 
@@ -55,7 +55,7 @@ def _regress(fitted: Self, unseen: Self) -> Tensor | None:
 
 class _Equations(ABC):
     @abstractmethod
-    def __add__(self: Self, other: Self) -> Self:
+    def __add__(self: AnyEquations, other: AnyEquations) -> AnyEquations:
         """The equations of both's rows."""
 
     @abstractmethod

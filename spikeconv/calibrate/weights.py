@@ -64,10 +64,10 @@ def refit(layer: Refittable, x: Tensor, missing: Tensor) -> Refittable:
     held_out = torch.arange(len(x), device=x.device) % _HELD_OUT == _HELD_OUT - 1
     if not bool(held_out.any()):
         return layer
-    places = missing[0].numel() // len(layer.weight)
+    places = _places(layer, missing)
     inputs = layer.weight[0].numel() + 1
     # Of more inputs than that the rows are the unknowns.
-    most = _ROWS if inputs <= _UNKNOWNS else _UNKNOWNS**2 // inputs
+    most = _ROWS if inputs <= _UNKNOWNS else max(1, _UNKNOWNS**2 // inputs)
     thin = _thinning(places, len(x), most)
     few = len(x) * -(-places // thin) < inputs
     fitted, unseen = (_parts(layer, x[i], missing[i], thin) for i in (~held_out, held_out))
@@ -78,7 +78,7 @@ def refit(layer: Refittable, x: Tensor, missing: Tensor) -> Refittable:
 def _parts(layer: Refittable, x: Tensor, missing: Tensor, thin: int) -> Iterator[Part]:
     """What neurons read and lack, of every `thin`-th, some images at a time."""
     groups = 1 if isinstance(layer, nn.Linear) else layer.groups
-    read = missing[0].numel() // len(layer.weight) * layer.weight[0].numel() * groups
+    read = _places(layer, missing) * layer.weight[0].numel() * groups
     at_once = max(1, _VALUES_AT_ONCE // max(1, read))
     for part, wanted in zip(x.split(at_once), missing.split(at_once), strict=True):
         rows = _rows(layer, part.float())[:, :, ::thin]
@@ -86,6 +86,11 @@ def _parts(layer: Refittable, x: Tensor, missing: Tensor, thin: int) -> Iterator
             _by_group(rows, groups),
             _by_group(_flat(layer, wanted.float())[:, :, ::thin], groups),
         )
+
+
+def _places(layer: Refittable, missing: Tensor) -> int:
+    """Neurons of a channel, of one image."""
+    return missing[0].numel() // len(layer.weight)
 
 
 def _thinning(places: int, images: int, most: int) -> int:

@@ -191,7 +191,9 @@ def test_equations_have_no_more_unknowns_than_rows_or_inputs(
     ):
         x = torch.rand(16, *shape)
         refit(layer, x, layer(x))
-    assert rows == [(16, True), (16, False), (400, False), (16, True)]
+    monkeypatch.setattr(module, "_UNKNOWNS", 3)
+    refit(nn.Linear(15, 2), torch.rand(16, 15), torch.ones(16, 2))  # more inputs than 3 * 3
+    assert rows == [(16, True), (16, False), (400, False), (16, True), (16, False)]
     monkeypatch.undo()
     wide, x = nn.Linear(100_000, 2), torch.rand(16, 100_000)
     new = refit(wide, x, torch.ones(16, 2))
