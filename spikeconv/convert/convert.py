@@ -12,6 +12,7 @@ from spikeconv.calibrate import Batches, Calibration
 from spikeconv.calibrate.correct import check_corrections
 from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.method import METHODS, Method
+from spikeconv.convert.checks import warn_of_checks
 from spikeconv.convert.choose import candidates, trained_threshold
 from spikeconv.convert.examine import examine, two_images
 from spikeconv.convert.fit import fit
@@ -68,7 +69,7 @@ def convert(
             bound the threshold), pooling, addition, concatenation, reshaping, padding, dropout and
             multiplication by constants. Its inputs ``[B, *]`` are forward's arguments without a
             default, and those that a dict of calibration data names; shapes, but not values, may
-            decide what forward calls.
+            decide what forward calls. A check that only raises is left out, with a warning.
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
             (tensor, label), read once. Thresholds do not depend on the order of the batches;
             corrections are fitted on 512 images, fewer if they are large, and compared on the next
@@ -241,6 +242,7 @@ def _understood(
         comparison = Comparison(ann, *lowered, traced.meta["resolution"])
         comparison.check(example)
         comparison.check_for(traced.meta.get("other_counts", ()), example)
+    warn_of_checks(traced.meta.get("checks", ()))
     return lowered
 
 

@@ -43,7 +43,12 @@ class ConversionError(ValueError):
         super().__init__(f"convert: {count} in this network cannot be converted:\n{lines}")
 
 
+def is_users(file: str) -> bool:
+    """Whether a file is neither torch's nor of this package's conversion."""
+    return not file.startswith(_LIBRARIES)
+
+
 def users_line(frames: Sequence[tuple[str, str]]) -> str:
     """Of a call stack, the innermost line that is neither torch's nor this package's."""
-    users = [frame for frame in frames if not frame[0].startswith(_LIBRARIES)]
+    users = [frame for frame in frames if is_users(frame[0])]
     return ":".join(users[-1]) if users else ""

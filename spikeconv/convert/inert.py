@@ -40,8 +40,8 @@ def is_dropped(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
         return isinstance(target, _MODULES)
     if target is getattr:
         return node.args[1] == "data"
-    if target is torch._assert:  # of a rank or dtype: true for all images that a call takes
-        return node.meta["reads"] is Reads.NOTHING
+    if target is torch._assert:  # of a rank or dtype it is true for all images that a call takes
+        return node.meta["reads"] is not Reads.SIZES
     if target in DROPPED_FUNCTIONS | _OF_TORCH:
         training = "training" if target in DROPPED_FUNCTIONS else "train"
         return 0 in (

@@ -20,7 +20,7 @@ from spikeconv.convert.norms import as_batch_norm, with_weights
 from spikeconv.convert.pools import as_max_pool, pools_before_neurons, without_indices
 from spikeconv.convert.rectifiers import as_rectifier
 from spikeconv.convert.rewrite import call_new_module, first, modules_of, name_call_site
-from spikeconv.convert.sizes import LIKE_IN_KIND, hold_constants
+from spikeconv.convert.sizes import LIKE_IN_KIND, Reads, hold_constants
 from spikeconv.convert.trace import called
 
 
@@ -54,10 +54,12 @@ def out_of_place(traced: fx.GraphModule) -> None:
 
 
 def drop_inert(traced: fx.GraphModule) -> None:
-    """Remove dropout, identities and copies."""
+    """Remove dropout, identities, copies and checks of values, which the meta names in `checks`."""
     modules = modules_of(traced)
     for node in list(traced.graph.nodes):
         if node.op.startswith("call") and inert.is_dropped(node, modules):
+            if node.target is torch._assert and node.meta["reads"] is Reads.VALUES:
+                traced.meta.setdefault("checks", []).append(node.meta["line"])
             node.replace_all_uses_with(node.args[0])
             traced.graph.erase_node(node)
 

@@ -2,8 +2,9 @@
 
 Two batches, of two images and of three, run alongside the trace. A number that is the same for both
 may decide which way the forward goes, and so may the value of a parameter; a number of images may
-not, and the values of what depends on an image never do. Whatever decides nothing stays a call in
-the graph, so the graph takes any number of images.
+not, and the values of what depends on an image never do, unless all that they decide is whether the
+forward raises. Whatever decides nothing stays a call in the graph, so the graph takes any number of
+images.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from spikeconv.convert.checks import check_that_asks
 from spikeconv.convert.other_counts import other_count
 from spikeconv.convert.sizes import KIND, SIZES
 from spikeconv.convert.structure import holds_tensors
@@ -85,6 +87,7 @@ class SpecialisedTracer(Tracer):
         fixed_size: the size of the images decided something.
         other_counts: numbers of images for which the forward may go another way: a single one, and
             for every number that decided something one for which it is another.
+        checks: where the forward checks values, ``file:line``, each once.
     """
 
     def __init__(self, example: Mapping[str, Tensor], buffers: bool = False) -> None:
@@ -97,6 +100,7 @@ class SpecialisedTracer(Tracer):
         self.constants: set[fx.Node] = set()
         self.fixed_size = False
         self.other_counts: set[int] = set()
+        self.checks: dict[str, None] = {}
         self._running = False
 
     def proxy(self, node: fx.Node) -> SpecialisedProxy:
@@ -188,9 +192,13 @@ class SpecialisedTracer(Tracer):
         if proxy.node in self.constants:
             return first
         if holds_tensors(first) or "value" in reads:
-            raise fx.proxy.TraceError(_VALUES)
+            check = check_that_asks()
+            if check is None:
+                self.undecided(_VALUES)
+            self.checks[check] = None
+            return first
         if first != second:
-            raise fx.proxy.TraceError(_BATCH)
+            self.undecided(_BATCH)
         self.fixed_size |= "size" in reads
         if "batch" in reads:
             image = sum(x[0].numel() for x in self.examples[0].values())
@@ -209,7 +217,7 @@ class SpecialisedTracer(Tracer):
         """Of a size: how many dimensions; of several tensors: how many; of a tensor: how long."""
         first, second = self.values[proxy.node]
         if len(first) != len(second):
-            raise fx.proxy.TraceError(_BATCH)
+            self.undecided(_BATCH)
         images = proxy.node not in self.constants
         if images and holds_tensors(first) and proxy.node.target not in ("chunk", torch.chunk):
             self.fixed_size = True

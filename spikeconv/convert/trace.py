@@ -72,8 +72,8 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     """The calls of one forward pass on inputs of these names, with the network's own layers.
 
     Where the forward's flow depends on shapes, those of the example decide. The result's meta says
-    ``fixed_size`` where it then holds for images of that size only, and ``other_counts``, the
-    numbers of images for which the forward may go another way.
+    ``fixed_size`` where it then holds for images of that size only, ``other_counts``, the numbers
+    of images for which the forward may go another way, and ``checks``, where it checks values.
 
     Raises:
         ConversionError: it cannot be traced.
@@ -94,6 +94,7 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     traced = _Traced(tracer.root, graph, type(network).__name__)
     if isinstance(tracer, SpecialisedTracer):
         traced.meta.update(fixed_size=tracer.fixed_size, other_counts=sorted(tracer.other_counts))
+        traced.meta["checks"] = list(tracer.checks)
     for node in graph.nodes:
         node.meta["path"] = _path(node)
         node.meta["line"] = _line(node)

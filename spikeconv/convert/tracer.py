@@ -6,9 +6,9 @@ import inspect
 import operator
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import fx, nn
@@ -60,8 +60,23 @@ class Tracer(fx.Tracer):
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         self._thread = threading.get_ident()
+        self._undecided: Exception | None = None
         with answered(root):
-            return super().trace(root, concrete_args)
+            graph = super().trace(root, concrete_args)
+        if self._undecided is not None:  # caught by the forward, which then went another way
+            raise self._undecided
+        return graph
+
+    def undecided(self, reason: str) -> NoReturn:
+        """Raise TraceError, as a forward goes by what is not known, even if it catches errors."""
+        self._undecided = fx.proxy.TraceError(reason)
+        raise self._undecided
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        self.undecided("its flow depends on whether a value is true")
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        self.undecided("its flow depends on how many parts a tensor has")
 
     def _elsewhere(self) -> bool:
         """Whether another thread asks: torch.fx changes torch.nn.Module for all of them."""
@@ -104,7 +119,7 @@ class Tracer(fx.Tracer):
         Raises:
             TraceError: it is not known.
         """
-        raise fx.proxy.TraceError(f"its flow depends on whether a value is of {kinds}")
+        self.undecided(f"its flow depends on whether a value is of {kinds}")
 
     def length(self, proxy: fx.Proxy) -> Any:
         """What len gives for the value that a stand-in stands for.
@@ -112,7 +127,7 @@ class Tracer(fx.Tracer):
         Raises:
             TraceError: it is not known.
         """
-        raise fx.proxy.TraceError("its flow depends on the length of a tensor")
+        self.undecided("its flow depends on the length of a tensor")
 
     def proxy(self, node: fx.Node) -> Proxy:
         return Proxy(node, self)
