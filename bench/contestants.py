@@ -18,7 +18,7 @@ from gate import Contestant, Gate
 from networks import Images, build_network
 from rival_networks import rival_networks
 from spikeconv.convert import NaiveSimulation, SpikingNetwork, convert
-from spikeconv.convert.program import Phase
+from spikeconv.network.program import Phase
 
 Network = Callable[[Tensor], Tensor]
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from cells import ARITHMETICS, Cell
 from spikeconv.convert import SpikingNetwork, convert
-from spikeconv.convert.error_shares import error_shares
 from spikeconv.data import Batches
 from spikeconv.early_exit import ExitCounter
 from spikeconv.metrics import correct
+from spikeconv.network.error_shares import error_shares
 
 _SHARES_IMAGES = 32
 Advance = Callable[[int], object]

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.convert import SpikingNetwork, convert
-from spikeconv.convert.naive import NaiveSimulation
 from spikeconv.data import Dataset, load_dataset
 from spikeconv.environment import machine
 from spikeconv.evaluate import evaluate
 from spikeconv.metrics import correct
 from spikeconv.models import ResNet, build_model
 from spikeconv.models.weights import Weights, write_weights
+from spikeconv.network.naive import NaiveSimulation
 from spikeconv.output import check_apart, check_output
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 from spikeconv.train import Recipe, Trainer

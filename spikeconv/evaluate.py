@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from spikeconv.convert import SpikingNetwork
-from spikeconv.convert.calls import given
-from spikeconv.convert.monitor import Monitor, rate
-from spikeconv.convert.operations import Operations
-from spikeconv.convert.timing import Timing, check_steps
 from spikeconv.early_exit import CONFIDENCES, ExitCounter, ExitCurve
 from spikeconv.environment import machine, versions
 from spikeconv.labelled import labelled
 from spikeconv.metrics import correct, steps_to_show
+from spikeconv.network.calls import given
+from spikeconv.network.monitor import Monitor, rate
+from spikeconv.network.operations import Operations
+from spikeconv.network.timing import Timing, check_steps
 from spikeconv.processes import ALONE, Processes
 
 _EVERY_STEP = Timing()

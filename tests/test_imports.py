@@ -29,7 +29,9 @@ LAYERS = (
         "spikeconv.plot",
         "spikeconv.train",
     ),
-    ("spikeconv.convert", "spikeconv.drop_in", "spikeconv.files", "spikeconv.fuse"),
+    ("spikeconv.convert",),
+    ("spikeconv.passes",),
+    ("spikeconv.drop_in", "spikeconv.files", "spikeconv.fuse", "spikeconv.network"),
     ("spikeconv.calibrate",),
     (
         "spikeconv.activation",

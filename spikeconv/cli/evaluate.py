@@ -22,14 +22,14 @@ from spikeconv.cli.arguments import (
     v_init,
 )
 from spikeconv.convert import convert
-from spikeconv.convert.record import record
-from spikeconv.convert.recording import write_recording
 from spikeconv.data import DATASETS, Dataset, load_dataset
 from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.files.library import import_safetensors
 from spikeconv.fuse.form import PRECISIONS
 from spikeconv.models import MODEL_NAMES, load_model
 from spikeconv.models.checkpoint import open_weights
+from spikeconv.network.record import record
+from spikeconv.network.recording import write_recording
 from spikeconv.output import check_apart, check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 from spikeconv.processes import Processes, processes

@@ -1,10 +1,9 @@
-"""Conversion: a trained ReLU network to a spiking network, in three passes that read alone."""
+"""Conversion: a trained ReLU network and calibration data in, a spiking network out."""
 
 from spikeconv.calibrate import Calibration
 from spikeconv.convert.convert import convert, convert_as
-from spikeconv.convert.errors import ConversionError, Problem
-from spikeconv.convert.naive import NaiveSimulation
-from spikeconv.convert.network import SpikingNetwork
+from spikeconv.network import NaiveSimulation, SpikingNetwork
+from spikeconv.passes import ConversionError, Problem
 
 __all__ = [
     "Calibration",

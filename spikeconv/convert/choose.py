@@ -10,11 +10,11 @@ from typing import Any
 from tqdm import tqdm
 
 from spikeconv.calibrate.method import Method
-from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.populate import Populations
-from spikeconv.convert.program import Program
-from spikeconv.convert.report import Tried
-from spikeconv.convert.structure import tensors
+from spikeconv.network.layers import Rectifier
+from spikeconv.network.program import Program
+from spikeconv.network.report import Tried
+from spikeconv.network.structure import tensors
 
 # What is tried, the simplest first; the search gives every channel a threshold of its own, so it is
 # not for those who want one a layer.

@@ -1,4 +1,4 @@
-"""The main job: trace, normalise, replace, calibrate."""
+"""The main job: a network as a program, with neurons fitted to calibration data."""
 
 from __future__ import annotations
 
@@ -10,24 +10,19 @@ from torch import Tensor, nn
 
 from spikeconv.calibrate import Batches, Calibration
 from spikeconv.calibrate.correct import check_corrections
-from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.method import METHODS, Method
-from spikeconv.convert.checks import warn_of_checks
 from spikeconv.convert.choose import candidates, trained_threshold
-from spikeconv.convert.examine import examine, two_images
 from spikeconv.convert.fit import fit
-from spikeconv.convert.frozen import frozen
-from spikeconv.convert.lower import lower
-from spikeconv.convert.network import SpikingNetwork
-from spikeconv.convert.normalise import normalise
-from spikeconv.convert.operands import unify_operands
 from spikeconv.convert.populate import rectifier
-from spikeconv.convert.program import Program
-from spikeconv.convert.report import Report
-from spikeconv.convert.same import Comparison
-from spikeconv.convert.timing import Timing, check_steps
-from spikeconv.convert.trace import arguments, trace
-from spikeconv.convert.understand import Analog, check_analog, understand
+from spikeconv.network.network import SpikingNetwork
+from spikeconv.network.program import Program
+from spikeconv.network.report import Report
+from spikeconv.network.timing import Timing, check_steps
+from spikeconv.passes.examine import two_images
+from spikeconv.passes.frozen import frozen
+from spikeconv.passes.program_of import program_of
+from spikeconv.passes.trace import arguments
+from spikeconv.passes.understand import Analog, check_analog
 from spikeconv.precision import without_tf32
 
 Network = TypeVar("Network", bound=SpikingNetwork)
@@ -103,7 +98,7 @@ def convert(
             after the last on the mean over time. True for all of them, or a collection of module
             paths and operations as the error names them. `report()` says what was kept.
         delay, srp, cos: steps of the T that come before the readout, and what they are for: see
-            `spikeconv.convert.timing.Timing`.
+            `spikeconv.network.timing.Timing`.
         seed: draws random initial potentials, 0 or more.
         progress: show progress bars.
 
@@ -202,7 +197,7 @@ def convert_as(
         frozen_ann = frozen(ann)
         batches = Batches(calibration, _device_and_dtype(frozen_ann), arguments(frozen_ann))
         example = two_images(batches.first[:1])
-        program, layers, weights = _understood(frozen_ann, batches.names, example, analog)
+        program, layers, weights = program_of(frozen_ann, batches.names, example, analog)
         kind.check_program(program)
         trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())
         methods = candidates(given, threshold is None, corrections is None, trained, read)
@@ -224,26 +219,6 @@ def convert_as(
         )
         network.describe(batches.first[: _report_images(program)], populations.dead)
     return network
-
-
-def _understood(
-    ann: nn.Module, names: Sequence[str], example: Batch, analog: Analog
-) -> tuple[Program, dict[str, nn.Module], dict[str, Tensor]]:
-    """The program that a frozen network is, its layers and its constants, by name."""
-    device = _device_and_dtype(ann).device
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):  # a network that draws is refused, and has drawn by then
-        traced = trace(ann, names, example)
-        unify_operands(traced)
-        problems = examine(traced, example)
-        normalise(traced)
-        understand(traced, problems, analog)
-        lowered = lower(traced)
-        comparison = Comparison(ann, *lowered, traced.meta["resolution"])
-        comparison.check(example)
-        comparison.check_for(traced.meta.get("other_counts", ()), example)
-    warn_of_checks(traced.meta.get("checks", ()))
-    return lowered
 
 
 def _device_and_dtype(module: nn.Module) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from spikeconv.convert.program import Phase, Program, Ref, Step, refs
-from spikeconv.convert.vocabulary import ADDITIONS
+from spikeconv.network.program import Phase, Program, Ref, Step, refs
+from spikeconv.network.vocabulary import ADDITIONS
 
 REFITTABLE = (nn.Conv1d, nn.Conv2d, nn.Linear)
 

@@ -13,16 +13,16 @@ from spikeconv.calibrate import Batches
 from spikeconv.calibrate.correct import WITHOUT_IMAGES
 from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.method import Method
-from spikeconv.convert.analog import run_analog
 from spikeconv.convert.choose import choose, comparison_images
-from spikeconv.convert.limits import images_at_once, steps_at_once
 from spikeconv.convert.populate import Populations, observe, populate
-from spikeconv.convert.program import Program
-from spikeconv.convert.report import Tried
-from spikeconv.convert.simulation import Simulation
-from spikeconv.convert.structure import concatenated
-from spikeconv.convert.timing import Timing
 from spikeconv.convert.tune import aims, tune, tuning_images
+from spikeconv.network.analog import run_analog
+from spikeconv.network.limits import images_at_once, steps_at_once
+from spikeconv.network.program import Program
+from spikeconv.network.report import Tried
+from spikeconv.network.simulation import Simulation
+from spikeconv.network.structure import concatenated
+from spikeconv.network.timing import Timing
 
 # Local threshold balancing takes its steps for granted, which fewer images do not bear.
 _IMAGES_TO_BALANCE = 128

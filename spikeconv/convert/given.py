@@ -10,19 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate import draw_potential, initial_potential
-from spikeconv.convert.errors import ConversionError
-from spikeconv.convert.examine import examine
-from spikeconv.convert.frozen import frozen
-from spikeconv.convert.layers import Rectifier
-from spikeconv.convert.lower import lower
-from spikeconv.convert.network import SpikingNetwork
-from spikeconv.convert.normalise import normalise
-from spikeconv.convert.operands import unify_operands
-from spikeconv.convert.report import LayerReport, Report
-from spikeconv.convert.timing import check_steps
-from spikeconv.convert.trace import arguments, trace
-from spikeconv.convert.understand import understand
+from spikeconv.network.layers import Rectifier
+from spikeconv.network.network import SpikingNetwork
+from spikeconv.network.report import LayerReport, Report
+from spikeconv.network.timing import check_steps
 from spikeconv.neuron import IFNode
+from spikeconv.passes.frozen import frozen
+from spikeconv.passes.program_of import program_of
+from spikeconv.passes.trace import arguments
 
 Network = TypeVar("Network", bound=SpikingNetwork)
 
@@ -64,14 +59,8 @@ def convert_given(
         network = frozen(ann)
         like = next(ann.parameters())
         example = torch.zeros(2, *image_shape, dtype=like.dtype, device=like.device)
-        traced = trace(network, arguments(network).required, example)
-        unify_operands(traced)
-        problems = examine(traced, example)
-        if problems:
-            raise ConversionError(problems)
-        normalise(traced)
-        understand(traced)
-        program, layers, weights = lower(traced)
+        names = arguments(network).required
+        program, layers, weights = program_of(network, names, example)
         neurons: dict[str, IFNode] = {}
         rows = []
         for index, step in enumerate(program.neurons()):

@@ -12,10 +12,10 @@ from spikeconv.calibrate import Batches, ChannelHistogram, draw_potential, initi
 from spikeconv.calibrate.inputs import Batch, image_shapes, joined, told_of_size
 from spikeconv.calibrate.method import Method
 from spikeconv.calibrate.threshold import thresholds
-from spikeconv.convert.analog import run_analog
-from spikeconv.convert.layers import Rectifier
-from spikeconv.convert.program import Program
-from spikeconv.convert.run_step import Layers
+from spikeconv.network.analog import run_analog
+from spikeconv.network.layers import Rectifier
+from spikeconv.network.program import Program
+from spikeconv.network.run_step import Layers
 from spikeconv.neuron import IFNode
 
 

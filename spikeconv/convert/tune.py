@@ -15,15 +15,15 @@ from spikeconv.calibrate.correct import CORRECTIONS, WEIGHTS
 from spikeconv.calibrate.inputs import Batch, images_of
 from spikeconv.calibrate.sample import LayerSample
 from spikeconv.calibrate.weights import Refittable, missing_current, refit
-from spikeconv.convert.analog import AnalogRun
 from spikeconv.convert.feeding import feeding_layers, head
-from spikeconv.convert.layers import Rectifier
-from spikeconv.convert.layerwise import LayerwiseRun
-from spikeconv.convert.limits import images_of_all_steps
 from spikeconv.convert.populate import Populations, rectifier
-from spikeconv.convert.program import Program, Step
-from spikeconv.convert.run_step import constants_of
-from spikeconv.convert.segments import Segment, segments
+from spikeconv.network.analog import AnalogRun
+from spikeconv.network.layers import Rectifier
+from spikeconv.network.layerwise import LayerwiseRun
+from spikeconv.network.limits import images_of_all_steps
+from spikeconv.network.program import Program, Step
+from spikeconv.network.run_step import constants_of
+from spikeconv.network.segments import Segment, segments
 
 # Corrections are fitted on so many images. On fewer, where a run of them would hold more values
 # (`_values_kept`), which are a gigabyte, or have more work: values of the widest layer at all

@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spikeconv.convert.parts import Parts
 from spikeconv.files.modules import describe_module
 from spikeconv.files.neurons import describe_neurons
 from spikeconv.files.programs import describe_program
 from spikeconv.files.records import encode_record
 from spikeconv.files.steps import describe_step
 from spikeconv.files.tensors import Collected
+from spikeconv.network.parts import Parts
 
 # Of the form that a description has. A reader knows its own alone.
 VERSION = 1

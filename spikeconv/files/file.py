@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeconv.convert.parts import Parts
 from spikeconv.files.describe import VERSION, describe
 from spikeconv.files.library import import_safetensors
 from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.rebuild import rebuild
 from spikeconv.files.values import short
+from spikeconv.network.parts import Parts
 from spikeconv.output import replacing
 
 _METADATA = "spikeconv.network"

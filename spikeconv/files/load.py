@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from spikeconv.convert.network import SpikingNetwork
-from spikeconv.convert.parts import Parts
 from spikeconv.files.file import read_file
 from spikeconv.files.malformed import Malformed
 from spikeconv.files.values import short
 from spikeconv.models.spiking import SpikingResNet, SpikingVGG
+from spikeconv.network.network import SpikingNetwork
+from spikeconv.network.parts import Parts
 
 _KINDS: Mapping[str, type[SpikingNetwork]] = {
     kind.__name__: kind for kind in (SpikingNetwork, SpikingResNet, SpikingVGG)

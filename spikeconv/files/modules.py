@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeconv.convert.layers import Largest, Rectifier
-from spikeconv.convert.program import refs
-from spikeconv.convert.tracer import adds_nothing
-from spikeconv.convert.vocabulary import LINEAR_MODULES, MAX_POOL_MODULES
 from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.tensors import Collected, Loaded
 from spikeconv.files.values import decode, encode, short
+from spikeconv.network.layers import Largest, Rectifier
+from spikeconv.network.program import refs
+from spikeconv.network.subclasses import adds_nothing
+from spikeconv.network.vocabulary import LINEAR_MODULES, MAX_POOL_MODULES
 
 # Without a spiking form, so they are there only where a user has kept them analog.
 _ANALOG = """

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from spikeconv.convert import vocabulary
-from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network import vocabulary
+from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
 
 # Of one value or two, value by value; most are methods of a tensor as well.
 _ELEMENTWISE = """

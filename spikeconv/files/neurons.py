@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeconv.convert.program import refs
 from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.tensors import Collected, Loaded, is_reference
 from spikeconv.files.values import decode, encode, short
+from spikeconv.network.program import refs
 from spikeconv.neuron import IFNode
 from spikeconv.surrogate import BuiltIn, built_in
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from spikeconv.convert.phases import assign_phases
-from spikeconv.convert.program import Input, Phase, Program, Step, refs
 from spikeconv.files.malformed import Malformed
 from spikeconv.files.records import decode_record, encode_record
 from spikeconv.files.steps import LARGEST, check_key, check_shape, rebuild_step
 from spikeconv.files.values import check_name, decode, encode, short
+from spikeconv.network.phases import assign_phases
+from spikeconv.network.program import Input, Phase, Program, Step, refs
 
 _PROGRAM = {"inputs", "output", "widest", "fixed_size"}
 

@@ -7,10 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spikeconv.convert.parts import Parts
-from spikeconv.convert.program import Program
-from spikeconv.convert.report import Report
-from spikeconv.convert.timing import Timing
 from spikeconv.files.describe import MOST_STEPS
 from spikeconv.files.malformed import Malformed
 from spikeconv.files.modules import rebuild_module
@@ -22,6 +18,10 @@ from spikeconv.files.steps import check_key
 from spikeconv.files.tensors import Loaded
 from spikeconv.files.values import short
 from spikeconv.fuse.form import PRECISIONS
+from spikeconv.network.parts import Parts
+from spikeconv.network.program import Program
+from spikeconv.network.report import Report
+from spikeconv.network.timing import Timing
 from spikeconv.neuron import IFNode
 
 _FIELDS = {"kind", "T", "timing", "program", "steps", "layers", "originals", "neurons"}

@@ -19,7 +19,7 @@ Record = TypeVar("Record")
 def encode_record(record: Any) -> dict[str, Any]:
     """A dataclass's fields as JSON has them.
 
-    >>> from spikeconv.convert.timing import Timing
+    >>> from spikeconv.network.timing import Timing
     >>> encode_record(Timing(delay=2))
     {'delay': 2, 'srp': 0, 'cos': 0}
     """

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from spikeconv.convert.program import Program, Ref, Step
 from spikeconv.files.malformed import Malformed, said
+from spikeconv.network.program import Program, Ref, Step
 
 # Values of one image in one tensor: more than any network has, less than a memory.
 _MOST_VALUES = 2**31

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from spikeconv.convert.program import Phase, Ref, Step
-from spikeconv.convert.structure import Fields
 from spikeconv.files.malformed import Malformed
 from spikeconv.files.names import ATTRIBUTES, FUNCTIONS, METHODS, NAMES
 from spikeconv.files.values import check_name, decode, encode, named_fields, named_type, short
+from spikeconv.network.program import Phase, Ref, Step
+from spikeconv.network.structure import Fields
 
 _STEP = {"name", "kind", "target", "args", "kwargs", "phase", "label", "shape"}
 _STEP |= {"broadcasts", "analog"}

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from spikeconv.convert.program import Ref
 from spikeconv.files.malformed import Malformed
+from spikeconv.network.program import Ref
 
 # Arguments of real calls are nested three deep at most, a network's outputs hardly more.
 _DEPTH = 32

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from spikeconv.calibrate.inputs import Batch, image_shapes, tensors_of
 from spikeconv.changes import Watch
-from spikeconv.convert.program import Program
-from spikeconv.convert.timing import Timing
 from spikeconv.fuse.engine import Engine
 from spikeconv.fuse.engines import check_backend, choose_engine, make_engine
 from spikeconv.fuse.plan import Plan, make_plan
 from spikeconv.fuse.shapes import program_for
+from spikeconv.network.program import Program
+from spikeconv.network.timing import Timing
 from spikeconv.neuron import IFNode
 
 # Steps that are safe, the shapes of an image, and whether it is in float64.

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spikeconv.convert.program import Phase, Program, Step, refs
-from spikeconv.convert.run_step import constants_of
-from spikeconv.convert.timing import Timing
 from spikeconv.fuse.channels import Unsupported, image_shape, per_channel, per_channel_or_neuron
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import IntegerProgram
@@ -19,6 +16,9 @@ from spikeconv.fuse.quantise import FloatConvolution, FloatLayer, FloatShortcut,
 from spikeconv.fuse.segments import Segment, find_segments
 from spikeconv.fuse.sources import all_sources, read_in_integers, spikes_at_once
 from spikeconv.fuse.terms import Current, Reader, Term
+from spikeconv.network.program import Phase, Program, Step, refs
+from spikeconv.network.run_step import constants_of
+from spikeconv.network.timing import Timing
 from spikeconv.neuron import IFNode
 
 

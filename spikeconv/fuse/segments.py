@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from spikeconv.convert.program import Phase, Program
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import IntegerProgram
+from spikeconv.network.program import Phase, Program
 
 
 @dataclass(frozen=True)

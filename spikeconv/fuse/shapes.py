@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.calibrate.inputs import Batch, batch_of, image_shapes, tensors_of
-from spikeconv.convert.chunk import Chunk
-from spikeconv.convert.program import Program, Step
-from spikeconv.convert.simulation import Simulation
-from spikeconv.convert.timing import Timing
+from spikeconv.network.chunk import Chunk
+from spikeconv.network.program import Program, Step
+from spikeconv.network.simulation import Simulation
+from spikeconv.network.timing import Timing
 from spikeconv.neuron import IFNode
 
 

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch
-from spikeconv.convert.chunk import Chunk
-from spikeconv.convert.folding import fold
-from spikeconv.convert.monitor import Monitor
-from spikeconv.convert.program import Program, Step
-from spikeconv.convert.run_step import Layers
-from spikeconv.convert.simulation import Simulation
-from spikeconv.convert.timing import Stage, Timing
 from spikeconv.fuse.engine import Engine, Given, Want
 from spikeconv.fuse.plan import Plan
 from spikeconv.fuse.reference import State
 from spikeconv.fuse.segments import Segment
+from spikeconv.network.chunk import Chunk
+from spikeconv.network.folding import fold
+from spikeconv.network.monitor import Monitor
+from spikeconv.network.program import Program, Step
+from spikeconv.network.run_step import Layers
+from spikeconv.network.simulation import Simulation
+from spikeconv.network.timing import Stage, Timing
 from spikeconv.neuron import IFNode
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from spikeconv.convert.program import Program
 from spikeconv.fuse.channels import image_shape
 from spikeconv.fuse.engine import Source
 from spikeconv.fuse.layer import IntegerLayer, Pair, Pool
+from spikeconv.network.program import Program
 from spikeconv.neuron import IFNode
 
 Halo = tuple[int, int, int, int]

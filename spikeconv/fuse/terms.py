@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeconv.convert.program import Program, Step
-from spikeconv.convert.vocabulary import BATCH_NORMS
 from spikeconv.fuse.channels import Unsupported, image_shape
 from spikeconv.fuse.layer import Pool
 from spikeconv.fuse.view import ONE, View
 from spikeconv.fuse.views import Views
+from spikeconv.network.program import Program, Step
+from spikeconv.network.vocabulary import BATCH_NORMS
 
 _SUMS: dict[Any, float] = {
     operator.add: 1.0,

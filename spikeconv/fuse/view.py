@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spikeconv.convert.program import Step
 from spikeconv.fuse.channels import Unsupported
 from spikeconv.fuse.layer import Pair
+from spikeconv.network.program import Step
 
 ONE = torch.ones(1, dtype=torch.float64)
 

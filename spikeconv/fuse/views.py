@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
-from spikeconv.convert.program import Phase, Program, Ref, Step, fill, refs
-from spikeconv.convert.vocabulary import PRODUCT_FUNCTIONS, PRODUCT_METHODS
 from spikeconv.fuse.channels import Unsupported, image_shape, per_channel
 from spikeconv.fuse.layer import LARGEST_COUNT, Pool
 from spikeconv.fuse.view import ONE, View, flattened, is_zero_padding, padded, subsampled
 from spikeconv.fuse.windows import pool_window
+from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network.program import Phase, Program, Ref, Step, fill, refs
+from spikeconv.network.vocabulary import PRODUCT_FUNCTIONS, PRODUCT_METHODS
 
 _PRODUCTS = PRODUCT_FUNCTIONS | PRODUCT_METHODS
 _NEGATIVES = (operator.neg, torch.neg, torch.negative, "neg", "negative")

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from spikeconv.convert.program import Step
-from spikeconv.convert.vocabulary import AVERAGE_POOL_ARGUMENTS
 from spikeconv.fuse.channels import Unsupported
 from spikeconv.fuse.layer import Pair
+from spikeconv.network.program import Step
+from spikeconv.network.vocabulary import AVERAGE_POOL_ARGUMENTS
 
 _POOLS = (F.avg_pool1d, F.avg_pool2d)
 _MEANS = (torch.mean, "mean")

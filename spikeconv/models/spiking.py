@@ -10,11 +10,11 @@ from torch import nn
 
 from spikeconv.convert import Calibration, SpikingNetwork, convert_as
 from spikeconv.convert.given import convert_given
-from spikeconv.convert.program import Phase, Program, Step, refs
-from spikeconv.convert.timing import check_steps
-from spikeconv.convert.vocabulary import ADDITIONS
 from spikeconv.models.checkpoint import open_weights
 from spikeconv.models.pretrained import load_pretrained, pretrained_path, thresholds_for
+from spikeconv.network.program import Phase, Program, Step, refs
+from spikeconv.network.timing import check_steps
+from spikeconv.network.vocabulary import ADDITIONS
 
 Network = TypeVar("Network", bound="_FromANN")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spikeconv.convert.program import Ref, Step
+from spikeconv.network.program import Ref, Step
 from spikeconv.nir_io.graph import Graph, Inexpressible, Value, first
 
 

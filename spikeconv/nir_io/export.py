@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeconv.convert.network import SpikingNetwork
-from spikeconv.convert.program import Phase, Ref, Step, fill, refs
-from spikeconv.convert.run_step import run_step
 from spikeconv.files.describe import describe
 from spikeconv.files.file import dumped
 from spikeconv.files.neurons import describe_neurons
 from spikeconv.files.tensors import Collected, is_reference
+from spikeconv.network.network import SpikingNetwork
+from spikeconv.network.program import Phase, Ref, Step, fill, refs
+from spikeconv.network.run_step import run_step
 from spikeconv.nir_io.graph import Graph, Inexpressible, Value
 from spikeconv.nir_io.library import as_array, import_nir
 from spikeconv.nir_io.translate import translate

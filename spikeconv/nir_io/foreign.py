@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeconv.convert.layers import Rectifier
-from spikeconv.convert.network import SpikingNetwork
-from spikeconv.convert.phases import assign_phases
-from spikeconv.convert.program import Input, Phase, Program, Ref, Step, refs
-from spikeconv.convert.report import LayerReport, Report
-from spikeconv.convert.run_step import run_step
 from spikeconv.files.malformed import Malformed, said
 from spikeconv.files.steps import check_shape
+from spikeconv.network.layers import Rectifier
+from spikeconv.network.network import SpikingNetwork
+from spikeconv.network.phases import assign_phases
+from spikeconv.network.program import Input, Phase, Program, Ref, Step, refs
+from spikeconv.network.report import LayerReport, Report
+from spikeconv.network.run_step import run_step
 from spikeconv.neuron import IFNode
 
 _TAKEN = nn.ModuleDict()

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeconv.convert.program import Ref, Step
+from spikeconv.network.program import Ref, Step
 from spikeconv.nir_io.library import as_array
 
 Shape = tuple[int, ...]

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from spikeconv.convert.program import Step
+from spikeconv.network.program import Step
 from spikeconv.nir_io.graph import Graph, Inexpressible, Value, first
 from spikeconv.nir_io.library import as_array
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from spikeconv.convert.network import SpikingNetwork
-from spikeconv.convert.timing import check_steps
 from spikeconv.files.file import parsed
 from spikeconv.files.load import assembled
 from spikeconv.files.malformed import Malformed
 from spikeconv.files.rebuild import rebuild
 from spikeconv.files.values import short
+from spikeconv.network.network import SpikingNetwork
+from spikeconv.network.timing import check_steps
 from spikeconv.nir_io.export import METADATA, graph_of
 from spikeconv.nir_io.foreign import foreign_network
 from spikeconv.nir_io.library import as_tensor, import_nir

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from spikeconv.convert.program import Step
-from spikeconv.convert.vocabulary import AVERAGE_POOL_ARGUMENTS
+from spikeconv.network.program import Step
+from spikeconv.network.vocabulary import AVERAGE_POOL_ARGUMENTS
 from spikeconv.nir_io.graph import Graph, Inexpressible, Value, argument, first
 from spikeconv.nir_io.shapes import flattened
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeconv.convert.program import Step, refs
+from spikeconv.network.program import Step, refs
 from spikeconv.nir_io.graph import Graph, Inexpressible, Shape, Value, argument, first
 from spikeconv.nir_io.library import as_array
 

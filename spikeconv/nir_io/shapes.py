@@ -7,7 +7,7 @@ import math
 import numpy as np
 from torch import nn
 
-from spikeconv.convert.program import Step
+from spikeconv.network.program import Step
 from spikeconv.nir_io.graph import Graph, Inexpressible, Value, first
 
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from spikeconv.convert.layers import reshape_like, reshape_samples, squeeze_samples
-from spikeconv.convert.program import Step
-from spikeconv.convert.run_step import Layers
-from spikeconv.convert.vocabulary import ADDITIONS
+from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network.program import Step
+from spikeconv.network.run_step import Layers
+from spikeconv.network.vocabulary import ADDITIONS
 from spikeconv.nir_io.arithmetic import negative, product, total
 from spikeconv.nir_io.graph import Graph, Inexpressible, Value
 from spikeconv.nir_io.layers import batch_norm, convolution, linear

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spikeconv.convert.error_shares import KINDS
+from spikeconv.network.error_shares import KINDS
 from spikeconv.plot.style import BLUE, PALE, SKY, VERMILLION, caption, new_figure, plain
 
 KIND_COLOURS = dict(zip(KINDS, (VERMILLION, SKY, BLUE, PALE), strict=True))

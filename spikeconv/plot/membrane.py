@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeconv.convert.recording import LayerRecording, Recording
+from spikeconv.network.recording import LayerRecording, Recording
 from spikeconv.plot.style import (
     BLUE,
     GREEN,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from spikeconv.convert.recording import LayerRecording
+from spikeconv.network.recording import LayerRecording
 from spikeconv.plot.accuracy import draw_accuracy
 from spikeconv.plot.errors import draw_errors
 from spikeconv.plot.membrane import draw_membrane

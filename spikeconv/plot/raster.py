@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from spikeconv.convert.recording import LayerRecording, Recording
+from spikeconv.network.recording import LayerRecording, Recording
 from spikeconv.plot.style import BLUE, GREY, INK, VERMILLION, caption, new_figure, plain, step_ticks
 
 # More lines could not be told apart.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from spikeconv.convert.recording import LayerRecording
+from spikeconv.network.recording import LayerRecording
 from spikeconv.plot.style import BLUE, INK, caption, new_figure, plain
 
 # More bars could not be told apart.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spikeconv.convert.recording import STEPS, Recording, read_recording
+from spikeconv.network.recording import STEPS, Recording, read_recording
 
 _LARGEST_JSON = 2**26
 _WANTED = "wanted what spikeconv evaluate --json or --record writes"

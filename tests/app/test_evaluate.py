@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import spikeconv
 from spikeconv.convert import SpikingNetwork
-from spikeconv.convert.timing import Timing
 from spikeconv.early_exit import CONFIDENCES, ExitCurve, early_exit_curve
 from spikeconv.evaluate import Evaluation, evaluate
+from spikeconv.network.timing import Timing
 from spikeconv.output import write_json
 from spikeconv.processes import Processes
 

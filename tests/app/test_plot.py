@@ -11,8 +11,8 @@ import matplotlib
 import pytest
 import torch
 
-from spikeconv.convert.error_shares import KINDS
-from spikeconv.convert.recording import LayerRecording, Recording
+from spikeconv.network.error_shares import KINDS
+from spikeconv.network.recording import LayerRecording, Recording
 from spikeconv.plot import plot_accuracy
 from spikeconv.plot.accuracy import draw_accuracy
 from spikeconv.plot.errors import draw_errors

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import spikeconv
 from spikeconv.convert import ConversionError, Problem, SpikingNetwork
-from spikeconv.convert.structure import map_tensors, tensors
+from spikeconv.network.structure import map_tensors, tensors
 from tests.helpers import assert_same
 
 Body = Callable[["Net", Tensor], Any]

@@ -15,8 +15,8 @@ from spikeconv.activation import QCFS, Clip
 from spikeconv.calibrate.method import Method
 from spikeconv.convert import SpikingNetwork
 from spikeconv.convert.choose import candidates, choose, relative_error, trained_threshold
-from spikeconv.convert.layers import Rectifier
 from spikeconv.convert.populate import Populations
+from spikeconv.network.layers import Rectifier
 from tests.helpers import assert_same
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from spikeconv.calibrate import Inputs
 from spikeconv.convert import NaiveSimulation, SpikingNetwork
 from spikeconv.convert.feeding import feeding_layers, head
-from spikeconv.convert.timing import Timing
 from spikeconv.early_exit import early_exit
+from spikeconv.network.timing import Timing
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import (
     Net,
@@ -21,7 +21,7 @@ from tests.convert.nets import (
     images,
     relative_error,
 )
-from tests.convert.test_exit_early import TIMINGS, middle
+from tests.network.test_exit_early import TIMINGS, middle
 
 EVERYTHING = ("rts", "bias", "potential", "potential-channel", "step-bias", "weights", "search")
 

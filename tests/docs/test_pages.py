@@ -13,8 +13,8 @@ import pytest
 import spikeconv
 from spikeconv.calibrate import INITIAL_POTENTIALS, THRESHOLDS
 from spikeconv.calibrate.correct import CORRECTION_NAMES
-from spikeconv.convert.timing import Timing
 from spikeconv.fuse.engines import _ENGINES
+from spikeconv.network.timing import Timing
 from spikeconv.ops.call import EMITS
 from spikeconv.ops.native import instruction_sets
 from spikeconv.surrogate import BUILT_IN, BuiltIn

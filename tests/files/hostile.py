@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import spikeconv
-from spikeconv.convert import SpikingNetwork, simulation
+from spikeconv.convert import SpikingNetwork
 from spikeconv.files.file import dumped
+from spikeconv.network import simulation
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import converted
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import spikeconv
 from spikeconv.convert import SpikingNetwork
-from spikeconv.convert.structure import map_tensors, tensors
+from spikeconv.network.structure import map_tensors, tensors
 from tests.helpers import assert_same
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from spikeconv import SpikingResNet, SpikingVGG
 from spikeconv.convert.given import convert_given
-from spikeconv.convert.network import SpikingNetwork
 from spikeconv.models import build_model
+from spikeconv.network.network import SpikingNetwork
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import Net, converted, images, settled
 from tests.convert.test_analog import OPERATIONS, sandwich

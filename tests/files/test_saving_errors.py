@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from spikeconv.convert import SpikingNetwork, vocabulary
-from spikeconv.convert.sizes import FACTORIES
+from spikeconv.convert import SpikingNetwork
 from spikeconv.files.names import ATTRIBUTES, FUNCTIONS, METHODS, NAMES
+from spikeconv.network import vocabulary
+from spikeconv.passes.sizes import FACTORIES
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import Net, converted, images
 from tests.files.roundtrip import assert_equal_networks, reloaded

@@ -13,7 +13,7 @@ import torch
 import spikeconv
 from spikeconv import SpikingNetwork
 from spikeconv.calibrate.inputs import batch_of
-from spikeconv.convert.timing import Timing
+from spikeconv.network.timing import Timing
 from tests.fuse.nets import exact, images, shape_of
 
 X = images(shape_of("strided"), 4)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import spikeconv
 from spikeconv import SpikingNetwork
-from spikeconv.convert.timing import Timing
+from spikeconv.network.timing import Timing
 from spikeconv.neuron import IFNode
 from tests.fuse.nets import NETS, exact, images, shape_of
 

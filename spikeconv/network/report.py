@@ -1,0 +1,209 @@
+"""What a converted network says about itself, layer by layer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from spikeconv.network.monitor import Monitor
+from spikeconv.network.operations import Operations
+from spikeconv.network.program import Program
+from spikeconv.neuron import IFNode
+
+_WHEN = {
+    "static": "before the first neuron, computed once",
+    "readout": "after the last neuron, on the mean over time",
+}
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One neuron layer: its parameters, how it fires, and how far its mean is from the ANN's.
+
+    Attributes:
+        name: key in `SpikingNetwork.neurons`.
+        layer: where the activation stands in the network that was converted.
+        shape: neurons of one image.
+        v_threshold: (least, mean, largest) threshold.
+        v_init: (least, mean, largest) initial potential, in units of the threshold.
+        firing_rate: spikes of either sign per neuron and time-step, 0 to 1.
+        never_fired: share of neurons that fired for no image, 0 to 1.
+        error: ||theta * count / T - a|| / ||a|| over all images, a the ANN's activation; count and
+            T of the steps that are read.
+        dead_channels: channels that were never active in calibration; their threshold is a guess.
+    """
+
+    name: str
+    layer: str
+    shape: tuple[int, ...]
+    v_threshold: tuple[float, float, float]
+    v_init: tuple[float, float, float]
+    firing_rate: float
+    never_fired: float
+    error: float
+    dead_channels: int = 0
+
+
+@dataclass(frozen=True)
+class KeptAnalog:
+    """An operation without a spiking form that was kept as it is, on request.
+
+    Attributes:
+        operation: as a user would write it.
+        layer: where it stands in the network that was converted.
+        phase: ``"static"``, computed once per image, or ``"readout"``, on the mean over time.
+    """
+
+    operation: str
+    layer: str
+    phase: str
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A combination of methods that `convert` tried.
+
+    Attributes:
+        method: the combination, as settings.
+        error: ||snn - ann|| / ||ann|| of the outputs on calibration images held out from its fit.
+    """
+
+    method: str
+    error: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All neuron layers of a network, in order, and what they were measured on.
+
+    `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
+    `analog` are the operations that were kept although they have no spiking form; `operations`
+    what the layers between the neurons compute, None where nothing was measured; `paths` says of a
+    fused network, by layer name, how each layer runs: "int8", "int16", or "float" and why.
+    """
+
+    rows: tuple[LayerReport, ...]
+    T: int
+    images: int
+    settings: dict[str, Any]
+    tried: tuple[Tried, ...] = ()
+    analog: tuple[KeptAnalog, ...] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
+    operations: Operations | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data, for JSON."""
+        operations = None if self.operations is None else self.operations.to_dict()
+        return {**asdict(self), "operations": operations}
+
+    def __str__(self) -> str:
+        head = ("layer", "neurons", "threshold", "v_init/theta", "rate", "never fired", "error")
+        table = [head] + [
+            (
+                row.layer,
+                "x".join(map(str, row.shape)),
+                _range(row.v_threshold),
+                _range(row.v_init),
+                f"{row.firing_rate:.3f}",
+                f"{row.never_fired:.1%}",
+                f"{row.error:.3f}",
+            )
+            for row in self.rows
+        ]
+        widths = [max(len(line[column]) for line in table) for column in range(len(head))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in table]
+        settings = self._settings()
+        title = f"{len(self.rows)} neuron layers; measured on {self.images} images at T={self.T}"
+        dead = sum(row.dead_channels for row in self.rows)
+        channels = "1 channel was" if dead == 1 else f"{dead} channels were"
+        notes = [f"{channels} never active in calibration"] if dead else []
+        notes += [
+            f"kept analog: {kept.operation} at {kept.layer}, {_WHEN[kept.phase]}"
+            for kept in self.analog
+        ]
+        if self.paths:
+            notes += ["", self.paths_in_words()]
+        if self.operations is not None:
+            notes += ["", str(self.operations)]
+        if self.tried:
+            notes += ["", self.choice()]
+        return "\n".join([title, settings, "", *(line.rstrip() for line in lines), *notes])
+
+    def choice(self) -> str:
+        """What was tried, as lines, the combination that was kept first; untried, the settings."""
+        if not self.tried:
+            return f"nothing else was tried; {self._settings()}"
+        head = "error of the outputs on held-out calibration images, the first was kept"
+        if self.settings.get("calibration_images") == 1:
+            head = "error of the outputs on the one calibration image, the first was kept"
+        return "\n".join([head, *(f"{one.error:.3f}  {one.method}" for one in self.tried)])
+
+    def paths_in_words(self) -> str:
+        """How each layer of a fused network runs, as lines."""
+        labels = {row.name: row.layer for row in self.rows}
+        width = max(map(len, labels.values()))
+        return "\n".join(f"{labels[name]:{width}}  {path}" for name, path in self.paths.items())
+
+    def _settings(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.settings.items())
+
+
+def _range(values: tuple[float, float, float]) -> str:
+    low, mean, high = values
+    return f"{mean:.3g}" if low == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _spread(values: Tensor) -> tuple[float, float, float]:
+    values = values.double()
+    return values.min().item(), values.mean().item(), values.max().item()
+
+
+def layer_report(
+    name: str,
+    layer: str,
+    node: IFNode,
+    activation: Tensor,
+    monitor: Monitor,
+    steps_read: int,
+    dead_channels: int,
+) -> LayerReport:
+    """The row of one layer, from the ANN's activation ``[B, *]`` and what a monitor counted."""
+    wanted = activation.double()
+    got = monitor.counts[name].double() * node.v_threshold.double() / steps_read
+    size = wanted.norm().item()
+    difference = (got - wanted).norm().item()
+    return LayerReport(
+        name=name,
+        layer=layer,
+        shape=tuple(activation.shape[1:]),
+        v_threshold=_spread(node.v_threshold),
+        v_init=_spread(node.v_init / node.v_threshold),
+        firing_rate=monitor.firing_rates()[name],
+        never_fired=monitor.never_fired()[name],
+        error=difference / size if size else float(difference > 0),
+        dead_channels=dead_channels,
+    )
+
+
+def kept_analog(program: Program) -> tuple[KeptAnalog, ...]:
+    """What a program keeps although it has no spiking form."""
+    return tuple(
+        KeptAnalog(step.analog, step.label, step.phase.value)
+        for step in program.steps
+        if step.analog
+    )
+
+
+def warn_of_silent_layers(rows: Sequence[LayerReport]) -> None:
+    """Warn of every layer that was never active in calibration."""
+    for row in rows:
+        if row.dead_channels == (row.shape[0] if row.shape else 1):
+            warnings.warn(
+                f"convert: activation {row.layer!r} was never active in calibration, so its "
+                "threshold is a guess; it stays silent unless other images wake it",
+                stacklevel=2,
+            )

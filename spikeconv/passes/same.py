@@ -1,0 +1,109 @@
+"""Whether a program, run as an ANN, still computes what the network computes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeconv.calibrate.inputs import Batch, images_of, tensors_of
+from spikeconv.network.analog import run_analog
+from spikeconv.network.program import Program
+from spikeconv.network.run_step import Layers
+from spikeconv.network.structure import tensors
+from spikeconv.passes.errors import ConversionError, Problem
+from spikeconv.passes.examine import copies, is_close
+from spikeconv.passes.other_counts import MOST_VALUES
+from spikeconv.passes.tracer import call, check_output
+
+_OTHER = (
+    "its analog form gives other outputs than the network; something in it is not what it looks "
+    "like, such as a layer that was changed from outside, or a transform of images that leaves "
+    "torch.fx's stand-ins for tensors as they are; transform images before the network"
+)
+_CALLS = (
+    "two calls on the same images give different outputs, and a spiking network keeps nothing from "
+    "one call to the next; where self.training is False, leave out what draws random numbers, or "
+    "changes a buffer or an attribute that the next call reads"
+)
+_COUNT = (
+    "{} another way through its forward than two, and something else comes out; let the number of "
+    "images decide nothing"
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A network, and what it has become.
+
+    Args:
+        network: frozen.
+        program, layers, weights: as `lower` gives them.
+        resolution: of the coarsest dtype in the network.
+    """
+
+    network: nn.Module
+    program: Program
+    layers: Layers
+    weights: Mapping[str, Tensor]
+    resolution: float
+
+    def check(self, images: Batch) -> None:
+        """Make sure that tracing and normalising have not changed what the network computes.
+
+        Raises:
+            ConversionError: they have, on these images.
+        """
+        first, second = self._given(images), self._given(images)
+        check_output(first)
+        if not self._are_close(first, second):
+            raise ConversionError([Problem("", "forward", "", _CALLS)])
+        if not self._are_close(first, self._now(images)):
+            raise ConversionError([Problem("", "forward", "", _OTHER)])
+
+    def check_for(self, counts: Iterable[int], images: Batch) -> None:
+        """The same for other numbers of such images, for which the network goes another way.
+
+        Of what begins at some number more may come of more, so more are tried. A network that
+        refuses so many answers nothing, so there is nothing to keep.
+
+        Raises:
+            ConversionError: it then gives something else.
+        """
+        limit = MOST_VALUES // max(1, sum(x[0].numel() for x in tensors_of(images)))
+        several = {count * more for count in counts for more in (1, 2, 16) if count > 1}
+        for count in sorted({*several, *counts}):
+            if 2 < count > limit:
+                break
+            batch = images[torch.arange(count) % images_of(images)]
+            try:
+                given = self._given(batch)
+            except Exception:  # whatever a user's forward raises, it gives nothing to compare
+                continue
+            if not self._are_close(given, self._now(batch)):
+                who = "a single image goes" if count == 1 else f"{count:,} images go"
+                raise ConversionError([Problem("", "forward", "", _COUNT.format(who))])
+
+    def _given(self, images: Batch) -> Any:
+        """What the network gives; it may write into copies of the images."""
+        names = [item.argument for item in self.program.inputs]
+        inputs = dict(zip(names, copies(images), strict=True))
+        return call(self.network, type(self.network).forward, inputs)
+
+    def _now(self, images: Batch) -> Any:
+        return run_analog(self.program, self.layers, self.weights, images)
+
+    def _are_close(self, a: Any, b: Any) -> bool:
+        """Whether two outputs hold tensors of the same shapes, and of nearly the same values."""
+        pairs = list(itertools.zip_longest(tensors(a), tensors(b)))
+        return all(
+            x is not None
+            and y is not None
+            and x.shape == y.shape
+            and is_close(x, y, self.resolution, root=3)
+            for x, y in pairs
+        )

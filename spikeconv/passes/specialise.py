@@ -1,0 +1,234 @@
+"""A trace for the shapes of an example, for forwards whose flow depends on shapes.
+
+Two batches, of two images and of three, run alongside the trace. A number that is the same for both
+may decide which way the forward goes, and so may the value of a parameter; a number of images may
+not, and the values of what depends on an image never do, unless all that they decide is whether the
+forward raises. Whatever decides nothing stays a call in the graph, so the graph takes any number of
+images.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from spikeconv.network.structure import holds_tensors
+from spikeconv.passes.checks import check_that_asks
+from spikeconv.passes.other_counts import other_count
+from spikeconv.passes.sizes import KIND, SIZES
+from spikeconv.passes.tracer import Proxy, Tracer
+
+# The shape of what these give depends on values.
+_VALUES_SHAPE = {"nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"}
+
+_VALUES = "its flow depends on the values of tensors"
+_BATCH = "its flow depends on the number of images"
+
+
+class SpecialisedProxy(Proxy):
+    """A stand-in that knows the values of the two examples, and so can answer for their shapes."""
+
+    tracer: SpecialisedTracer
+
+    def __getattr__(self, name: str) -> Any:
+        value = self.tracer.values[self.node][0]
+        if callable(getattr(value, name)):
+            return super().__getattr__(name)
+        return self.tracer.create_proxy("call_function", getattr, (self, name), {})
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([operator.getitem(self, index) for index in range(len(self))])
+
+    def __len__(self) -> int:
+        return self.tracer.decided_length(self)
+
+    def __bool__(self) -> bool:
+        """Of a number, decided as a call of its own: two images and three are both not none."""
+        asked: fx.Proxy = self
+        if isinstance(self.tracer.values[self.node][0], int | float):
+            asked = self.tracer.create_proxy("call_function", operator.truth, (self,), {})
+        return bool(self.tracer.decided(asked))
+
+    def __index__(self) -> int:
+        return operator.index(self.tracer.decided(self))
+
+    def __contains__(self, item: Any) -> bool:
+        return any(bool(element == item) for element in self)
+
+
+def _converts(function: Callable[..., Any]) -> Callable[..., Any]:
+    def convert(self: SpecialisedProxy, *args: Any) -> Any:
+        return function(self.tracer.decided(self), *args)
+
+    return convert
+
+
+_CONVERSIONS: tuple[tuple[str, Callable[..., Any]], ...] = (
+    *(("int", int), ("float", float), ("round", round)),
+    *(("floor", math.floor), ("ceil", math.ceil), ("trunc", math.trunc)),
+)
+for _name, _function in _CONVERSIONS:
+    setattr(SpecialisedProxy, f"__{_name}__", _converts(_function))
+
+
+class SpecialisedTracer(Tracer):
+    """Traces with examples alongside.
+
+    Args:
+        example: two images, as each input by its name.
+        buffers: stand-ins for buffers, too, not only for parameters.
+
+    Attributes:
+        fixed_size: the size of the images decided something.
+        other_counts: numbers of images for which the forward may go another way: a single one, and
+            for every number that decided something one for which it is another.
+        checks: where the forward checks values, ``file:line``, each once.
+    """
+
+    def __init__(self, example: Mapping[str, Tensor], buffers: bool = False) -> None:
+        super().__init__(list(example))
+        self.proxy_buffer_attributes = buffers
+        more = {name: torch.cat([x, x[:1]]) for name, x in example.items()}
+        self.examples = (example, more)
+        self.values: dict[fx.Node, tuple[Any, Any]] = {}
+        self.reads: dict[fx.Node, frozenset[str]] = {}
+        self.constants: set[fx.Node] = set()
+        self.fixed_size = False
+        self.other_counts: set[int] = set()
+        self.checks: dict[str, None] = {}
+        self._running = False
+
+    def proxy(self, node: fx.Node) -> SpecialisedProxy:
+        return SpecialisedProxy(node, self)
+
+    def is_instance(self, proxy: fx.Proxy, kinds: Any) -> bool:
+        return isinstance(self.values[proxy.node][0], kinds)
+
+    def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
+        node: fx.Node = super().create_node(kind, *args, **kwargs)
+        if kind != "output":
+            self._running = True
+            try:
+                self.values[node] = self._value(node, 0), self._value(node, 1)
+            finally:
+                self._running = False
+            if kind != "placeholder" and self.constants.issuperset(node.all_input_nodes):
+                self.constants.add(node)
+            self.reads[node] = self._reads(node)
+        return node
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Of a layer that computes an example's value, no call is recorded."""
+        return (
+            forward(*args, **kwargs)
+            if self._running
+            else super().call_module(m, forward, args, kwargs)
+        )
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Nor does it get stand-ins for its weights."""
+        if self._running:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def _value(self, node: fx.Node, which: int) -> Any:
+        """A node's value for one of the examples."""
+        if node.op == "placeholder":
+            return self.examples[which][str(node.target)].clone()
+        if node.op == "get_attr":
+            return operator.attrgetter(str(node.target))(self.root)
+        args = fx.node.map_arg(node.args, lambda n: self.values[n][which])
+        kwargs = fx.node.map_arg(node.kwargs, lambda n: self.values[n][which])
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        target: Any = node.target
+        function = self.root.get_submodule(target) if node.op == "call_module" else target
+        return function(*args, **kwargs)
+
+    def _reads(self, node: fx.Node) -> frozenset[str]:
+        """What a number, or a tensor's shape, was taken from: ``value``, ``size`` or ``batch``."""
+        if node in self.constants:
+            return frozenset()
+        first, second = self.values[node]
+        inputs = node.all_input_nodes
+        name = node.args[1] if node.target is getattr else node.target
+        name = str(getattr(name, "__name__", name))
+        if holds_tensors(first):
+            by_value = name in _VALUES_SHAPE or any("value" in self.reads[n] for n in inputs)
+            return frozenset({"value"} if by_value or self._picks(node) else ())
+        if not any(holds_tensors(self.values[n][0]) for n in inputs):
+            reads = frozenset[str]().union(*(self.reads[n] for n in inputs))
+            if node.target is operator.getitem and reads:
+                return _part(node, reads, first, second)
+            return reads
+        if name in KIND:
+            return frozenset()
+        if name not in SIZES or any("value" in self.reads[n] for n in inputs):
+            return frozenset({"value"})
+        if inputs[0].op == "placeholder" and node.args[1:] == (1,):
+            return frozenset()  # as good as fixed: a call checks it
+        return frozenset({"size"} if first == second else {"size", "batch"})
+
+    def _picks(self, node: fx.Node) -> bool:
+        """Whether a call takes the elements for which a mask is true, so many there are."""
+        if node.target is not operator.getitem:
+            return False
+        masks = (self.values[n][0] for n in node.all_input_nodes[1:])
+        return any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks)
+
+    def decided(self, proxy: fx.Proxy) -> Any:
+        """The value of what decides how the forward goes on.
+
+        Raises:
+            TraceError: it depends on more than shapes.
+        """
+        first, second = self.values[proxy.node]
+        reads = self.reads[proxy.node]
+        if proxy.node in self.constants:
+            return first
+        if holds_tensors(first) or "value" in reads:
+            check = check_that_asks()
+            if check is None:
+                self.undecided(_VALUES)
+            self.checks[check] = None
+            return first
+        if first != second:
+            self.undecided(_BATCH)
+        self.fixed_size |= "size" in reads
+        if "batch" in reads:
+            image = sum(x[0].numel() for x in self.examples[0].values())
+            other = other_count(proxy.node, self.values, 2, image)
+            self.other_counts |= {1} if other is None else {1, other}
+        return first
+
+    def length(self, proxy: fx.Proxy) -> Any:
+        """What len gives: of as many rows as there are images, a stand-in, as their size is."""
+        first, second = self.values[proxy.node]
+        if isinstance(first, Tensor) and len(first) != len(second):
+            return proxy.size(0)
+        return len(proxy)
+
+    def decided_length(self, proxy: fx.Proxy) -> int:
+        """Of a size: how many dimensions; of several tensors: how many; of a tensor: how long."""
+        first, second = self.values[proxy.node]
+        if len(first) != len(second):
+            self.undecided(_BATCH)
+        images = proxy.node not in self.constants
+        if images and holds_tensors(first) and proxy.node.target not in ("chunk", torch.chunk):
+            self.fixed_size = True
+        return len(first)
+
+
+def _part(node: fx.Node, reads: frozenset[str], first: Any, second: Any) -> frozenset[str]:
+    """What is read by taking one of several sizes."""
+    if first == second:
+        source = node.args[0]
+        assert isinstance(source, fx.Node)
+        of_input = source.all_input_nodes and source.all_input_nodes[0].op == "placeholder"
+        return frozenset() if of_input and node.args[1] == 1 else reads - {"batch"}
+    return reads - {"size"} if (first, second) == (2, 3) else reads

@@ -1,0 +1,196 @@
+"""torch.fx's tracer, as conversion needs it: layers stay whole, everything else is traced into."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+import torch
+from torch import fx, nn
+
+from spikeconv.activation import QCFS, Clip
+from spikeconv.network.structure import Fields, fields_of, unknown
+from spikeconv.network.subclasses import computes_as, is_changed, only_renames
+from spikeconv.passes.asked import answered
+from spikeconv.passes.errors import ConversionError, Problem, users_line
+from spikeconv.passes.sizes import DRAWS, FACTORIES
+
+
+class AssignedInPlace(fx.proxy.TraceError):
+    """A forward assigns to a part of a tensor."""
+
+
+class Proxy(fx.Proxy):
+    """A stand-in for a tensor that knows `h += g` as writing in place; torch.fx's does not."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise AssignedInPlace
+
+
+def _assignment(operation: Callable[..., Any]) -> Callable[[Proxy, Any], Any]:
+    def assign(self: Proxy, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+    return assign
+
+
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul"):
+    setattr(Proxy, f"__{_name}__", _assignment(getattr(operator, _name)))
+
+
+class Tracer(fx.Tracer):
+    """torch.fx's tracer; layers of torch.nn stay whole, everything else is traced into."""
+
+    record_stack_traces = True
+
+    def __init__(self, inputs: Sequence[str]) -> None:
+        super().__init__(autowrap_functions=FACTORIES + DRAWS)
+        # Sizes are numbers, for which torch's own functions would not let a stand-in pass.
+        self._autowrap_search.append(torch)
+        self.inputs = inputs
+
+    def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
+        self._thread = threading.get_ident()
+        self._undecided: Exception | None = None
+        with answered(root):
+            graph = super().trace(root, concrete_args)
+        if self._undecided is not None:  # caught by the forward, which then went another way
+            raise self._undecided
+        return graph
+
+    def undecided(self, reason: str) -> NoReturn:
+        """Raise TraceError, as a forward goes by what is not known, even if it catches errors."""
+        self._undecided = fx.proxy.TraceError(reason)
+        raise self._undecided
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        self.undecided("its flow depends on whether a value is true")
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        self.undecided("its flow depends on how many parts a tensor has")
+
+    def _elsewhere(self) -> bool:
+        """Whether another thread asks: torch.fx changes torch.nn.Module for all of them."""
+        return threading.get_ident() != self._thread
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if self._elsewhere() or self._is_made_within(m):
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def _is_made_within(self, m: nn.Module) -> bool:
+        """Whether forward calls a module that is none of the network's, `nn.ReLU()(x)`.
+
+        Raises:
+            ConversionError: and it has weights, which then are none of the network's either.
+        """
+        try:
+            self.path_of_module(m)
+        except NameError:
+            known = {id(tensor) for tensor in (*self.root.parameters(), *self.root.buffers())}
+            if known.issuperset(id(tensor) for tensor in (*m.parameters(), *m.buffers())):
+                return True  # without weights, or around layers of the network
+            reason = (
+                "forward calls this layer, which has weights but is no part of the network; make "
+                "it in __init__ and keep it as an attribute, or in an nn.ModuleList"
+            )
+            stack = [(frame.filename, str(frame.lineno)) for frame in traceback.extract_stack()]
+            problem = Problem("", type(m).__name__, users_line(stack), reason)
+            raise ConversionError([problem]) from None
+        return False
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if self._elsewhere():
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def is_instance(self, proxy: fx.Proxy, kinds: Any) -> bool:
+        """What isinstance says of the value that a stand-in stands for.
+
+        Raises:
+            TraceError: it is not known.
+        """
+        self.undecided(f"its flow depends on whether a value is of {kinds}")
+
+    def length(self, proxy: fx.Proxy) -> Any:
+        """What len gives for the value that a stand-in stands for.
+
+        Raises:
+            TraceError: it is not known.
+        """
+        self.undecided("its flow depends on the length of a tensor")
+
+    def proxy(self, node: fx.Node) -> Proxy:
+        return Proxy(node, self)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if is_changed(m):
+            return False  # what was added to a layer from outside is seen only by tracing through
+        if super().is_leaf_module(m, module_qualified_name):
+            return True
+        if computes_as(m, Clip, QCFS):
+            return True
+        return only_renames(type(m)) and not isinstance(m, nn.Sequential)
+
+    def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
+        """The inputs by their names; every further argument of forward keeps its default."""
+        proxies = {name: self.create_proxy("placeholder", name, (), {}) for name in self.inputs}
+
+        def run(root: nn.Module) -> Any:
+            output = call(partial(root_fn, root), root_fn, proxies)
+            check_output(output)
+            return output
+
+        return run, [self.root]
+
+    def create_arg(self, a: Any) -> Any:
+        """Of a dataclass, torch.fx would record its constructor, which may compute something."""
+        fields = fields_of(a)
+        if fields is None:
+            return super().create_arg(a)
+        values = {name: self.create_arg(value) for name, value in fields.items()}
+        return self.create_node("call_function", Fields(type(a)), (), values)
+
+
+def check_output(output: Any) -> None:
+    """Raise ConversionError where a network returns an object that may hide tensors."""
+    kind = unknown(output, fx.Proxy)
+    if kind is not None:
+        reason = (
+            f"it returns a {kind}, in which conversion finds no tensors; return tensors, or "
+            "tuples, lists, dicts, named tuples or dataclasses of them"
+        )
+        raise ConversionError([Problem("", "forward", "", reason)])
+
+
+def call(
+    function: Callable[..., Any], forward: Callable[..., Any], inputs: Mapping[str, Any]
+) -> Any:
+    """A call with inputs by position as far as they follow one another, the others by name.
+
+    That is how a user calls a network, and what hooks on it expect.
+
+    Args:
+        function: what is called.
+        forward: of the network's class; its signature, less self, is that of the function.
+        inputs: by the names that they have there.
+    """
+    _, *parameters = inspect.signature(forward).parameters.values()
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    args: list[Any] = []
+    named = dict(inputs)
+    for parameter in parameters:
+        if parameter.kind not in by_position or not named:
+            break
+        if parameter.name in named:
+            args.append(named.pop(parameter.name))
+        elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            args.append(parameter.default)
+        else:
+            break
+    return function(*args, **named)
