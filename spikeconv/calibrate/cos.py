@@ -44,14 +44,64 @@ def offset_potential(spikes: Tensor, v: Tensor, v_threshold: Tensor, v_init: Ten
         >>> offset_potential(spikes, v, torch.tensor(1.0), torch.tensor(0.5)).tolist()
         [-0.5]
     """
-    fired = spikes > 0
-    # A 0-dim theta would leave the product in half precision where the spikes are.
-    m = v + v_threshold * spikes.to(v.dtype)
-    m_fire = torch.where(fired, m, torch.inf).amin(0)
-    m_quiet = torch.where(fired, -torch.inf, m).amax(0)
-    too_many = (v[-1] < 0) & (spikes.sum(0, dtype=torch.float32) > 0)
-    too_few = (v[-1] >= v_threshold) & ~fired.all(0)
-    less = v_init - torch.maximum(v_threshold, m_fire - (1 - MARGIN) * v_threshold)
-    more = v_init + torch.maximum(v_threshold, (1 + MARGIN) * v_threshold - m_quiet)
-    v0 = torch.where(too_many, less, torch.where(too_few, more, v_init))
-    return v0.to(v.dtype)
+    look = Look(v_threshold)
+    for spikes_now, v_now in zip(spikes, v, strict=True):
+        look.add(spikes_now, v_now)
+    return look.potential(v_init).to(v.dtype)
+
+
+class Look:
+    """What `offset_potential` needs of a first run, one step after the other.
+
+    Args:
+        v_threshold: theta, broadcasts to ``[*]``.
+    """
+
+    def __init__(self, v_threshold: Tensor) -> None:
+        self._theta = v_threshold
+        self._v: Tensor | None = None
+
+    def add(self, spikes: Tensor, v: Tensor) -> None:
+        """The next step.
+
+        Args:
+            spikes: -1, 0 and 1, ``[B, *]``.
+            v: potentials after the reset, floating-point or int32, ``[B, *]``.
+        """
+        fired = spikes > 0
+        # A 0-dim theta would leave the product in half precision where the spikes are.
+        m = v + self._theta * spikes.to(v.dtype)
+        limits = torch.iinfo(m.dtype) if not m.is_floating_point() else None
+        high = torch.inf if limits is None else limits.max
+        low = -torch.inf if limits is None else limits.min
+        m_fire, m_quiet = torch.where(fired, m, high), torch.where(fired, low, m)
+        net = spikes.to(torch.float32)
+        if self._v is None:
+            self._m_fire, self._m_quiet, self._net, self._always = m_fire, m_quiet, net, fired
+        else:
+            self._m_fire = torch.minimum(self._m_fire, m_fire)
+            self._m_quiet = torch.maximum(self._m_quiet, m_quiet)
+            self._net = self._net + net
+            self._always = self._always & fired
+        self._v = v
+
+    def potential(self, v_init: Tensor) -> Tensor:
+        """v0 ``[B, *]``, of integers in float64.
+
+        Args:
+            v_init: where the run started, broadcasts to ``[*]``.
+
+        Raises:
+            ValueError: no step was added.
+        """
+        if self._v is None:
+            raise ValueError("Look.potential: wanted one step or more, got none")
+        parts = self._v, self._theta, v_init, self._m_fire, self._m_quiet
+        if not self._v.is_floating_point():
+            parts = tuple(part.double() for part in parts)  # type: ignore[assignment]
+        v, theta, v_init, m_fire, m_quiet = parts
+        too_many = (v < 0) & (self._net > 0)
+        too_few = (v >= theta) & ~self._always
+        less = v_init - torch.maximum(theta, m_fire - (1 - MARGIN) * theta)
+        more = v_init + torch.maximum(theta, (1 + MARGIN) * theta - m_quiet)
+        return torch.where(too_many, less, torch.where(too_few, more, v_init))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from spikeconv.fuse.quantise import FloatConvolution, FloatLayer, FloatShortcut,
 from spikeconv.fuse.segments import Segment, find_segments
 from spikeconv.fuse.sources import all_sources, read_in_integers, spikes_at_once
 from spikeconv.fuse.terms import Current, Reader, Term
+from spikeconv.network.limits import INTEGER_STEPS
 from spikeconv.network.program import Phase, Program, Step, refs
 from spikeconv.network.run_step import constants_of
 from spikeconv.network.timing import Timing
@@ -49,6 +51,27 @@ class Plan:
     segments: tuple[Segment, ...]
     whole: bool
 
+    def population(self, name: str) -> IntegerLayer | Encoder:
+        """What an engine runs under that name."""
+        return self.program.layers[name] if name in self.program.layers else self.encoders[name]
+
+    @cached_property
+    def reads(self) -> Mapping[str, tuple[tuple[str, ...], frozenset[str]]]:
+        """What each population reads: pools, and the populations that it and they read."""
+        found = {}
+        for name in (*self.program.layers, *self.encoders):
+            direct = self.program.sources_of(name)
+            pools = tuple(sorted(direct & self.program.pools.keys()))
+            pooled = frozenset().union(*map(self.program.sources_of, pools))
+            found[name] = pools, (direct - self.program.pools.keys()) | pooled
+        return found
+
+    @cached_property
+    def last_readers(self) -> Mapping[str, str]:
+        """The last population that reads each, in the order in which they run."""
+        order = (name for segment in self.segments for name in segment.steps if name in self.reads)
+        return {source: name for name in order for source in self.reads[name][1]}
+
 
 def make_plan(
     program: Program,
@@ -74,15 +97,16 @@ def make_plan(
     reasons: dict[str, str] = {}
     shapes = {step.name: step.shape for step in program.neurons()}
     constants = constants_of(program, layers, weights)
+    rooms = 2 if timing.srp or timing.cos else 1
     for step in program.neurons():
         reader = Reader(program, layers, constants)
         try:
-            if timing.srp or timing.cos:
-                raise Unsupported("SRP and COS look at membranes in floating point")
+            if timing.cos > INTEGER_STEPS:
+                raise Unsupported(f"COS looks at more than {INTEGER_STEPS} steps at once")
             current = _current(program, reader, step)
             layer = _float_layer(step, current, layers, neurons, shapes)
             largest = _largest(reader.pools, current.terms)
-            found[step.name] = quantise(layer, precision, largest, steps)
+            found[step.name] = quantise(layer, precision, largest, steps, rooms)
             pools |= reader.pools
         except Unsupported as unsupported:
             reasons[step.name] = str(unsupported)

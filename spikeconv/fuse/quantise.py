@@ -14,6 +14,10 @@ membrane of the first T steps is at most::
 
 because reset only ever brings a membrane nearer to zero, or by theta beyond it. f is the largest
 for which that holds, so no sum can overflow, whatever the spikes are.
+
+Where SRP or COS has membranes start elsewhere (`spikeconv.fuse.starts`) it is below 2^30. From
+-2^30 then no membrane reaches theta or leaves int32, and what COS adds to v_init is at most
+max(theta, |v_init| + rho * a_k), which keeps the sum within twice the bound.
 """
 
 from __future__ import annotations
@@ -74,7 +78,7 @@ class FloatLayer:
 
 
 def quantise(
-    layer: FloatLayer, precision: str, largest: Mapping[str, int], steps: int
+    layer: FloatLayer, precision: str, largest: Mapping[str, int], steps: int, rooms: int = 1
 ) -> IntegerLayer:
     """The layer in integers that hold for so many steps.
 
@@ -83,6 +87,7 @@ def quantise(
         precision: ``"int8"`` or ``"int16"`` weights.
         largest: of every source, the largest sum of spikes of one step.
         steps: T that must be safe.
+        rooms: 2 keeps half of int32 free, for membranes that start elsewhere than at v_init.
 
     Raises:
         Unsupported: a value is not finite, or no unit is both fine enough and safe.
@@ -109,7 +114,7 @@ def quantise(
         sums = _weight_sums(convolutions, largest)
         for shift in range(_LARGEST_SHIFT, -1, -1):
             found = _in_units(layer, convolutions, scale, shift, steps)
-            if _reach(found, sums, largest, steps) <= _INT32_MAX:
+            if _reach(found, sums, largest, steps) <= _INT32_MAX // rooms:
                 return _stored(found, precision)
     raise Unsupported(f"its sums over {steps} steps leave int32")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from spikeconv.fuse.engine import Engine, Given, Want
 from spikeconv.fuse.plan import Plan
 from spikeconv.fuse.reference import State
 from spikeconv.fuse.segments import Segment
+from spikeconv.fuse.starts import initial_state, look_at, moved, never, silent_after
 from spikeconv.network.chunk import Chunk
 from spikeconv.network.folding import fold
 from spikeconv.network.monitor import Monitor
@@ -55,6 +56,11 @@ class FusedSimulation(Simulation):
         self.states: dict[str, State] = {}
         self.spikes: dict[str, Any] = {}
 
+    def _silence(self) -> None:
+        super()._silence()
+        for name, state in self.states.items():
+            self.silent[name] = silent_after(self.plan.population(name), state.v)
+
     def keep(self, images: Tensor) -> None:
         super().keep(images)
         for name, state in self.states.items():
@@ -76,8 +82,82 @@ class FusedSimulation(Simulation):
 
     def _run_segment(self, segment: Segment, chunk: Chunk) -> None:
         """A part of the integer program: its spikes, and what others read of them."""
+        if self.stage.cos and self.done == 0:
+            for name in segment.steps:
+                if name not in self.plan.program.pools:
+                    self._run_moved(name, chunk)
+            return
+        self._run_together(segment.steps, segment.given, segment.kept, chunk)
+        for name in segment.dropped:
+            del self.spikes[name]
+
+    def _run_moved(self, name: str, chunk: Chunk) -> None:
+        """One population and the pools that it reads, from where COS has it start."""
+        reads, last = self.plan.reads, self.plan.last_readers
+        pools, sources = reads[name]
+        self.states[name] = self._moved(name, (*pools, name), sources)
+        kept = frozenset((name,)).intersection(last)
+        self._run_together((*pools, name), sources, kept, chunk)
+        for source in sources:
+            if last[source] == name:
+                del self.spikes[source]
+
+    def _moved(self, name: str, steps: tuple[str, ...], sources: frozenset[str]) -> State:
+        """The state that a population starts in, from the first steps of its own input."""
+        trains = {source: self.engine.unpack(source, self.spikes[source]) for source in sources}
+        currents = {name: self._current(name)} if name in self.currents else {}
+        population, device = self.plan.population(name), self.like.device
+        look = look_at(population, device)
+        want = Want(frozenset((name,)), frozenset(), True)
+        states: dict[str, State] = {}
+        for t in range(self.stage.cos):
+            spikes = {
+                source: self.engine.pack(source, train[t : t + 1])
+                for source, train in trains.items()
+            }
+            fired = self.engine.run(steps, Given(spikes, currents, 1, states), want)[name]
+            assert fired.state is not None
+            states = {name: fired.state}
+            (emitted,) = self.engine.unpack(name, fired.spikes)
+            look.add(emitted, fired.state.v)
+            if self.monitor is not None:
+                seen = emitted.reshape(1, self.batch, *self.plan.shapes[name])
+                self.monitor.add(name, seen, unread=1, sent=False)
+        v = moved(population, look, device)
+        return self._silenced(name, replace(self._initial(name), v=v))
+
+    def _initial(self, name: str) -> State:
+        """A population at v_init."""
+        source = self.plan.program.sources[name]
+        shape = (self.batch, *source.shape)
+        population = self.plan.population(name)
+        return initial_state(population, shape, source.signed, self.like.device)
+
+    def _silenced(self, name: str, state: State) -> State:
+        """The state, of neurons that SRP silences one in which they do not fire in this run."""
+        if name not in self.silent:
+            return state
+        return replace(state, v=never(self.plan.population(name), state.v, self.silent[name]))
+
+    def _state(self, name: str) -> State | None:
+        """A population's state before the next step, None where it is at v_init."""
+        if name in self.states:
+            return self.states[name]
+        return self._silenced(name, self._initial(name)) if name in self.silent else None
+
+    def _run_together(
+        self, steps: Sequence[str], sources: frozenset[str], kept: frozenset[str], chunk: Chunk
+    ) -> None:
+        """Some steps of the integer program in one call of the engine.
+
+        Args:
+            steps: their names.
+            sources: what of the steps before they read.
+            kept: those whose spikes are read later.
+            chunk: of time.
+        """
         plan, program = self.plan, self.program
-        populations = [name for name in segment.steps if name not in plan.program.pools]
+        populations = [name for name in steps if name not in plan.program.pools]
         read_out = program.boundary.intersection(populations)
         if self.monitor is not None:
             wants_train = frozenset(populations)
@@ -85,15 +165,16 @@ class FusedSimulation(Simulation):
             wants_train = plan.read_as_float.intersection(populations) | read_out
         else:
             wants_train = plan.read_as_float.intersection(populations)
+        states = {name: self._state(name) for name in populations}
         fired = self.engine.run(
-            segment.steps,
+            steps,
             Given(
-                {name: self.spikes[name] for name in segment.given},
+                {name: self.spikes[name] for name in sources},
                 {name: self._current(name) for name in populations if name in self.currents},
                 chunk.steps,
-                {name: self.states[name] for name in populations if name in self.states},
+                {name: state for name, state in states.items() if state is not None},
             ),
-            Want(segment.kept | wants_train, read_out - wants_train, not chunk.last),
+            Want(kept | wants_train, read_out - wants_train, not chunk.last),
         )
         for name in populations:
             found = fired[name]
@@ -105,9 +186,7 @@ class FusedSimulation(Simulation):
                 # In plain order, in which the readout adds up as it does without integers.
                 count = found.count.contiguous().view(self.batch, *plan.shapes[name])
                 self._add(name, count, chunk)
-        self.spikes |= {name: fired[name].spikes for name in segment.kept}
-        for name in segment.dropped:
-            del self.spikes[name]
+        self.spikes |= {name: fired[name].spikes for name in kept}
 
     def _current(self, encoder: str) -> Tensor:
         """The static current of an encoder as images; in float32, which holds 16 bits exactly."""

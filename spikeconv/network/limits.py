@@ -23,8 +23,8 @@ _GPU_BYTES_A_VALUE = 64
 # of 1 to 64 MB for ResNet-20 (one thread 308 ms against 774 ms, two 206 ms against 482 ms).
 _VALUES_IN_CACHE = 2**20
 
-# Integer kernels take so many at most.
-_INTEGER_STEPS = 32
+INTEGER_STEPS = 32
+"""So many steps integer kernels take at once, at most."""
 
 # Where spikes are kept as bits, a step's largest value is an encoder's byte; a float32 has its
 # input and its output beside it.
@@ -66,7 +66,7 @@ def steps_at_once(
         return sys.maxsize
     values = _values(batch) * (_STEPS_AS_BITS if as_bits else 1)
     steps = max(1, int(values / (program.widest_for(batch) * max(1, len(batch)))))
-    return min(steps, _INTEGER_STEPS) if in_integers else steps
+    return min(steps, INTEGER_STEPS) if in_integers else steps
 
 
 def _values(batch: Batch) -> int:

@@ -119,12 +119,6 @@ def test_other_networks_run_in_floating_point_and_say_why() -> None:
     assert "threshold differs from neuron to neuron" in found[1]
     assert "threshold of what it reads differs" in found[2]
     assert torch.equal(fused(x), differing(x))
-    timed = exact("strided")
-    timed.timing = Timing(srp=2)
-    assert "SRP" in list(timed.fuse().report().paths.values())[1]
-    assert torch.equal(
-        timed.fuse()(images(shape_of("strided"), 2)), timed(images(shape_of("strided"), 2))
-    )
 
 
 @torch.no_grad()
