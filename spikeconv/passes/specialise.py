@@ -3,14 +3,15 @@
 Two batches, of two images and of three, run alongside the trace. A number that is the same for both
 may decide which way the forward goes, and so may the value of a parameter; a number of images may
 not, and the values of what depends on an image never do, unless all that they decide is whether the
-forward raises. Whatever decides nothing stays a call in the graph, so the graph takes any number of
-images.
+forward raises: with the other answer it does. Whatever decides nothing stays a call in the graph,
+so the graph takes any number of images.
 """
 
 from __future__ import annotations
 
 import math
 import operator
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikeconv.network.structure import holds_tensors
-from spikeconv.passes.checks import check_that_asks
+from spikeconv.passes.errors import users_line
 from spikeconv.passes.other_counts import other_count
 from spikeconv.passes.sizes import KIND, SIZES
 from spikeconv.passes.tracer import Proxy, Tracer
@@ -26,7 +27,7 @@ from spikeconv.passes.tracer import Proxy, Tracer
 # The shape of what these give depends on values.
 _VALUES_SHAPE = {"nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"}
 
-_VALUES = "its flow depends on the values of tensors"
+VALUES = "its flow depends on the values of tensors"
 _BATCH = "its flow depends on the number of images"
 
 
@@ -52,7 +53,23 @@ class SpecialisedProxy(Proxy):
         asked: fx.Proxy = self
         if isinstance(self.tracer.values[self.node][0], int | float):
             asked = self.tracer.create_proxy("call_function", operator.truth, (self,), {})
-        return bool(self.tracer.decided(asked))
+        return self.tracer.truth(asked)
+
+    def __hash__(self) -> int:
+        """Of a number or a kind, as a key of a dict or in a set; a tensor is itself alone."""
+        if isinstance(self.tracer.values[self.node][0], Tensor):
+            return id(self)
+        return hash(self.tracer.decided(self))
+
+    def __format__(self, spec: str) -> str:
+        """Of a number as it is for both examples, which decides what is looked up by it."""
+        value, other = self.tracer.values[self.node]
+        if isinstance(value, Tensor) and value.numel() == 1:
+            return format(value.item(), spec)
+        if not isinstance(value, int | float):
+            return format(repr(value), spec)
+        by_values = "value" in self.tracer.reads[self.node]
+        return format(value if by_values or value != other else self.tracer.decided(self), spec)
 
     def __index__(self) -> int:
         return operator.index(self.tracer.decided(self))
@@ -82,16 +99,20 @@ class SpecialisedTracer(Tracer):
     Args:
         example: two images, as each input by its name.
         buffers: stand-ins for buffers, too, not only for parameters.
+        turned: the condition on values, counted from 0, that is given the other answer.
 
     Attributes:
         fixed_size: the size of the images decided something.
         other_counts: numbers of images for which the forward may go another way: a single one, and
             for every number that decided something one for which it is another.
-        checks: where the forward checks values, ``file:line``, each once.
+        asked: where it asks whether a condition on values is true, ``file:line``.
     """
 
-    def __init__(self, example: Mapping[str, Tensor], buffers: bool = False) -> None:
+    def __init__(
+        self, example: Mapping[str, Tensor], buffers: bool = False, turned: int | None = None
+    ) -> None:
         super().__init__(list(example))
+        self.turned = turned
         self.proxy_buffer_attributes = buffers
         more = {name: torch.cat([x, x[:1]]) for name, x in example.items()}
         self.examples = (example, more)
@@ -100,7 +121,7 @@ class SpecialisedTracer(Tracer):
         self.constants: set[fx.Node] = set()
         self.fixed_size = False
         self.other_counts: set[int] = set()
-        self.checks: dict[str, None] = {}
+        self.asked: list[str] = []
         self._running = False
 
     def proxy(self, node: fx.Node) -> SpecialisedProxy:
@@ -181,6 +202,16 @@ class SpecialisedTracer(Tracer):
         masks = (self.values[n][0] for n in node.all_input_nodes[1:])
         return any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks)
 
+    def truth(self, proxy: fx.Proxy) -> bool:
+        """Whether a condition is true; one on values is noted, and answered as the example is."""
+        first, _ = self.values[proxy.node]
+        by_values = holds_tensors(first) or "value" in self.reads[proxy.node]
+        if not by_values or proxy.node in self.constants:
+            return bool(self.decided(proxy))
+        stack = traceback.extract_stack()
+        self.asked.append(users_line([(frame.filename, str(frame.lineno)) for frame in stack]))
+        return bool(first) != (len(self.asked) - 1 == self.turned)
+
     def decided(self, proxy: fx.Proxy) -> Any:
         """The value of what decides how the forward goes on.
 
@@ -192,11 +223,7 @@ class SpecialisedTracer(Tracer):
         if proxy.node in self.constants:
             return first
         if holds_tensors(first) or "value" in reads:
-            check = check_that_asks()
-            if check is None:
-                self.undecided(_VALUES)
-            self.checks[check] = None
-            return first
+            self.undecided(VALUES)
         if first != second:
             self.undecided(_BATCH)
         self.fixed_size |= "size" in reads

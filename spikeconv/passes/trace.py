@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikeconv.calibrate.inputs import Arguments, Batch, tensors_of
+from spikeconv.passes.checks import MOST_CHECKS, raised_by_users_code
 from spikeconv.passes.errors import ConversionError, Problem, users_line
 from spikeconv.passes.frozen import twin
-from spikeconv.passes.specialise import SpecialisedTracer
+from spikeconv.passes.specialise import VALUES, SpecialisedTracer
 from spikeconv.passes.tracer import AssignedInPlace, Tracer
 
 # What calls on torch.fx's stand-ins for tensors have been seen to raise.
@@ -81,11 +82,14 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     examples = dict(zip(inputs, tensors_of(example), strict=True))
     with _ONE_AT_A_TIME:
         tracer: Tracer = Tracer(inputs)
+        graph: fx.Graph | None = None
         try:
             graph = tracer.trace(twin(network))
         except ConversionError:
             raise
         except FAILURES:
+            pass
+        if graph is None:
             graph, tracer = _specialised(network, examples)
     _check_inputs(graph)
     for node in graph.nodes:
@@ -94,7 +98,7 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     traced = _Traced(tracer.root, graph, type(network).__name__)
     if isinstance(tracer, SpecialisedTracer):
         traced.meta.update(fixed_size=tracer.fixed_size, other_counts=sorted(tracer.other_counts))
-        traced.meta["checks"] = list(tracer.checks)
+        traced.meta["checks"] = list(dict.fromkeys(tracer.asked))
     for node in graph.nodes:
         node.meta["path"] = _path(node)
         node.meta["line"] = _line(node)
@@ -126,7 +130,9 @@ def _specialised(
     for buffers in (False, True):
         tracer = SpecialisedTracer(example, buffers)
         try:
-            return tracer.trace(twin(network)), tracer
+            graph = tracer.trace(twin(network))
+            _only_checks(network, example, buffers, tracer.asked)
+            return graph, tracer
         except ConversionError:
             raise
         except FAILURES as error:
@@ -137,6 +143,25 @@ def _specialised(
     frames = traceback.extract_tb(first.__traceback__)
     line = users_line([(frame.filename, str(frame.lineno)) for frame in frames])
     raise ConversionError([Problem("", type(network).__name__, line, reason)]) from first
+
+
+def _only_checks(
+    network: nn.Module, example: Mapping[str, Tensor], buffers: bool, asked: Sequence[str]
+) -> None:
+    """Make sure that of conditions on values each ends the forward where its answer is another.
+
+    Raises:
+        ConversionError: one decides something else.
+    """
+    for index, line in enumerate(asked):
+        checks = False
+        if len(asked) <= MOST_CHECKS:
+            try:
+                SpecialisedTracer(example, buffers, turned=index).trace(twin(network))
+            except Exception as error:
+                checks = raised_by_users_code(error)
+        if not checks:
+            raise ConversionError([Problem("", type(network).__name__, line, _FLOW.format(VALUES))])
 
 
 def _path(node: fx.Node) -> str:
