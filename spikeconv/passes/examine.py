@@ -39,7 +39,7 @@ class _Recorder(fx.Interpreter):
         before = [_versions(self.env[node]) for node in inputs]
         try:
             value = super().run_node(n)
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        except Exception as error:
             modules = dict(self.module.named_modules())
             given = (self.shapes[node] for node in self.env if node.op == "placeholder")
             shapes = ", ".join(str(list(shape[1:])) for shape in given)
@@ -115,7 +115,9 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
             node.meta.update(shape=double.shapes[node], dtype=value.dtype)
         elif isinstance(value, tuple | list):
             node.meta["tensors" if holds_tensors(value) else "sizes"] = True
-        if _made_by_sizes(node) and _is_equal(value, first.env[node], second.env[node]):
+        hidden = any(_hides_count(n, examples) for n in inputs)
+        by_sizes = _made_by_sizes(node) and not hidden
+        if by_sizes and _is_equal(value, first.env[node], second.env[node]):
             node.meta.update(constant=True, value=value)
         if node.meta["constant"]:
             node.meta.update(_number(value))
@@ -125,6 +127,7 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
         alone = first.env[node], second.env[node], node.meta["resolution"]
         counted = signal and (is_sum(node) or is_product(node)) and isinstance(value, Tensor)
         counted = counted and any(_counts_images(n, examples) for n in inputs)
+        counted = counted or (hidden and isinstance(value, Tensor))
         if signal and (counted or cuts_batch(node) or not _apart(value, *alone)):
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
@@ -161,6 +164,14 @@ def _counts_images(node: fx.Node, examples: Mapping[fx.Node, Examples]) -> bool:
     if holds_tensors(both):
         return False
     return bool(alone != both) or other_count(node, examples, 1) is not None
+
+
+def _hides_count(node: fx.Node, examples: Mapping[fx.Node, Examples]) -> bool:
+    """Whether a number is the same for one image and for two, and another one for more."""
+    alone, both = examples[node]
+    if not isinstance(both, int | float) or alone != both:
+        return False
+    return other_count(node, examples, 1) is not None
 
 
 def _is_equal(value: Any, *others: Any) -> bool:

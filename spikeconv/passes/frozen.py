@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel
 
 from spikeconv.network.subclasses import computes_as
+from spikeconv.passes.closures import with_own_closures
 from spikeconv.passes.errors import ConversionError, Problem
 
 _SCRIPTED = (
@@ -78,7 +79,8 @@ def twin(network: nn.Module) -> nn.Module:
     traced, that is a stand-in, which the next call would take for a tensor.
     """
     weights = (*network.parameters(), *network.buffers())
-    return copy.deepcopy(network, {id(tensor): tensor for tensor in weights})
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in weights}
+    return with_own_closures(copy.deepcopy(network, memo), memo)
 
 
 def _obstacles(ann: nn.Module) -> Iterator[Problem]:
@@ -139,7 +141,7 @@ def _copied(ann: nn.Module) -> nn.Module:
             inner = _within(module)
             if inner is not None:
                 memo[id(module)] = copy.deepcopy(inner, memo)
-        return copy.deepcopy(ann, memo)
+        return with_own_closures(copy.deepcopy(ann, memo), memo)
     except Exception as error:
         attribute = _not_copied(ann, kept)
         raise TypeError(

@@ -45,5 +45,6 @@ def program_of(
         comparison = Comparison(frozen_ann, *lowered, traced.meta["resolution"])
         comparison.check(example)
         comparison.check_for(traced.meta.get("other_counts", ()), example)
+        comparison.check_unlike(example)
     warn_of_checks(traced.meta.get("checks", ()))
     return lowered

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from spikeconv.calibrate.inputs import Batch, images_of, tensors_of
+from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.network.analog import run_analog
 from spikeconv.network.program import Program
 from spikeconv.network.run_step import Layers
@@ -29,6 +29,12 @@ _CALLS = (
     "two calls on the same images give different outputs, and a spiking network keeps nothing from "
     "one call to the next; where self.training is False, leave out what draws random numbers, or "
     "changes a buffer or an attribute that the next call reads"
+)
+_UNLIKE = (
+    "its analog form is the network's on calibration images, but not on dark, negative or bright "
+    "ones, or on three or five of them; the values of images, or how many they are, decide "
+    "something where torch.fx does not see it, such as the type or size of a result; let neither "
+    "decide anything"
 )
 _COUNT = (
     "{} another way through its forward than two, and something else comes out; let the number of "
@@ -58,12 +64,34 @@ class Comparison:
         Raises:
             ConversionError: they have, on these images.
         """
-        first, second = self._given(images), self._given(images)
+        first = self._given(images)
         check_output(first)
-        if not self._are_close(first, second):
+        if not self._are_close(first, self._given(images)):
             raise ConversionError([Problem("", "forward", "", _CALLS)])
         if not self._are_close(first, self._now(images)):
             raise ConversionError([Problem("", "forward", "", _OTHER)])
+
+    def check_unlike(self, images: Batch) -> None:
+        """The same for images unlike these, such as nobody may have.
+
+        A network that refuses them, or gives no numbers, gives nothing to compare.
+
+        Raises:
+            ConversionError: for some of them something else comes out.
+        """
+        for batch in _unlike(images):
+            try:
+                given = self._given(batch)
+            except Exception:  # whatever a user's forward raises
+                continue
+            if not all(bool(tensor.isfinite().all()) for tensor in tensors(given)):
+                continue  # beyond what its dtype holds, or its functions take
+            try:
+                same = self._are_close(given, self._now(batch))
+            except Exception:  # a call that takes so many images, or a size that they have
+                same = False
+            if not same:
+                raise ConversionError([Problem("", "forward", "", _UNLIKE)])
 
     def check_for(self, counts: Iterable[int], images: Batch) -> None:
         """The same for other numbers of such images, for which the network goes another way.
@@ -79,14 +107,15 @@ class Comparison:
         for count in sorted({*several, *counts}):
             if 2 < count > limit:
                 break
-            batch = images[torch.arange(count) % images_of(images)]
-            try:
-                given = self._given(batch)
-            except Exception:  # whatever a user's forward raises, it gives nothing to compare
-                continue
-            if not self._are_close(given, self._now(batch)):
-                who = "a single image goes" if count == 1 else f"{count:,} images go"
-                raise ConversionError([Problem("", "forward", "", _COUNT.format(who))])
+            for sign in (1.0, -1.0):
+                batch = batch_of(_times(tensor, [sign] * count) for tensor in tensors_of(images))
+                try:
+                    given = self._given(batch)
+                except Exception:  # whatever a user's forward raises
+                    continue
+                if not self._are_close(given, self._now(batch)):
+                    who = "a single image goes" if count == 1 else f"{count:,} images go"
+                    raise ConversionError([Problem("", "forward", "", _COUNT.format(who))])
 
     def _given(self, images: Batch) -> Any:
         """What the network gives; it may write into copies of the images."""
@@ -107,3 +136,15 @@ class Comparison:
             and is_close(x, y, self.resolution, root=3)
             for x, y in pairs
         )
+
+
+def _unlike(images: Batch) -> Iterator[Batch]:
+    """Batches of two, three and five images that are not like these two."""
+    for factors in ((-100.0, 100.0), (-1.0, 0.0, 1.0), (3.0, -1.0, 0.5, -3.0, 1.0)):
+        yield batch_of(_times(tensor, factors) for tensor in tensors_of(images))
+
+
+def _times(images: Tensor, factors: Sequence[float]) -> Tensor:
+    """The two images in turn, times factors; what is not floating-point may be an index."""
+    scales = factors if images.is_floating_point() else [1] * len(factors)
+    return torch.cat([images[i % 2 : i % 2 + 1] * scale for i, scale in enumerate(scales)])

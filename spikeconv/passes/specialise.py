@@ -15,17 +15,26 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from spikeconv.network.structure import holds_tensors
 from spikeconv.passes.errors import users_line
 from spikeconv.passes.other_counts import other_count
-from spikeconv.passes.sizes import KIND, SIZES
+from spikeconv.passes.sizes import DRAWS, KIND, SIZES
 from spikeconv.passes.tracer import Proxy, Tracer
 
-# The shape of what these give depends on values.
+# The shape of what these give depends on values,
 _VALUES_SHAPE = {"nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"}
+_VALUES_SHAPE |= {"bincount", "histc", "values", "indices", "crow_indices", "col_indices"}
+# and of these, where such a value is an operand behind the first, or the only one.
+_SIZED_BY_OPERANDS = {"narrow", "tensor_split", "repeat_interleave", "one_hot", "arange"}
+_SIZED_BY_OPERANDS |= {"linspace", "full", "zeros", "ones", "empty", "expand", "repeat", "view"}
+# What these give is another value at every call.
+_DRAWN = {draw.__name__ for draw in DRAWS} | {"bernoulli", "multinomial", "normal", "poisson"}
+_DRAWN |= {"rand_like", "randn_like", "randint_like", "bernoulli_", "uniform_", "normal_"}
+_DRAWN |= {"random_", "exponential_", "cauchy_", "geometric_", "log_normal_"}
 
 VALUES = "its flow depends on the values of tensors"
 _BATCH = "its flow depends on the number of images"
@@ -73,6 +82,10 @@ class SpecialisedProxy(Proxy):
 
     def __index__(self) -> int:
         return operator.index(self.tracer.decided(self))
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        """Of a size, whose product NumPy may be asked for."""
+        return np.asarray(self.tracer.decided(self), *args, **kwargs)
 
     def __contains__(self, item: Any) -> bool:
         return any(bool(element == item) for element in self)
@@ -138,7 +151,8 @@ class SpecialisedTracer(Tracer):
                 self.values[node] = self._value(node, 0), self._value(node, 1)
             finally:
                 self._running = False
-            if kind != "placeholder" and self.constants.issuperset(node.all_input_nodes):
+            constant = self.constants.issuperset(node.all_input_nodes)
+            if kind != "placeholder" and constant and _called(node) not in _DRAWN:
                 self.constants.add(node)
             self.reads[node] = self._reads(node)
         return node
@@ -177,11 +191,11 @@ class SpecialisedTracer(Tracer):
             return frozenset()
         first, second = self.values[node]
         inputs = node.all_input_nodes
-        name = node.args[1] if node.target is getattr else node.target
-        name = str(getattr(name, "__name__", name))
+        name = _called(node)
         if holds_tensors(first):
             by_value = name in _VALUES_SHAPE or any("value" in self.reads[n] for n in inputs)
-            return frozenset({"value"} if by_value or self._picks(node) else ())
+            by_value = by_value or self._picks(node) or self._is_sized_by_values(node, name)
+            return frozenset({"value"} if by_value else ())
         if not any(holds_tensors(self.values[n][0]) for n in inputs):
             reads = frozenset[str]().union(*(self.reads[n] for n in inputs))
             if node.target is operator.getitem and reads:
@@ -201,6 +215,21 @@ class SpecialisedTracer(Tracer):
             return False
         masks = (self.values[n][0] for n in node.all_input_nodes[1:])
         return any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks)
+
+    def _is_sized_by_values(self, node: fx.Node, name: str) -> bool:
+        """Whether the size of what a call gives is a value of a tensor."""
+        if name == "where" and len(node.args) + len(node.kwargs) == 1:
+            return True
+        operands: list[fx.Node] = []
+        if node.target is operator.getitem:
+            index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+            cuts = [part for part in index if isinstance(part, slice)]
+            fx.node.map_arg(cuts, operands.append)
+        elif name in _SIZED_BY_OPERANDS:
+            behind = node.args[1:] if len(node.args) > 1 else node.args
+            fx.node.map_arg((behind, node.kwargs), operands.append)
+        varying = (self.values[n][0] for n in operands if n not in self.constants)
+        return any(isinstance(value, Tensor) for value in varying)
 
     def truth(self, proxy: fx.Proxy) -> bool:
         """Whether a condition is true; one on values is noted, and answered as the example is."""
@@ -236,19 +265,26 @@ class SpecialisedTracer(Tracer):
     def length(self, proxy: fx.Proxy) -> Any:
         """What len gives: of as many rows as there are images, a stand-in, as their size is."""
         first, second = self.values[proxy.node]
-        if isinstance(first, Tensor) and len(first) != len(second):
-            return proxy.size(0)
-        return len(proxy)
+        as_many = isinstance(first, Tensor) and len(first) != len(second)
+        return proxy.size(0) if as_many and not self.reads[proxy.node] else len(proxy)
 
     def decided_length(self, proxy: fx.Proxy) -> int:
         """Of a size: how many dimensions; of several tensors: how many; of a tensor: how long."""
         first, second = self.values[proxy.node]
+        if "value" in self.reads[proxy.node]:
+            self.undecided(VALUES)
         if len(first) != len(second):
             self.undecided(_BATCH)
         images = proxy.node not in self.constants
         if images and holds_tensors(first) and proxy.node.target not in ("chunk", torch.chunk):
             self.fixed_size = True
         return len(first)
+
+
+def _called(node: fx.Node) -> str:
+    """The name of what a node calls, or of the attribute that it asks for."""
+    name = node.args[1] if node.target is getattr else node.target
+    return str(getattr(name, "__name__", name))
 
 
 def _part(node: fx.Node, reads: frozenset[str], first: Any, second: Any) -> frozenset[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import operator
+import random
 import re
 import threading
 import traceback
@@ -18,14 +20,8 @@ from spikeconv.passes.checks import MOST_CHECKS, raised_by_users_code
 from spikeconv.passes.errors import ConversionError, Problem, users_line
 from spikeconv.passes.frozen import twin
 from spikeconv.passes.specialise import VALUES, SpecialisedTracer
-from spikeconv.passes.tracer import AssignedInPlace, Tracer
+from spikeconv.passes.tracer import AssignedInPlace, Tracer, call
 
-# What calls on torch.fx's stand-ins for tensors have been seen to raise.
-FAILURES = (
-    fx.proxy.TraceError,
-    *(TypeError, AttributeError, NameError, RuntimeError, ValueError, LookupError),
-    AssertionError,
-)
 _FLOW = (
     "torch.fx cannot trace this forward ({}); conversion needs a forward whose calls depend "
     "neither on the values of tensors nor on how many images there are, and which takes torch.fx's "
@@ -35,6 +31,10 @@ _ASSIGNED = (
     "it assigns to a part of a tensor in place, which torch.fx cannot trace; put the result "
     "together out of place: torch.cat of the parts, a product with a mask that is a buffer, or "
     "F.pad for zeros around it"
+)
+_DRAWS = (
+    "it draws random numbers that torch.fx does not see, so one call is unlike the next; leave "
+    "that out where self.training is False"
 )
 # torch.fx changes torch.nn.Module while it traces, and changes it back.
 _ONE_AT_A_TIME = threading.RLock()
@@ -56,7 +56,10 @@ def arguments(network: nn.Module) -> Arguments:
     Raises:
         ConversionError: it takes nothing.
     """
-    _, *inputs = inspect.signature(type(network).forward).parameters.values()
+    try:
+        _, *inputs = inspect.signature(type(network).forward).parameters.values()
+    except (TypeError, ValueError):  # it is no function, or one without self
+        inputs = []
     several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = [p for p in inputs if p.kind not in several]
     required = [p.name for p in named if p.default is p.empty] or [p.name for p in named[:1]]
@@ -81,17 +84,22 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     """
     examples = dict(zip(inputs, tensors_of(example), strict=True))
     with _ONE_AT_A_TIME:
+        _run_once(network, examples)
+        drawn = _generators()
         tracer: Tracer = Tracer(inputs)
         graph: fx.Graph | None = None
         try:
             graph = tracer.trace(twin(network))
         except ConversionError:
             raise
-        except FAILURES:
+        except Exception:  # whatever a forward raises
             pass
         if graph is None:
             graph, tracer = _specialised(network, examples)
+        elif _generators() != drawn:
+            raise ConversionError([Problem("", "forward", "", _DRAWS)])
     _check_inputs(graph)
+    _check_kept(graph, tracer.root)
     for node in graph.nodes:
         # By it, code that is written for the graph would have torch's functions wrapped for good.
         node.meta.pop("is_wrapped", None)
@@ -103,6 +111,34 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
         node.meta["path"] = _path(node)
         node.meta["line"] = _line(node)
     return traced
+
+
+def _generators() -> tuple[Any, ...]:
+    """The states of the generators of random numbers that a forward may use unseen."""
+    return torch.get_rng_state().tolist(), random.getstate()
+
+
+def _run_once(network: nn.Module, example: Mapping[str, Tensor]) -> None:
+    """What a forward keeps outside of the network, such as a grid in a global, is a tensor then."""
+    images = {name: tensor.clone() for name, tensor in example.items()}
+    with contextlib.suppress(Exception):  # what is wrong with it, the trace or its user sees
+        call(twin(network), type(network).forward, images)
+
+
+def _check_kept(graph: fx.Graph, root: nn.Module) -> None:
+    """Raise ConversionError where a forward reads what it has kept itself."""
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            value: Any = root
+            for name in str(node.target).split("."):
+                value = getattr(value, name, None)
+            if isinstance(value, fx.Proxy):
+                reason = (
+                    f"it reads its attribute {node.target} and changes it, and a spiking network "
+                    "keeps nothing from one call to the next; leave that out where self.training "
+                    "is False"
+                )
+                raise ConversionError([Problem(_path(node), "forward", _line(node), reason)])
 
 
 def _check_inputs(graph: fx.Graph) -> None:
@@ -135,7 +171,7 @@ def _specialised(
             return graph, tracer
         except ConversionError:
             raise
-        except FAILURES as error:
+        except Exception as error:  # whatever a forward raises
             first = first or error
     assert first is not None
     said = str(first) or type(first).__name__  # an assertion may say nothing

@@ -7,11 +7,10 @@ import operator
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NoReturn
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from spikeconv.activation import QCFS, Clip
 from spikeconv.network.structure import Fields, fields_of, unknown
@@ -26,10 +25,42 @@ class AssignedInPlace(fx.proxy.TraceError):
 
 
 class Proxy(fx.Proxy):
-    """A stand-in for a tensor that knows `h += g` as writing in place; torch.fx's does not."""
+    """A stand-in for a tensor, which says so where Python asks it for something else.
+
+    torch.fx's does not, or raises errors that a forward may catch, and writes `h += g` as `h + g`.
+    """
+
+    tracer: Tracer
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise AssignedInPlace
+        self.tracer.undecided(AssignedInPlace())
+
+    def __getattr__(self, name: str) -> Any:
+        if self.node.op == "placeholder" and not hasattr(Tensor, name):
+            raise AttributeError(f"'Tensor' object has no attribute {name!r}")
+        return super().__getattr__(name)
+
+    def __hash__(self) -> int:
+        self.tracer.undecided(_as("a key of a dict, or in a set"))
+
+    def __float__(self) -> float:
+        self.tracer.undecided(_as("a number"))
+
+    def __int__(self) -> int:
+        self.tracer.undecided(_as("a number"))
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        self.tracer.undecided(_as("an array of NumPy's"))
+
+    def __copy__(self) -> Proxy:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.clone()
+
+
+def _as(what: str) -> fx.proxy.TraceError:
+    return fx.proxy.TraceError(f"it takes a tensor or a size as {what}")
 
 
 def _assignment(operation: Callable[..., Any]) -> Callable[[Proxy, Any], Any]:
@@ -63,9 +94,9 @@ class Tracer(fx.Tracer):
             raise self._undecided
         return graph
 
-    def undecided(self, reason: str) -> NoReturn:
-        """Raise TraceError, as a forward goes by what is not known, even if it catches errors."""
-        self._undecided = fx.proxy.TraceError(reason)
+    def undecided(self, reason: str | fx.proxy.TraceError) -> NoReturn:
+        """End the trace, as a forward goes by what is not known, even if it catches errors."""
+        self._undecided = fx.proxy.TraceError(reason) if isinstance(reason, str) else reason
         raise self._undecided
 
     def to_bool(self, obj: fx.Proxy) -> bool:
@@ -79,7 +110,7 @@ class Tracer(fx.Tracer):
         return threading.get_ident() != self._thread
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        if self._elsewhere() or self._is_made_within(m):
+        if m is self.root or self._elsewhere() or self._is_made_within(m):
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
@@ -142,7 +173,7 @@ class Tracer(fx.Tracer):
         proxies = {name: self.create_proxy("placeholder", name, (), {}) for name in self.inputs}
 
         def run(root: nn.Module) -> Any:
-            output = call(partial(root_fn, root), root_fn, proxies)
+            output = call(root, root_fn, proxies)  # with its hooks
             check_output(output)
             return output
 
