@@ -18,7 +18,7 @@ from spikeconv.network.network import SpikingNetwork
 from spikeconv.network.program import Program
 from spikeconv.network.report import Report
 from spikeconv.network.timing import Timing, check_steps
-from spikeconv.passes.examine import two_images
+from spikeconv.passes.example import example_for
 from spikeconv.passes.frozen import frozen
 from spikeconv.passes.program_of import program_of
 from spikeconv.passes.trace import arguments
@@ -196,7 +196,7 @@ def convert_as(
     with torch.inference_mode(False), torch.no_grad(), without_tf32():
         frozen_ann = frozen(ann)
         batches = Batches(calibration, _device_and_dtype(frozen_ann), arguments(frozen_ann))
-        example = two_images(batches.first[:1])
+        example = example_for(frozen_ann, batches.names, batches.first)
         program, layers, weights = program_of(frozen_ann, batches.names, example, analog)
         kind.check_program(program)
         trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())

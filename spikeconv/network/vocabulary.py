@@ -166,6 +166,6 @@ LINEAR_FUNCTIONS = frozenset(
 )
 
 # Calls that make a tensor after the pattern of another, of which they read no value.
-LIKE_IN_KIND = frozenset({"new_zeros", "new_ones", "new_full"})
+LIKE_IN_KIND = frozenset({"new_zeros", "new_ones", "new_full", "new_tensor"})
 LIKE_IN_SIZE = frozenset({torch.zeros_like, torch.ones_like, torch.full_like})
 LIKE = LIKE_IN_KIND | LIKE_IN_SIZE

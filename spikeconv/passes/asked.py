@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -31,6 +34,9 @@ def length(value: Any, /) -> Any:
     tracer: Any = value.tracer
     return tracer.length(value)
 
+
+_PATHS = ("stdlib", "platstdlib", "purelib", "platlib")
+_INSTALLED = tuple(os.path.join(sysconfig.get_path(name), "") for name in _PATHS)
 
 _BUILTINS = {"isinstance": is_instance, "len": length}
 
@@ -64,17 +70,41 @@ def answered(network: nn.Module) -> Iterator[None]:
 
 
 def _files(network: nn.Module) -> list[dict[str, Any]]:
-    """The global names of the files of a network's methods and of functions that it holds.
+    """The global names of the files of a network's methods, and of files that they import from.
 
-    Those of torch are left out.
+    Of those that are installed, as the standard library is, only of the same package; never torch.
     """
     modules = list(network.modules())
     kinds = {kind for module in modules for kind in type(module).__mro__}
     values = (value for owner in (*kinds, *modules) for value in list(vars(owner).values()))
-    found = (getattr(inspect.unwrap(v), "__globals__", None) for v in values if callable(v))
-    files = {id(names): names for names in found if names is not None}
-    return [names for names in files.values() if not _is_of_torch(names)]
+    left = [names for names in map(_names, values) if names and _package(names) != "torch"]
+    packages = {_package(names) for names in left}
+    found: dict[int, dict[str, Any]] = {}
+    while left:
+        names = left.pop()
+        if id(names) not in found:
+            found[id(names)] = names
+            imported = filter(None, map(_names, list(names.values())))
+            left += [more for more in imported if _package(more) in packages or _is_users(more)]
+    return list(found.values())
 
 
-def _is_of_torch(names: dict[str, Any]) -> bool:
-    return str(names.get("__name__")).partition(".")[0] in ("torch", "builtins")
+def _names(value: Any) -> dict[str, Any] | None:
+    """The global names of the file that a function or module is from."""
+    if isinstance(value, ModuleType):
+        return vars(value)
+    names = getattr(inspect.unwrap(value), "__globals__", None) if callable(value) else None
+    return names if isinstance(names, dict) else None  # of a class it may be anything
+
+
+def _package(names: dict[str, Any]) -> str:
+    top = str(names.get("__name__")).partition(".")[0]
+    return "torch" if top == "builtins" else top
+
+
+def _is_users(names: dict[str, Any]) -> bool:
+    """Whether a file is neither installed nor of this package."""
+    file = names.get("__file__")
+    if not isinstance(file, str) or _package(names) in ("spikeconv", "torch"):
+        return False
+    return not any(os.path.abspath(file).startswith(path) for path in _INSTALLED)

@@ -11,9 +11,10 @@ from torch import Tensor, fx, nn
 from torch.nn import Parameter
 
 from spikeconv.activation import QCFS, Clip
-from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
+from spikeconv.calibrate.inputs import Batch
 from spikeconv.network.structure import holds_tensors, tensors
 from spikeconv.passes.errors import ConversionError, Problem
+from spikeconv.passes.example import copies
 from spikeconv.passes.kinds import cuts_batch, is_product, is_sum
 from spikeconv.passes.other_counts import Examples, other_count
 from spikeconv.passes.sizes import Reads
@@ -53,26 +54,6 @@ class _Recorder(fx.Interpreter):
         if isinstance(value, Tensor):
             self.shapes[n] = tuple(value.shape)
         return value
-
-
-def two_images(image: Batch) -> Batch:
-    """A batch of an image `[1, *]` and of noise of its size, always the same.
-
-    What is not floating-point may be an index, so its second image has the values of the first.
-    """
-    return batch_of(map(_two, tensors_of(image)))
-
-
-def _two(image: Tensor) -> Tensor:
-    if not image.is_floating_point():
-        return torch.cat([image, image.flatten().flip(0).view_as(image)])
-    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
-    return torch.cat([image, noise * (image.abs().max().item() or 1.0)])
-
-
-def copies(batch: Batch) -> tuple[Tensor, ...]:
-    """Copies of a batch's tensors, for what may write into them."""
-    return tuple(tensor.clone() for tensor in tensors_of(batch))
 
 
 def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:

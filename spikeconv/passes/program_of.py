@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from spikeconv.calibrate.inputs import Batch, tensors_of
+from spikeconv.calibrate.inputs import Batch
 from spikeconv.network.program import Program
 from spikeconv.passes.checks import warn_of_checks
 from spikeconv.passes.examine import examine
+from spikeconv.passes.example import devices_of
 from spikeconv.passes.lower import lower
 from spikeconv.passes.normalise import normalise
 from spikeconv.passes.operands import unify_operands
@@ -33,9 +34,9 @@ def program_of(
     Raises:
         ConversionError: something in the network has no spiking form; names all that have none.
     """
-    device = next(iter(tensors_of(example))).device
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):  # a network that draws is refused, and has drawn by then
+    with torch.random.fork_rng(
+        devices_of(example)
+    ):  # a network that draws is refused, and has drawn by then
         traced = trace(frozen_ann, names, example)
         unify_operands(traced)
         problems = examine(traced, example)

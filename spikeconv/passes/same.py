@@ -16,7 +16,8 @@ from spikeconv.network.program import Program
 from spikeconv.network.run_step import Layers
 from spikeconv.network.structure import tensors
 from spikeconv.passes.errors import ConversionError, Problem
-from spikeconv.passes.examine import copies, is_close
+from spikeconv.passes.examine import is_close
+from spikeconv.passes.example import copies
 from spikeconv.passes.other_counts import MOST_VALUES
 from spikeconv.passes.tracer import call, check_output
 

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, is_tensor
 
 from tests.convert.nets import Net, check, images, refusal
+from tests.passes import helpers_of_a_forward
+from tests.passes.helpers_of_a_forward import flat
 
 
 class Asking(Net):
@@ -58,3 +60,11 @@ def test_an_assertion_about_a_stand_in() -> None:
     (problem,) = refusal(Net(body))
     assert "(AssertionError)" in problem.reason and "stand-ins for tensors" in problem.reason
     assert problem.line.startswith(__file__)
+
+
+def test_a_function_of_another_file_asks() -> None:
+    def body(s: Net, x: Any) -> Any:
+        return s.head(F.relu(s.c1(flat(x).view(-1, 2, 8, 8))))
+
+    check(Net(body), neurons=1)
+    assert "len" not in vars(helpers_of_a_forward)

@@ -237,3 +237,18 @@ def test_data_that_does_not_pass() -> None:
 
     with pytest.raises(ValueError, match="much too bright"):
         converted(Net(body))
+
+
+def test_a_check_that_noise_does_not_pass() -> None:
+    """Images of whole numbers; what is traced with is two of them then."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        assert torch.equal(x, x.round()), "whole numbers"
+        return s.head(F.relu(s.c1(x)))
+
+    with pytest.warns(UserWarning, match="forward checks values at"):
+        snn = converted(Net(body), images(8).round())
+    with torch.no_grad():
+        assert snn(images(3)).shape == (3, 3)
+    with pytest.raises(ValueError, match="whole numbers"):
+        converted(Net(body), images(8) + 0.3)

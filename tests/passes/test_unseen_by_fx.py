@@ -210,3 +210,13 @@ def test_a_grid_in_a_global_is_left_alone() -> None:
     with torch.no_grad():
         assert net(images(2)).shape == (2, 3)
     check(net, neurons=2)
+
+
+def test_a_tensor_of_the_same_kind() -> None:
+    """Made of numbers, it is a constant, whatever it is made after."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        h = F.relu(s.c1(x))
+        return s.head(F.relu(s.c2(h * h.new_tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1))))
+
+    check(Net(body), neurons=2)
