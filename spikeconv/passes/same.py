@@ -78,8 +78,9 @@ class Comparison:
         A network that refuses them, or gives no numbers, gives nothing to compare.
 
         Raises:
-            ConversionError: for some of them something else comes out.
+            ConversionError: for some of them something else comes out, or for these afterwards.
         """
+        before = self._given(images)
         for batch in _unlike(images):
             try:
                 given = self._given(batch)
@@ -93,6 +94,8 @@ class Comparison:
                 same = False
             if not same:
                 raise ConversionError([Problem("", "forward", "", _UNLIKE)])
+        if not self._are_close(before, self._given(images)):
+            raise ConversionError([Problem("", "forward", "", _CALLS)])
 
     def check_for(self, counts: Iterable[int], images: Batch) -> None:
         """The same for other numbers of such images, for which the network goes another way.

@@ -158,6 +158,18 @@ def test_a_value_that_is_kept_and_read() -> None:
     assert refusal(Largest(tail))
 
 
+def test_a_running_statistic() -> None:
+    """The second call on the same images changes it no more, those on brighter ones do."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        s.largest.copy_(torch.maximum(s.largest, x.abs().amax()))
+        return tail(s, x / s.largest)
+
+    net = Net(body)
+    net.register_buffer("largest", torch.tensor(1.0))
+    assert refusal(net)
+
+
 @pytest.mark.parametrize("pad", (lambda n: n // 3, lambda n: max(0, n - 2)))
 def test_a_number_that_only_more_images_change(pad: Any) -> None:
     def padded(s: Net, x: Tensor) -> Any:
