@@ -10,6 +10,7 @@ import re
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     examples = dict(zip(inputs, tensors_of(example), strict=True))
     with _ONE_AT_A_TIME:
         _run_once(network, examples)
-        drawn = _generators()
+        before = _Generators()
         tracer: Tracer = Tracer(inputs)
         graph: fx.Graph | None = None
         try:
@@ -96,8 +97,12 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
             pass
         if graph is None:
             graph, tracer = _specialised(network, examples)
-        elif _generators() != drawn:
-            raise ConversionError([Problem("", "forward", "", _DRAWS)])
+        elif (after := _Generators()) != before:
+            # Another thread may have drawn; the forward draws the same from the same state.
+            before.restore()
+            Tracer(inputs).trace(twin(network))
+            if _Generators() == after:
+                raise ConversionError([Problem("", "forward", "", _DRAWS)])
     _check_inputs(graph)
     _check_kept(graph, tracer.root)
     for node in graph.nodes:
@@ -113,9 +118,21 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     return traced
 
 
-def _generators() -> tuple[Any, ...]:
+@dataclass(frozen=True)
+class _Generators:
     """The states of the generators of random numbers that a forward may use unseen."""
-    return torch.get_rng_state().tolist(), random.getstate()
+
+    torchs: Tensor = field(default_factory=torch.get_rng_state)
+    pythons: Any = field(default_factory=random.getstate)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Generators):
+            return NotImplemented
+        return torch.equal(self.torchs, other.torchs) and self.pythons == other.pythons
+
+    def restore(self) -> None:
+        torch.set_rng_state(self.torchs)
+        random.setstate(self.pythons)
 
 
 def _run_once(network: nn.Module, example: Mapping[str, Tensor]) -> None:

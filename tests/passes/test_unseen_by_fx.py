@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import random
+import threading
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,26 @@ RANDOM: dict[str, Any] = {
 @pytest.mark.parametrize("body", RANDOM.values(), ids=RANDOM)
 def test_a_draw_that_decides_is_refused(body: Any) -> None:
     assert refusal(Net(body))
+
+
+def test_another_thread_draws() -> None:
+    """Its draws are none of the forward's."""
+    over = threading.Event()
+
+    def draw() -> None:
+        generator = np.random.default_rng(0)
+        while not over.is_set():
+            torch.rand(1 + int(generator.integers(5)))
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        for _ in range(5):
+            converted(Net(tail))
+    finally:
+        over.set()
+        thread.join()
 
 
 KNOWN: dict[str, Any] = {
