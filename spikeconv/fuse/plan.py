@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -50,10 +50,18 @@ class Plan:
     encoders: Mapping[str, Encoder]
     segments: tuple[Segment, ...]
     whole: bool
+    _placed: dict[tuple[str, torch.device], IntegerLayer] = field(default_factory=dict)
 
-    def population(self, name: str) -> IntegerLayer | Encoder:
-        """What an engine runs under that name."""
-        return self.program.layers[name] if name in self.program.layers else self.encoders[name]
+    def population(self, name: str, device: torch.device) -> IntegerLayer | Encoder:
+        """What an engine runs under that name, its theta and v_init on a device, to which they
+        are copied once: nothing may be while a graph is captured."""
+        if name in self.encoders:
+            return self.encoders[name]
+        if (name, device) not in self._placed:
+            layer = self.program.layers[name]
+            theta, v_init = layer.theta.to(device), layer.v_init.to(device)
+            self._placed[name, device] = replace(layer, theta=theta, v_init=v_init)
+        return self._placed[name, device]
 
     @cached_property
     def reads(self) -> Mapping[str, tuple[tuple[str, ...], frozenset[str]]]:

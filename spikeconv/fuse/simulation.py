@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch
+from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import Engine, Given, Want
+from spikeconv.fuse.layer import IntegerLayer
 from spikeconv.fuse.plan import Plan
 from spikeconv.fuse.reference import State
 from spikeconv.fuse.segments import Segment
@@ -59,7 +61,7 @@ class FusedSimulation(Simulation):
     def _silence(self) -> None:
         super()._silence()
         for name, state in self.states.items():
-            self.silent[name] = silent_after(self.plan.population(name), state.v)
+            self.silent[name] = silent_after(self._population(name), state.v)
 
     def keep(self, images: Tensor) -> None:
         super().keep(images)
@@ -106,8 +108,8 @@ class FusedSimulation(Simulation):
         """The state that a population starts in, from the first steps of its own input."""
         trains = {source: self.engine.unpack(source, self.spikes[source]) for source in sources}
         currents = {name: self._current(name)} if name in self.currents else {}
-        population, device = self.plan.population(name), self.like.device
-        look = look_at(population, device)
+        population = self._population(name)
+        look = look_at(population)
         want = Want(frozenset((name,)), frozenset(), True)
         states: dict[str, State] = {}
         for t in range(self.stage.cos):
@@ -123,21 +125,23 @@ class FusedSimulation(Simulation):
             if self.monitor is not None:
                 seen = emitted.reshape(1, self.batch, *self.plan.shapes[name])
                 self.monitor.add(name, seen, unread=1, sent=False)
-        v = moved(population, look, device)
+        v = moved(population, look)
         return self._silenced(name, replace(self._initial(name), v=v))
+
+    def _population(self, name: str) -> IntegerLayer | Encoder:
+        return self.plan.population(name, self.like.device)
 
     def _initial(self, name: str) -> State:
         """A population at v_init."""
         source = self.plan.program.sources[name]
         shape = (self.batch, *source.shape)
-        population = self.plan.population(name)
-        return initial_state(population, shape, source.signed, self.like.device)
+        return initial_state(self._population(name), shape, source.signed)
 
     def _silenced(self, name: str, state: State) -> State:
         """The state, of neurons that SRP silences one in which they do not fire in this run."""
         if name not in self.silent:
             return state
-        return replace(state, v=never(self.plan.population(name), state.v, self.silent[name]))
+        return replace(state, v=never(self._population(name), state.v, self.silent[name]))
 
     def _state(self, name: str) -> State | None:
         """A population's state before the next step, None where it is at v_init."""

@@ -24,36 +24,34 @@ def silent_after(population: Population, v: Tensor) -> Tensor:
     """SRP's mask, bool ``[B, K, H, W]``, of potentials v of that shape after its steps."""
     if isinstance(population, Encoder):
         return silenced(v, population.v_threshold)
-    return silenced(v.double(), _each_channel(population.theta.to(v.device)).double())
+    return silenced(v.double(), _each_channel(population.theta).double())
 
 
-def look_at(population: Population, device: torch.device) -> Look:
+def look_at(population: Population) -> Look:
     """COS's look at a population, on whose steps it is to be shown."""
     if isinstance(population, Encoder):
         return Look(population.v_threshold)
-    return Look(_each_channel(population.theta.to(device)))
+    return Look(_each_channel(population.theta))
 
 
-def moved(population: Population, look: Look, device: torch.device) -> Tensor:
+def moved(population: Population, look: Look) -> Tensor:
     """COS's initial potentials ``[B, K, H, W]``, from a look at steps that began at v_init.
 
     Those of an integer layer are rounded away from v_init, so that its margins are kept.
     """
     if isinstance(population, Encoder):
         return look.potential(population.v_init)
-    start = _each_channel(population.v_init.to(device))
+    start = _each_channel(population.v_init)
     v0 = look.potential(start)
     return torch.where(v0 < start, v0.floor(), v0.ceil()).to(torch.int32)
 
 
-def initial_state(
-    population: Population, shape: tuple[int, ...], signed: bool, device: torch.device
-) -> State:
+def initial_state(population: Population, shape: tuple[int, ...], signed: bool) -> State:
     """The state before the first step, ``[B, K, H, W]`` of that shape."""
-    v_init = population.v_init.to(device)
+    v_init = population.v_init
     if isinstance(population, IntegerLayer):
         v_init = _each_channel(v_init)
-    net_count = torch.zeros(shape, dtype=torch.int32, device=device) if signed else None
+    net_count = torch.zeros(shape, dtype=torch.int32, device=v_init.device) if signed else None
     return State(v_init.expand(shape), net_count, 0)
 
 

@@ -7,7 +7,7 @@ import os
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -37,6 +37,8 @@ def length(value: Any, /) -> Any:
 
 _PATHS = ("stdlib", "platstdlib", "purelib", "platlib")
 _INSTALLED = tuple(os.path.join(sysconfig.get_path(name), "") for name in _PATHS)
+
+_FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
 
 _BUILTINS = {"isinstance": is_instance, "len": length}
 
@@ -93,8 +95,11 @@ def _names(value: Any) -> dict[str, Any] | None:
     """The global names of the file that a function or module is from."""
     if isinstance(value, ModuleType):
         return vars(value)
-    names = getattr(inspect.unwrap(value), "__globals__", None) if callable(value) else None
-    return names if isinstance(names, dict) else None  # of a class it may be anything
+    # Of other objects, asking may do anything: they may stand for one that is not there yet.
+    if not isinstance(value, _FUNCTIONS) and type(value).__module__ != "functools":
+        return None
+    names: dict[str, Any] | None = getattr(inspect.unwrap(value), "__globals__", None)
+    return names
 
 
 def _package(names: dict[str, Any]) -> str:

@@ -12,13 +12,14 @@ MOST_CHECKS = 32
 """So many conditions on values are tried the other way; a forward with more is refused."""
 
 
-def raised_by_users_code(error: Exception) -> bool:
+def raised_by_users_code(error: Exception, outer: BaseException | None) -> bool:
     """Whether a ``raise`` or an ``assert`` in the user's own code has raised an error.
 
-    It is none where another error was being handled: that one may come of tracing.
+    Not where another error was being handled, which may come of tracing, unless it is the one that
+    was handled before.
     """
     trace = error.__traceback__
-    if trace is None or error.__context__ is not None:
+    if trace is None or error.__context__ not in (None, outer):
         return False
     while trace.tb_next is not None:
         trace = trace.tb_next

@@ -7,9 +7,9 @@ import copy
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-_COPIED = (nn.Module, MethodType, dict, list, set)
+_COPIED = (nn.Module, MethodType, dict, list, set, tuple)
 
 
 def with_own_closures(copied: nn.Module, memo: dict[int, Any]) -> nn.Module:
@@ -41,24 +41,37 @@ def _rebound(function: FunctionType, memo: dict[int, Any]) -> Any:
     """A function whose variables from outside are copies, as far as they can be changed."""
     if id(function) in memo:
         return memo[id(function)]
-    cells = tuple(memo.setdefault(id(cell), CellType()) for cell in function.__closure__ or ())
+    cells = function.__closure__ or ()
+    new = [cell for cell in cells if id(cell) not in memo]
+    memo.update((id(cell), CellType()) for cell in new)
     bound = FunctionType(
-        function.__code__, function.__globals__, function.__name__, function.__defaults__, cells
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        tuple(memo[id(cell)] for cell in cells),
     )
     bound.__dict__.update(function.__dict__)
     bound.__kwdefaults__ = function.__kwdefaults__
     bound.__qualname__ = function.__qualname__
     memo[id(function)] = bound
-    for cell, own in zip(function.__closure__ or (), cells, strict=True):
+    for cell in new:
         with contextlib.suppress(ValueError):  # a variable that has no value yet
-            own.cell_contents = _own(cell.cell_contents, memo)
+            memo[id(cell)].cell_contents = _own(cell.cell_contents, memo)
     return bound
 
 
 def _own(value: Any, memo: dict[int, Any]) -> Any:
+    """A copy of what can change; what cannot be copied is shared, as copy.deepcopy shares all."""
     if isinstance(value, FunctionType) and value.__closure__:
         return _rebound(value, memo)
+    if isinstance(value, Tensor):
+        return memo.get(id(value), value)
     if isinstance(value, _COPIED):
-        with contextlib.suppress(Exception):  # what cannot be copied is shared, as it was
-            return copy.deepcopy(value, memo)
+        tried = dict(memo)  # which a copy that fails leaves half done
+        with contextlib.suppress(Exception):
+            own = copy.deepcopy(value, tried)
+            memo.update(tried)
+            return own
+        memo[id(value)] = value
     return value

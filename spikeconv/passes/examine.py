@@ -76,7 +76,7 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
         ConversionError: the network fails on the images.
     """
     first, second, double = (_Recorder(traced) for _ in range(3))
-    with _without_levels(traced):
+    with without_levels(traced):
         first.run(*copies(batch[:1]))
         second.run(*copies(batch[1:]))
         double.run(*copies(batch))
@@ -118,7 +118,7 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
 
 
 @contextmanager
-def _without_levels(network: nn.Module) -> Iterator[None]:
+def without_levels(network: nn.Module) -> Iterator[None]:
     """Inside, trained steps only clip.
 
     A convolution of two images differs from that of one in its last bits, which a step would make a

@@ -22,19 +22,9 @@ from torch import Tensor, fx, nn
 from spikeconv.network.structure import holds_tensors
 from spikeconv.passes.errors import users_line
 from spikeconv.passes.other_counts import other_count
-from spikeconv.passes.sizes import DRAWS, KIND, SIZES
+from spikeconv.passes.sizes import KIND, SIZES
 from spikeconv.passes.tracer import Proxy, Tracer
-
-# The shape of what these give depends on values,
-_VALUES_SHAPE = {"nonzero", "argwhere", "masked_select", "unique", "unique_consecutive"}
-_VALUES_SHAPE |= {"bincount", "histc", "values", "indices", "crow_indices", "col_indices"}
-# and of these, where such a value is an operand behind the first, or the only one.
-_SIZED_BY_OPERANDS = {"narrow", "tensor_split", "repeat_interleave", "one_hot", "arange"}
-_SIZED_BY_OPERANDS |= {"linspace", "full", "zeros", "ones", "empty", "expand", "repeat", "view"}
-# What these give is another value at every call.
-_DRAWN = {draw.__name__ for draw in DRAWS} | {"bernoulli", "multinomial", "normal", "poisson"}
-_DRAWN |= {"rand_like", "randn_like", "randint_like", "bernoulli_", "uniform_", "normal_"}
-_DRAWN |= {"random_", "exponential_", "cauchy_", "geometric_", "log_normal_"}
+from spikeconv.passes.value_sizes import called_name, is_drawn, is_sized_by_values
 
 VALUES = "its flow depends on the values of tensors"
 _BATCH = "its flow depends on the number of images"
@@ -69,6 +59,9 @@ class SpecialisedProxy(Proxy):
         if isinstance(self.tracer.values[self.node][0], Tensor):
             return id(self)
         return hash(self.tracer.decided(self))
+
+    def __str__(self) -> str:
+        return format(self, "")
 
     def __format__(self, spec: str) -> str:
         """Of a number as it is for both examples, which decides what is looked up by it."""
@@ -152,7 +145,7 @@ class SpecialisedTracer(Tracer):
             finally:
                 self._running = False
             constant = self.constants.issuperset(node.all_input_nodes)
-            if kind != "placeholder" and constant and _called(node) not in _DRAWN:
+            if kind != "placeholder" and constant and not is_drawn(node):
                 self.constants.add(node)
             self.reads[node] = self._reads(node)
         return node
@@ -170,6 +163,10 @@ class SpecialisedTracer(Tracer):
         if self._running:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def runs_an_example(self) -> bool:
+        """Whether what runs now are the examples' values, and no forward."""
+        return self._running
 
     def _value(self, node: fx.Node, which: int) -> Any:
         """A node's value for one of the examples."""
@@ -191,10 +188,10 @@ class SpecialisedTracer(Tracer):
             return frozenset()
         first, second = self.values[node]
         inputs = node.all_input_nodes
-        name = _called(node)
+        name = called_name(node)
         if holds_tensors(first):
-            by_value = name in _VALUES_SHAPE or any("value" in self.reads[n] for n in inputs)
-            by_value = by_value or self._picks(node) or self._is_sized_by_values(node, name)
+            by_value = any("value" in self.reads[n] for n in inputs)
+            by_value = by_value or is_sized_by_values(node, self.values, self.constants)
             return frozenset({"value"} if by_value else ())
         if not any(holds_tensors(self.values[n][0]) for n in inputs):
             reads = frozenset[str]().union(*(self.reads[n] for n in inputs))
@@ -208,28 +205,6 @@ class SpecialisedTracer(Tracer):
         if inputs[0].op == "placeholder" and node.args[1:] == (1,):
             return frozenset()  # as good as fixed: a call checks it
         return frozenset({"size"} if first == second else {"size", "batch"})
-
-    def _picks(self, node: fx.Node) -> bool:
-        """Whether a call takes the elements for which a mask is true, so many there are."""
-        if node.target is not operator.getitem:
-            return False
-        masks = (self.values[n][0] for n in node.all_input_nodes[1:])
-        return any(isinstance(mask, Tensor) and mask.dtype == torch.bool for mask in masks)
-
-    def _is_sized_by_values(self, node: fx.Node, name: str) -> bool:
-        """Whether the size of what a call gives is a value of a tensor."""
-        if name == "where" and len(node.args) + len(node.kwargs) == 1:
-            return True
-        operands: list[fx.Node] = []
-        if node.target is operator.getitem:
-            index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
-            cuts = [part for part in index if isinstance(part, slice)]
-            fx.node.map_arg(cuts, operands.append)
-        elif name in _SIZED_BY_OPERANDS:
-            behind = node.args[1:] if len(node.args) > 1 else node.args
-            fx.node.map_arg((behind, node.kwargs), operands.append)
-        varying = (self.values[n][0] for n in operands if n not in self.constants)
-        return any(isinstance(value, Tensor) for value in varying)
 
     def truth(self, proxy: fx.Proxy) -> bool:
         """Whether a condition is true; one on values is noted, and answered as the example is."""
@@ -279,12 +254,6 @@ class SpecialisedTracer(Tracer):
         if images and holds_tensors(first) and proxy.node.target not in ("chunk", torch.chunk):
             self.fixed_size = True
         return len(first)
-
-
-def _called(node: fx.Node) -> str:
-    """The name of what a node calls, or of the attribute that it asks for."""
-    name = node.args[1] if node.target is getattr else node.target
-    return str(getattr(name, "__name__", name))
 
 
 def _part(node: fx.Node, reads: frozenset[str], first: Any, second: Any) -> frozenset[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import operator
-import random
 import re
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from spikeconv.calibrate.inputs import Arguments, Batch, tensors_of
 from spikeconv.passes.checks import MOST_CHECKS, raised_by_users_code
+from spikeconv.passes.draws import Draws, OtherGenerators
 from spikeconv.passes.errors import ConversionError, Problem, users_line
 from spikeconv.passes.frozen import twin
 from spikeconv.passes.specialise import VALUES, SpecialisedTracer
@@ -32,6 +32,10 @@ _ASSIGNED = (
     "it assigns to a part of a tensor in place, which torch.fx cannot trace; put the result "
     "together out of place: torch.cat of the parts, a product with a mask that is a buffer, or "
     "F.pad for zeros around it"
+)
+_MANY = (
+    "it asks for the values of tensors {} times, and conversion tries out at most {} such "
+    "conditions, whether they only raise; leave checks out where self.training is False"
 )
 _DRAWS = (
     "it draws random numbers that torch.fx does not see, so one call is unlike the next; leave "
@@ -86,23 +90,16 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     examples = dict(zip(inputs, tensors_of(example), strict=True))
     with _ONE_AT_A_TIME:
         _run_once(network, examples)
-        before = _Generators()
-        tracer: Tracer = Tracer(inputs)
-        graph: fx.Graph | None = None
-        try:
-            graph = tracer.trace(twin(network))
-        except ConversionError:
-            raise
-        except Exception:  # whatever a forward raises
-            pass
-        if graph is None:
-            graph, tracer = _specialised(network, examples)
-        elif (after := _Generators()) != before:
+        before = OtherGenerators()
+        graph, tracer, drawn = _traced(network, inputs, examples)
+        after = OtherGenerators()
+        if not drawn and after != before:
             # Another thread may have drawn; the forward draws the same from the same state.
             before.restore()
-            Tracer(inputs).trace(twin(network))
-            if _Generators() == after:
-                raise ConversionError([Problem("", "forward", "", _DRAWS)])
+            _traced(network, inputs, examples)
+            drawn = OtherGenerators() == after
+        if drawn:
+            raise ConversionError([Problem("", "forward", "", _DRAWS)])
     _check_inputs(graph)
     _check_kept(graph, tracer.root)
     for node in graph.nodes:
@@ -118,21 +115,19 @@ def trace(network: nn.Module, inputs: Sequence[str], example: Batch) -> fx.Graph
     return traced
 
 
-@dataclass(frozen=True)
-class _Generators:
-    """The states of the generators of random numbers that a forward may use unseen."""
-
-    torchs: Tensor = field(default_factory=torch.get_rng_state)
-    pythons: Any = field(default_factory=random.getstate)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Generators):
-            return NotImplemented
-        return torch.equal(self.torchs, other.torchs) and self.pythons == other.pythons
-
-    def restore(self) -> None:
-        torch.set_rng_state(self.torchs)
-        random.setstate(self.pythons)
+def _traced(
+    network: nn.Module, inputs: Sequence[str], example: Mapping[str, Tensor]
+) -> tuple[fx.Graph, Tracer, bool]:
+    """The graph, what has traced it, and whether the forward has had torch draw meanwhile."""
+    tracer: Tracer = Tracer(inputs)
+    with Draws(lambda: False) as draws:
+        try:
+            return tracer.trace(twin(network)), tracer, draws.seen
+        except ConversionError:
+            raise
+        except Exception:  # whatever a forward raises
+            pass
+    return _specialised(network, example)
 
 
 def _run_once(network: nn.Module, example: Mapping[str, Tensor]) -> None:
@@ -173,8 +168,8 @@ def _check_inputs(graph: fx.Graph) -> None:
 
 def _specialised(
     network: nn.Module, example: Mapping[str, Tensor]
-) -> tuple[fx.Graph, SpecialisedTracer]:
-    """The graph for the shapes of an example of two images.
+) -> tuple[fx.Graph, SpecialisedTracer, bool]:
+    """The same for the shapes of an example of two images.
 
     Buffers are tensors, of which a forward may do whatever it likes; where that fails, stand-ins,
     as some methods of tensors take no size that is one: `buffer.expand(x.shape[0], -1)`.
@@ -183,9 +178,10 @@ def _specialised(
     for buffers in (False, True):
         tracer = SpecialisedTracer(example, buffers)
         try:
-            graph = tracer.trace(twin(network))
+            with Draws(tracer.runs_an_example) as draws:
+                graph = tracer.trace(twin(network))
             _only_checks(network, example, buffers, tracer.asked)
-            return graph, tracer
+            return graph, tracer, draws.seen
         except ConversionError:
             raise
         except Exception as error:  # whatever a forward raises
@@ -206,13 +202,16 @@ def _only_checks(
     Raises:
         ConversionError: one decides something else.
     """
+    if len(asked) > MOST_CHECKS:
+        reason = _MANY.format(len(asked), MOST_CHECKS)
+        raise ConversionError([Problem("", type(network).__name__, asked[MOST_CHECKS], reason)])
+    outer = sys.exc_info()[1]  # which the caller may be handling
     for index, line in enumerate(asked):
         checks = False
-        if len(asked) <= MOST_CHECKS:
-            try:
-                SpecialisedTracer(example, buffers, turned=index).trace(twin(network))
-            except Exception as error:
-                checks = raised_by_users_code(error)
+        try:
+            SpecialisedTracer(example, buffers, turned=index).trace(twin(network))
+        except Exception as error:
+            checks = raised_by_users_code(error, outer)
         if not checks:
             raise ConversionError([Problem("", type(network).__name__, line, _FLOW.format(VALUES))])
 

@@ -43,6 +43,12 @@ class Proxy(fx.Proxy):
     def __hash__(self) -> int:
         self.tracer.undecided(_as("a key of a dict, or in a set"))
 
+    def __str__(self) -> str:
+        self.tracer.undecided(_as("text"))
+
+    def __format__(self, spec: str) -> str:
+        self.tracer.undecided(_as("text"))
+
     def __float__(self) -> float:
         self.tracer.undecided(_as("a number"))
 

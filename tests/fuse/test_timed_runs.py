@@ -124,10 +124,10 @@ def layer(theta: int, v_init: int, weight: int = 1) -> IntegerLayer:
 
 def start_after(population: IntegerLayer, spikes: tuple[int, ...], v: tuple[int, ...]) -> int:
     """Where COS has the neuron start, once it has seen such steps."""
-    look = look_at(population, torch.device("cpu"))
+    look = look_at(population)
     for emitted, potential in zip(spikes, column(*v), strict=True):
         look.add(torch.full((1, 1, 1, 1), emitted, dtype=torch.int8), potential)
-    found = moved(population, look, torch.device("cpu"))
+    found = moved(population, look)
     assert found.dtype == torch.int32
     return int(found.item())
 
@@ -171,51 +171,63 @@ def test_what_srp_silences() -> None:
     assert silent_after(layer(7, 0), column(1)[0]).item() is False
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("timing", ["srp", "cos"])
-@pytest.mark.parametrize("signed", [False, True], ids=["binary", "signed"])
-def test_nothing_overflows(timing: str, signed: bool) -> None:
-    """With the largest weights, every input firing and the largest start: int32 is not left.
-
-    The simulation in int64 of `stepwise` sums tells: potentials are what they are without limits.
-    """
+def ones(T: int, signed: bool = False) -> SpikingNetwork:
+    """A population of 512 that always fire, read by three with all weights equal, to be summed."""
     ann = nn.Sequential(
         nn.Flatten(), nn.Linear(4, 512), nn.ReLU(), nn.Linear(512, 3), nn.ReLU(), nn.Linear(3, 2)
     )
     for parameter in ann.parameters():
         nn.init.ones_(parameter)
-    snn = spikeconv.convert(
-        ann, torch.rand(8, 1, 2, 2), T=64, method="opi", signed=signed, progress=False
-    )
-    snn.timing = TIMINGS[timing]
+    x = torch.rand(8, 1, 2, 2)
+    return spikeconv.convert(ann, x, T=T, method="opi", signed=signed, progress=False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backend", ["reference", "cpp"])
+@pytest.mark.parametrize("start", ["silent", "lowest", "highest"])
+@pytest.mark.parametrize("signed", [False, True], ids=["binary", "signed"])
+def test_nothing_overflows(backend: str, start: str, signed: bool) -> None:
+    """From the farthest that SRP or COS may put a neuron, with all that can arrive in 64 steps.
+
+    Potentials are those that sums in int64 give, which no limit touches.
+    """
+    snn = ones(64, signed)
+    snn.timing = TIMINGS["both"]
     fused = snn.fuse("int16")
-    plan = fused.integers.plan(64)  # type: ignore[union-attr]
-    (found,) = plan.program.layers.values()
-    (source,) = found.sources()
-    reach = largest_potential(found, {source: 1}, 64)
+    assert fused.integers is not None
+    plan = fused.integers.plan(64)
+    (layer_,) = plan.program.layers.values()
+    (source,) = layer_.sources()
+    reach = largest_potential(layer_, {source: 1}, 64)
     assert 2**27 < reach < 2**30
-    silent = torch.ones(1, *found.shape, dtype=torch.bool)
-    start = initial_state(found, (1, *found.shape), signed, torch.device("cpu"))
-    lowest = replace(start, v=never(found, start.v, silent))
-    for sign in (1, -1) if signed else (1,):
-        train = torch.full((32, 1, *plan.program.sources[source].shape), sign)
-        for name in ("reference", "cpp"):
-            engine = make_engine(name, plan.program, plan.encoders.values())
-            state = lowest
-            for _ in range(2):
-                given = Given({source: engine.pack(source, train)}, {}, 32, {found.name: state})
-                wanted = Want(frozenset((found.name,)), frozenset(), True)
-                fired = engine.run((found.name,), given, wanted)[found.name]
-                assert not engine.unpack(found.name, fired.spikes).any()
-                assert fired.state is not None
-                state = fired.state
-            exact_v = lowest.v.long() + 64 * (
-                sign * found.convolutions[0].weight.long().flatten(1).sum(1) << found.shift
-            ).view(-1, 1, 1)
-            exact_v += sum(found.bias.long()[min(t, len(found.bias) - 1)] for t in range(64)).view(
-                -1, 1, 1
-            )  # type: ignore[union-attr]
-            assert torch.equal(state.v.long(), exact_v)
+    begin = initial_state(layer_, (1, *layer_.shape), signed)
+    farthest = {"lowest": -reach, "highest": reach}
+    v = never(layer_, begin.v, torch.ones(begin.v.shape, dtype=torch.bool))
+    if start in farthest:
+        v = torch.full_like(begin.v, farthest[start])
+    state = replace(begin, v=v)
+    train = torch.ones(32, 1, *plan.program.sources[source].shape, dtype=torch.int8)
+    arriving = layer_.convolutions[0].weight.long().flatten(1).sum(1) << layer_.shift
+    arriving = (arriving + layer_.bias[0].long()).view(-1, 1, 1)
+    theta = layer_.theta.long().view(-1, 1, 1)
+    engine = make_engine(backend, plan.program, plan.encoders.values())
+    wanted, count = v.long(), torch.zeros(v.shape, dtype=torch.int64)
+    for _ in range(2):
+        given = Given({source: engine.pack(source, train)}, {}, 32, {layer_.name: state})
+        want = Want(frozenset((layer_.name,)), frozenset(), True)
+        fired = engine.run((layer_.name,), given, want)[layer_.name]
+        assert fired.state is not None
+        state = fired.state
+        for emitted in engine.unpack(layer_.name, fired.spikes):
+            wanted = wanted + arriving
+            spike = (wanted >= theta).long()
+            if signed:
+                spike = spike - ((wanted < 0) & (count > 0)).long()
+            assert torch.equal(emitted.long(), spike)
+            assert wanted.abs().max() < 2**31
+            wanted, count = wanted - theta * spike, count + spike
+        assert torch.equal(state.v.long(), wanted)
+    assert start != "silent" or not count.any()
 
 
 def test_a_look_that_kernels_cannot_take_is_in_floating_point() -> None:

@@ -246,6 +246,19 @@ def test_replays_with_timing_and_signed_neurons(signed: bool, timing: Timing) ->
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("timing", [Timing(srp=2), Timing(cos=2)], ids=str)
+def test_replays_of_integers_with_timing(timing: Timing) -> None:
+    snn = converted(NETWORKS["residual"](), T=9).cuda()
+    snn.timing = timing
+    fused = snn.fuse()
+    fast = fused.graph(images(2).cuda())
+    for _ in range(3):
+        x = images(2).cuda()
+        with torch.no_grad():
+            assert torch.equal(fast(x), fused(x))
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_changes_are_noticed_by_replays(change: Callable[[SpikingNetwork], Any]) -> None:
     snn = converted(NETWORKS["residual"](), T=4).cuda()

@@ -225,7 +225,7 @@ def test_more_checks_than_are_tried() -> None:
         return s.head(F.relu(s.c1(x)))
 
     (problem,) = refusal(Net(body))
-    assert "its flow depends on the values of tensors" in problem.reason
+    assert "it asks for the values of tensors 40 times" in problem.reason
 
 
 def test_data_that_does_not_pass() -> None:
@@ -252,3 +252,17 @@ def test_a_check_that_noise_does_not_pass() -> None:
         assert snn(images(3)).shape == (3, 3)
     with pytest.raises(ValueError, match="whole numbers"):
         converted(Net(body), images(8) + 0.3)
+
+
+def test_while_another_error_is_handled() -> None:
+    """As where a file of the spiking network is missing, and it is converted anew."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        asserted(s, x)
+        return s.head(F.relu(s.c1(x)))
+
+    try:
+        raise FileNotFoundError
+    except FileNotFoundError:
+        with pytest.warns(UserWarning, match="forward checks values at"):
+            converted(Net(body))

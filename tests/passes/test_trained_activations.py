@@ -13,7 +13,7 @@ from spikeconv.activation import QCFS, Clip
 from spikeconv.convert import SpikingNetwork
 from spikeconv.convert.tune import aims
 from spikeconv.network.layers import Rectifier
-from spikeconv.passes.examine import _without_levels
+from spikeconv.passes.examine import without_levels
 from tests.convert.nets import Net, check, converted, images, refusal, relative_error
 
 
@@ -135,7 +135,7 @@ def test_while_images_are_told_apart_steps_only_clip() -> None:
     net, x = with_activations(QCFS(2, 0.7), Clip(0.4)), torch.linspace(-1, 1, 50)
     with torch.no_grad():
         stepped = net.a1(x)
-        with pytest.raises(KeyError), _without_levels(net):
+        with pytest.raises(KeyError), without_levels(net):
             assert torch.equal(net.a1(x), x.clamp(0, net.a1.cap()))
             raise KeyError
         assert torch.equal(net.a1(x), stepped) and type(net.a1) is QCFS

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.convert.nets import Net, check, converted, images, refusal
+from spikeconv.models import build_model
+from tests.convert.nets import Net, check, converted, images, refusal, settled
 
 
 def tail(s: Net, x: Tensor) -> Any:
@@ -94,7 +95,14 @@ RANDOM: dict[str, Any] = {
     "torch": lambda s, x: tail(s, -x if torch.rand(()) < 1e-6 else x),
     "in place": lambda s, x: tail(s, -x if torch.empty(1).uniform_() < 1e-6 else x),
     "python": lambda s, x: tail(s, -x if random.random() < 1e-6 else x),
+    "numpy": lambda s, x: tail(s, -x if np.random.rand() < 1e-6 else x),
     "a size": lambda s, x: tail(s, -x if torch.rand(x.shape[1])[0] < 1e-6 else x),
+    "beside sizes": lambda s, x: tail(
+        s, -x if x.shape[-1] > 4 and torch.empty(1).uniform_() < 1e-6 else x
+    ),
+    "python's beside sizes": lambda s, x: tail(
+        s, -x if x.shape[-1] > 4 and random.random() < 1e-6 else x
+    ),
 }
 
 
@@ -128,13 +136,17 @@ KNOWN: dict[str, Any] = {
     "a dict": lambda s, x: tail(s, x * {8: 0.5}.get(x.shape[-1], 1.0)),
     "a dict of dtypes": lambda s, x: tail(s, x * {torch.float32: 0.5}[x.dtype]),
     "a name": lambda s, x: tail(s, x * {"8x2": 0.5}[f"{x.shape[-1]}x{x.shape[1]}"]),
+    "text": lambda s, x: tail(s, x * {"8": 0.5}[str(x.shape[-1])]),
+    "text with a default": lambda s, x: tail(s, x * getattr(s, f"gain{x.shape[1]}", 1.0)),
     "a set of ranks": lambda s, x: tail(s, -x if x.dim() in {3, 5} else x),
 }
 
 
 @pytest.mark.parametrize("body", KNOWN.values(), ids=KNOWN)
 def test_keys_are_what_they_stand_for(body: Any) -> None:
-    check(Net(body), neurons=2)
+    net = Net(body)
+    net.gain2 = 0.5
+    check(net, neurons=2)
 
 
 def test_a_size_in_a_set_holds_for_that_size() -> None:
@@ -225,6 +237,63 @@ def test_closures_are_copied_with_the_network() -> None:
     assert kept["h"] is not before and type(kept["h"]) is Tensor  # check called it, nobody else
     with torch.no_grad():
         torch.testing.assert_close(snn.analog(x), net(x))
+
+
+class Trainer(nn.Module):
+    """Not part of the network, holding what cannot be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.kept: dict[str, Tensor] = {}
+
+
+def test_closures_over_what_cannot_be_copied() -> None:
+    trainer = Trainer()
+    net = Net(lambda s, x: tail(s, x + 0 * trainer.lock.locked()))
+    for layer in (net.c1, net.c2):
+        layer.register_forward_hook(lambda module, args, output: trainer.kept.update(h=output))
+    check(net, neurons=2)
+
+
+def test_closures_over_layers_in_a_tuple_and_over_weights() -> None:
+    net = Net(lambda s, x: s.head(s.both(x)), c2=nn.Conv2d(1, 4, 3, padding=1))
+    net.w = nn.Parameter(torch.randn(4, 4, 1, 1))
+    layers, weight = (net.c1, net.c2), net.w
+    net.both = lambda x: (
+        F.relu(F.conv2d(F.relu(layers[0](x)), weight)) + F.relu(layers[1](x[:, :1]))
+    )
+    check(net, neurons=3)
+
+
+def test_names_that_stand_for_what_is_not_there() -> None:
+    """Asking them for anything is an error, and nobody does."""
+
+    class Absent:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError("outside of a request")
+
+        def __call__(self) -> None: ...
+
+    globals()["absent"] = Absent()
+    try:
+        check(Net(tail), neurons=2)
+    finally:
+        del globals()["absent"]
+
+
+def test_many_levels_and_indices_are_held_against_each_other() -> None:
+    """Where batch norms are folded, rounding flips a level, or a class of two that are equal."""
+    for seed in range(4):
+        torch.manual_seed(seed)
+        ann = build_model("resnet20", activation="qcfs", levels=8, widths=(4, 8, 16))
+        settled(ann)
+        converted(ann, images(8, 3, 32, 32), threshold="qcfs")
+    net = Net(lambda s, x: s.c3(F.relu(s.n(s.c1(x)))).argmax(1), c3=nn.Conv2d(4, 5, 1))
+    net.n = nn.BatchNorm2d(4)
+    snn = converted(settled(net), images(8, 2, 64, 64), analog=True)
+    with torch.no_grad():
+        assert snn(images(2, 2, 64, 64)).shape == (2, 64, 64)
 
 
 _CACHE: dict[Any, Tensor] = {}
