@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import scan
 from accuracy_tables import methods
 from cells import Cell, Cells, Key
 from lookup import Results
+from measure import measure
 from methods import by_name
 from spikeconv import convert
 from spikeconv.data import load_dataset
@@ -31,7 +33,7 @@ def test_integer_cells_are_measured_marked_and_replaced_by_exact_ones(
 ):
     command = ["--dataset", "digits", "--weights", f"tiny={tiny}", "--calibration-images", "32"]
     command += ["--limit", str(IMAGES), "--T", "4", "--out", str(tmp_path)]
-    rows = ["--methods", "opi", "cos"]
+    rows = ["--methods", "opi"]
     assert accuracy.main([*command, *rows, "--arithmetic", "int16"]) == 0
 
     data = load_dataset("digits")
@@ -40,9 +42,7 @@ def test_integer_cells_are_measured_marked_and_replaced_by_exact_ones(
     snn = convert(ann, data.train.sample(32, 0), T=4, progress=False, **settings)
     fused = evaluate(ann, snn.fuse("int16"), data.test.batches(50, IMAGES), progress=False)
     measured = made_by(tmp_path)
-    assert [cell[:2] for cell in measured] == [(0, "float32"), (4, "int16"), (4, "float32")], (
-        "COS has no integer form, and its cell says so"
-    )
+    assert [cell[:2] for cell in measured] == [(0, "float32"), (4, "int16")]
     assert measured[1][2] == round(fused.snn[-1] * IMAGES)
     text = (tmp_path / "README.md").read_text()
     share = f"{100 * fused.snn[-1]:.2f}"
@@ -50,13 +50,23 @@ def test_integer_cells_are_measured_marked_and_replaced_by_exact_ones(
     assert "beside the simulation" not in text
 
     assert accuracy.main([*command, *rows]) == 0, "the simulation is more exact: measured again"
-    assert [cell[:2] for cell in made_by(tmp_path)][3:] == [(4, "float32")]
+    assert [cell[:2] for cell in made_by(tmp_path)][2:] == [(4, "float32")]
     text = (tmp_path / "README.md").read_text()
     assert "### The integer program beside the simulation" in text
-    assert f"| opi | 4 | {100 * made_by(tmp_path)[3][2] / IMAGES:.2f}* | _{share}_* | - |" in text
+    assert f"| opi | 4 | {100 * made_by(tmp_path)[2][2] / IMAGES:.2f}* | _{share}_* | - |" in text
 
     monkeypatch.setattr(scan, "measure", None)
     assert accuracy.main([*command, *rows, "--arithmetic", "int8"]) == 0, "coarser: nothing to do"
+
+
+def test_a_network_without_integer_layers_is_run_in_the_simulation_and_says_so():
+    data = load_dataset("digits")
+    ann = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 10))
+    sample, images = data.train.sample(32, 0), data.test.batches(50, IMAGES)
+    ann(sample)
+    settings = by_name("opi").settings(4, None)
+    cell = measure(ann, sample, images, 4, settings, 0, {}, lambda n: None, arithmetic="int16")
+    assert cell.arithmetic == "float32"
 
 
 def test_of_cells_on_as_many_images_the_most_exact_is_found_and_more_images_win():
