@@ -164,7 +164,8 @@ if [[ $device == cuda ]]; then
     queue tests:gpu 60 900 env PYTHON="$PYTHON" bench/side_by_side.sh "-m gpu" "${marked[@]}"
     # What runs in Triton's interpreter elsewhere is compiled here.
     queue tests:kernels 40 900 env PYTHON="$PYTHON" bench/side_by_side.sh "" \
-        tests/kernels/test_*.py tests/fuse/test_gpu_*.py tests/fuse/test_engines.py
+        tests/kernels/test_*.py tests/fuse/test_gpu_*.py tests/fuse/test_engines.py \
+        tests/fuse/test_timed_runs.py
     # On any machine the same, so no time of a lease is for it.
     [[ -n $budget ]] || queue tests:all 60 1800 "$PYTHON" -m pytest -q -rs tests
     if command -v compute-sanitizer >/dev/null; then
