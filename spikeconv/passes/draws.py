@@ -12,7 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Draws(TorchDispatchMode):
-    """Inside the block, `seen` becomes true where this thread has torch draw.
+    """Inside the block, `seen` becomes true where this thread has torch draw by its own generator.
+
+    What draws by one of its own may have seeded it; two calls tell.
 
     Args:
         apart: whether what is running now does not count.
@@ -24,9 +26,11 @@ class Draws(TorchDispatchMode):
         self._apart = apart
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if torch.Tag.nondeterministic_seeded in func.tags and not self._apart():
+        kwargs = kwargs or {}
+        own = kwargs.get("generator") is not None
+        if torch.Tag.nondeterministic_seeded in func.tags and not own and not self._apart():
             self.seen = True
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 class OtherGenerators:

@@ -69,7 +69,7 @@ class SpecialisedProxy(Proxy):
         if isinstance(value, Tensor) and value.numel() == 1:
             return format(value.item(), spec)
         if not isinstance(value, int | float):
-            return format(repr(value), spec)
+            return format(str(value), spec)
         by_values = "value" in self.tracer.reads[self.node]
         return format(value if by_values or value != other else self.tracer.decided(self), spec)
 

@@ -38,7 +38,7 @@ class Proxy(fx.Proxy):
     def __getattr__(self, name: str) -> Any:
         if self.node.op == "placeholder" and not hasattr(Tensor, name):
             raise AttributeError(f"'Tensor' object has no attribute {name!r}")
-        return super().__getattr__(name)
+        return Attribute(self, name)
 
     def __hash__(self) -> int:
         self.tracer.undecided(_as("a key of a dict, or in a set"))
@@ -63,6 +63,10 @@ class Proxy(fx.Proxy):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self.clone()
+
+
+class Attribute(Proxy, fx.proxy.Attribute):
+    """The same for an attribute, or a method that is not called yet."""
 
 
 def _as(what: str) -> fx.proxy.TraceError:

@@ -111,6 +111,14 @@ def test_a_draw_that_decides_is_refused(body: Any) -> None:
     assert refusal(Net(body))
 
 
+def test_a_draw_by_a_generator_of_its_own_is_a_constant() -> None:
+    def body(s: Net, x: Tensor) -> Any:
+        noise = torch.rand(1, generator=torch.Generator().manual_seed(1))
+        return tail(s, x + noise)
+
+    check(Net(body), neurons=2)
+
+
 def test_another_thread_draws() -> None:
     """Its draws are none of the forward's."""
     over = threading.Event()
@@ -135,6 +143,11 @@ KNOWN: dict[str, Any] = {
     "a set": lambda s, x: tail(s, -x if x.shape[-1] in {7, 9} else x),
     "a dict": lambda s, x: tail(s, x * {8: 0.5}.get(x.shape[-1], 1.0)),
     "a dict of dtypes": lambda s, x: tail(s, x * {torch.float32: 0.5}[x.dtype]),
+    "a dtype with a default": lambda s, x: tail(s, x * {torch.float32: 0.5}.get(x.dtype, 1.0)),
+    "a set of dtypes": lambda s, x: tail(s, x / 2 if x.dtype in {torch.float32} else x),
+    "a device by name": lambda s, x: tail(s, x / 2 if x.device.type in {"cpu"} else x),
+    "a device as text": lambda s, x: tail(s, x / 2 if str(x.device) == "cpu" else x),
+    "a dtype by name": lambda s, x: tail(s, x / 2 if "float32" in str(x.dtype) else x),
     "a name": lambda s, x: tail(s, x * {"8x2": 0.5}[f"{x.shape[-1]}x{x.shape[1]}"]),
     "text": lambda s, x: tail(s, x * {"8": 0.5}[str(x.shape[-1])]),
     "text with a default": lambda s, x: tail(s, x * getattr(s, f"gain{x.shape[1]}", 1.0)),
