@@ -13,10 +13,13 @@
 #define SPIKECONV_LANES 8
 #include "cpu/int_dot_madd.h"
 #include "cpu/int_kernels.h"
+#include "cpu/int_lookups_avx2.h"
 
 namespace spikeconv::cpu::avx2 {
 
-IntKernels int_kernels() { return vector_kernels(0.4f, 18, 110, 3.3f); }
+IntKernels int_kernels() {
+  return vector_kernels(0.4f, 18, 110, 3.3f, lookup_kernels(0.68f, -12, 5));
+}
 
 }  // namespace spikeconv::cpu::avx2
 

@@ -14,7 +14,7 @@
 #define SPIKECONV_LANES 16
 #include "cpu/int_dot_madd.h"
 #include "cpu/int_kernels.h"
-#include "cpu/int_lookups.h"
+#include "cpu/int_lookups_avx512.h"
 
 namespace spikeconv::cpu::avx512 {
 

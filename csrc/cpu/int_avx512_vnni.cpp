@@ -263,7 +263,7 @@ static int64_t bare(int64_t rounds) {
 }  // namespace spikeconv::cpu::avx512_vnni
 
 #include "cpu/int_kernels.h"
-#include "cpu/int_lookups.h"
+#include "cpu/int_lookups_avx512.h"
 
 namespace spikeconv::cpu::avx512_vnni {
 

@@ -59,7 +59,8 @@ SPIKECONV_INLINE Int widen(const uint8_t* from) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   return {_mm512_maskz_cvtepu8_epi32(0xffff, bytes)};
 }
-SPIKECONV_INLINE Mask at_least(Int a, Int b) { return _mm512_cmpge_epi32_mask(a.value, b.value); }
+SPIKECONV_INLINE Int minus_one(Int a) { return {_mm512_sub_epi32(a.value, _mm512_set1_epi32(1))}; }
+SPIKECONV_INLINE Mask above(Int a, Int b) { return _mm512_cmpgt_epi32_mask(a.value, b.value); }
 SPIKECONV_INLINE Mask below_zero_and_above(Int a, Int b) {
   const Mask below = _mm512_movepi32_mask(a.value);
   return _mm512_mask_cmpgt_epi32_mask(below, b.value, _mm512_setzero_si512());
@@ -184,31 +185,35 @@ SPIKECONV_INLINE Int widen(const uint8_t* from) {
 #endif
 }
 
-// Values from 0 to 255, a byte each.
-SPIKECONV_INLINE void store_bytes(uint8_t* to, const Int& a) {
+// Writes zero - a, a byte each, where a is from -128 to 127.
+SPIKECONV_INLINE void store_below(uint8_t* to, uint8_t zero, const Int& a) {
 #if defined(SPIKECONV_X86)
 #if SPIKECONV_LANES == 8
-  const auto half = [](Part part) {
-    const auto wide = reinterpret_cast<__m256i>(part);
-    return _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-  };
-  const __m128i low = half(a.parts[0]), high = half(a.parts[1]);
+  // The halves of both parts: every second four channels, put in their order at the end.
+  const __m256i wide = _mm256_packs_epi32(__m256i(a.parts[0]), __m256i(a.parts[1]));
+  const __m128i low = _mm256_castsi256_si128(wide), high = _mm256_extracti128_si256(wide, 1);
+  const __m128i bytes = _mm_shuffle_epi32(_mm_packs_epi16(low, high), _MM_SHUFFLE(3, 1, 2, 0));
 #else
   const __m128i low = _mm_packs_epi32(__m128i(a.parts[0]), __m128i(a.parts[1]));
   const __m128i high = _mm_packs_epi32(__m128i(a.parts[2]), __m128i(a.parts[3]));
+  const __m128i bytes = _mm_packs_epi16(low, high);
 #endif
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(low, high));
+  const __m128i below = _mm_sub_epi8(_mm_set1_epi8(static_cast<char>(zero)), bytes);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), below);
 #else
   int32_t wide[kLanes];
   store(wide, a);
   for (int i = 0; i < kLanes; ++i) {
-    to[i] = static_cast<uint8_t>(wide[i]);
+    to[i] = static_cast<uint8_t>(zero - wide[i]);
   }
 #endif
 }
 
-SPIKECONV_INLINE Mask at_least(const Int& a, const Int& b) {
-  return each([&](int i) { return Part(SignedPart(a.parts[i]) >= SignedPart(b.parts[i])); });
+SPIKECONV_INLINE Int minus_one(const Int& a) {
+  return each([&](int i) { return a.parts[i] - 1; });
+}
+SPIKECONV_INLINE Mask above(const Int& a, const Int& b) {
+  return each([&](int i) { return Part(SignedPart(a.parts[i]) > SignedPart(b.parts[i])); });
 }
 SPIKECONV_INLINE Mask below_zero_and_above(const Int& a, const Int& b) {
   return each(
@@ -229,16 +234,15 @@ SPIKECONV_INLINE Int decrement_where(const Mask& mask, const Int& a) {
 
 template <bool kSigned>
 SPIKECONV_INLINE void store_spikes(uint8_t* to, const Mask& plus, const Mask& minus, int count) {
-  const uint32_t zero = kSigned ? 1 : 0;
-  const Int spikes = each([&](int i) {
-    const Part raised = zero - plus.parts[i];
-    return kSigned ? raised + minus.parts[i] : raised;
-  });
+  const uint8_t zero = kSigned ? 1 : 0;
+  // A mask is -1.
+  const Int below =
+      each([&](int i) { return plus.parts[i] - (kSigned ? minus.parts[i] : Part{}); });
   if (count >= kLanes) {
-    return store_bytes(to, spikes);
+    return store_below(to, zero, below);
   }
   uint8_t bytes[kLanes];
-  store_bytes(bytes, spikes);
+  store_below(bytes, zero, below);
   for (int i = 0; i < count; ++i) {
     to[i] = bytes[i];
   }

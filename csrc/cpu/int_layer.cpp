@@ -251,7 +251,7 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
   if (kernels.lookups.dot != nullptr && can_look_up(sources, layer, a.weights)) {
     for (size_t i = 0; i < a.weights.size(); ++i) {
       if (!layer.convolutions[i].channelwise) {
-        layer.convolutions[i].tables = pack_tables(a.weights[i]);
+        layer.convolutions[i].tables = pack_tables(a.weights[i], kernels.lookups);
       }
     }
   }

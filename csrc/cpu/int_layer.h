@@ -38,7 +38,7 @@ struct IntConvolution {
   at::Tensor high;  // likewise; undefined where weights are int8
   // Where sums may be made from events, int8 [blocks / 4][places, then one of zeros][4][16].
   at::Tensor low_rows, high_rows;
-  // Where sums may be looked up, int16 [blocks][taps of 16 channels][16][kTableValues].
+  // Where sums may be looked up, bytes [blocks][taps of 16 channels][16][table_bytes].
   at::Tensor tables;
   std::vector<int64_t> first_channel;  // of each block's runs
   int64_t narrow;                      // so many quads' products add up in 16 bits

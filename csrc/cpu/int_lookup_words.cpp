@@ -92,8 +92,8 @@ LookupSums::LookupSums(const LookupWords& words, int64_t block, int64_t last, in
     IntLookupTerm& term = terms_.emplace_back();
     term.taps = source.taps.data();
     term.n_taps = n_taps;
-    term.tables = source.convolution->tables.const_data_ptr<int16_t>() +
-                  block * n_taps * kLanes * kTableValues;
+    const at::Tensor& tables = source.convolution->tables;
+    term.tables = tables.const_data_ptr<uint8_t>() + block * tables.stride(0);
   }
   dot_.terms = terms_.data();
   dot_.n_terms = static_cast<int>(terms_.size());

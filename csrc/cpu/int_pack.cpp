@@ -74,28 +74,19 @@ at::Tensor pack_rows(const at::Tensor& weight, const IntConvolution& to, const C
   return packed;
 }
 
-at::Tensor pack_tables(const at::Tensor& weight) {
+at::Tensor pack_tables(const at::Tensor& weight, const IntLookupKernels& kernels) {
   const int64_t outputs = weight.size(0), blocks = ceil_div(outputs, kLanes);
-  const int64_t words = weight.size(1) / kLanes, taps = weight.size(2) * weight.size(3);
-  at::Tensor packed = at::zeros({blocks, taps * words, kLanes, kTableValues}, at::kShort);
-  // [K, taps, C]
-  const at::Tensor plain = weight.flatten(2).transpose(1, 2).to(at::kShort).contiguous();
-  const int16_t* from = plain.const_data_ptr<int16_t>();
-  int16_t* data = packed.mutable_data_ptr<int16_t>();
+  const int64_t taps = weight.size(1) / kLanes * weight.size(2) * weight.size(3);
+  at::Tensor packed = at::zeros({blocks, taps, kLanes, kernels.table_bytes}, at::kByte);
+  // [K, taps, 16]
+  const at::Tensor plain = weight.flatten(2).transpose(1, 2).contiguous();
+  const int8_t* from = plain.const_data_ptr<int8_t>();
+  uint8_t* data = packed.mutable_data_ptr<uint8_t>();
   for (int64_t k = 0; k < outputs; ++k) {
-    for (int64_t tap = 0; tap < taps * words; ++tap) {
-      int16_t* table =
-          data + ((k / kLanes * taps * words + tap) * kLanes + k % kLanes) * kTableValues;
-      for (const int bits : kWordBits) {
-        // Each value is the sum of what its highest bit adds to a value before it.
-        for (int bit = 0; bit < bits; ++bit) {
-          for (int rest = 0; rest < 1 << bit; ++rest) {
-            table[(1 << bit) + rest] = static_cast<int16_t>(table[rest] + *from);
-          }
-          ++from;
-        }
-        table += 1 << bits;
-      }
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      const int64_t table = (k / kLanes * taps + tap) * kLanes + k % kLanes;
+      kernels.table(from, data + table * kernels.table_bytes);
+      from += kLanes;
     }
   }
   return packed;

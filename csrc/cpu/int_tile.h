@@ -99,12 +99,10 @@ struct IntEventKernels {
 
 // A convolution of spikes of 0 and 1 whose sums are looked up. Sixteen neighbouring channels of a
 // pixel at a step are a word, and for each part of its bits a table of an output channel holds the
-// sum of the weights that belong to it.
+// sum of the weights that belong to it. How many parts there are, and how tables hold sums, is the
+// kernels' own.
 //
 // Words lie by pixel and step, [pixel][steps], for as many steps as a tile has.
-constexpr int kWordBits[] = {6, 5, 5};
-constexpr int kTableValues = 64 + 32 + 32;  // of the parts, one after the other
-
 struct IntLookupTap {
   int64_t row, column;  // words from the window on: row + column * steps
 };
@@ -113,14 +111,18 @@ struct IntLookupTerm {
   const uint16_t* words;  // of the first pixel's window at the tiles' first step
   const IntLookupTap* taps;
   int64_t n_taps;         // each of 16 channels
-  const int16_t* tables;  // of the tiles' block: [n_taps][16 output channels][kTableValues]
+  const uint8_t* tables;  // of the tiles' block: [n_taps][16 output channels][table_bytes]
 };
+
+// So many bytes of a window, at most, are looked up: a block's tables are up to 256 times as large.
+constexpr int64_t kLargestLookup = 384;
 
 // Words that are looked up at once, so that a table in a register serves them all.
 constexpr int kWordsTogether = 128;
 
-// Like IntDot, of lookups alone, for one block and the tiles of neighbouring pixels of a row. No
-// sum of all terms may leave 16 bits; on the way they may wrap.
+// Like IntDot, of lookups alone, for one block and the tiles of neighbouring pixels of a row. All
+// terms' windows together have kLargestLookup bytes at most. No sum of all terms may leave 16 bits;
+// on the way they may wrap.
 struct IntLookupDot {
   const IntLookupTerm* terms;
   int n_terms;
@@ -132,9 +134,6 @@ struct IntLookupDot {
   int32_t* out;
 };
 
-// So many bytes of a window, at most, are looked up: a block's tables are 256 times as large.
-constexpr int64_t kLargestLookup = 384;
-
 // Words after those of a row that may be read or written.
 constexpr int64_t kWordSlack = kWordsTogether;
 
@@ -144,6 +143,9 @@ struct IntLookupKernels {
   // kWordSlack more. Steps and pixels lie at a distance in bytes.
   void (*words)(const uint8_t* spikes, int64_t pixels, int64_t pixel, int steps, int64_t step,
                 uint16_t* to);
+  // Writes the table of an output channel from its weights for 16 channels.
+  void (*table)(const int8_t* weights, uint8_t* to);
+  int64_t table_bytes;
   void (*dot)(const IntLookupDot& dot);
   // What they take in units of IntEventKernels' costs: for 16 bytes of a window where its register
   // is full, for the window of a pixel at a step, and for a word that is written.

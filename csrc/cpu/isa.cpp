@@ -32,8 +32,9 @@ bool has_f16c() {  // not every compiler's __builtin_cpu_supports knows the name
 }
 #endif
 
-// Whether two registers of words are permuted in a cycle: AMD's since Zen 4 do, Intel's take one to
-// three cycles for each, in which they multiply as much.
+// Whether looking up takes less time than multiplying: AMD's processors look words (since Zen 4) or
+// bytes of two registers up in a cycle; Intel's take one to three cycles for a register of words,
+// and many of them one for a register of bytes, in which they multiply as much.
 bool permutes_fast() {
 #if defined(__x86_64__)
   return __builtin_cpu_is("amd");
@@ -136,9 +137,12 @@ IntKernels int_kernels(const std::string& name, const std::string& sums) {
   kernels.events = sums == "events"
                        ? IntEventKernels{events.list, events.count, events.dot, 0, 0, 0, 0}
                        : IntEventKernels{};
-  const IntLookupKernels& lookups = kernels.lookups;
-  kernels.lookups = sums == "lookups" ? IntLookupKernels{lookups.words, lookups.dot, 0, 0, 0}
-                                      : IntLookupKernels{};
+  IntLookupKernels lookups{};
+  if (sums == "lookups") {
+    lookups = kernels.lookups;
+    lookups.byte_cost = lookups.window_cost = lookups.word_cost = 0;
+  }
+  kernels.lookups = lookups;
   return kernels;
 }
 

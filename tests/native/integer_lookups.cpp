@@ -3,6 +3,7 @@
 // test_integer_tiles.py.
 //
 //     integer_lookups ISA CASES
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -12,10 +13,12 @@
 
 namespace {
 
+constexpr int kMostTaps = kLargestLookup / kLanes;  // of all terms
+
 // A plane of rows, steps and columns, and a window of taps over it.
 struct Spikes {
-  int parts = draw(1, 3), channels = parts * kLanes;
   int taps_y = draw(1, 3), taps_x = draw(1, 3), dilation = draw(1, 2);
+  int parts = draw(1, taps_y * taps_x * 3 > kMostTaps ? 2 : 3), channels = parts * kLanes;
   int steps = draw(1, kTileSteps);
   int pixels = kPixels * draw(1, kWordsTogether / (kPixels * steps));  // that are summed together
   int rows = (taps_y - 1) * dilation + draw(1, 2);
@@ -56,22 +59,15 @@ std::vector<uint16_t> words_of(const IntLookupKernels& kernels, const Spikes& s)
   return words;
 }
 
-// Of 16 output channels: [tap of 16 channels][channel][kTableValues], for weights
+// Of 16 output channels: [tap of 16 channels][channel][table_bytes], for weights
 // [tap][channel][16].
-std::vector<int16_t> tables_of(const std::vector<int8_t>& weights) {
-  std::vector<int16_t> tables;
+std::vector<uint8_t> tables_of(const IntLookupKernels& kernels,
+                               const std::vector<int8_t>& weights) {
+  std::vector<uint8_t> tables(weights.size() / kLanes * kernels.table_bytes);
+  uint8_t* to = tables.data();
   for (size_t first = 0; first < weights.size(); first += kLanes) {
-    size_t from = first;
-    for (const int bits : kWordBits) {
-      for (int spikes = 0; spikes < 1 << bits; ++spikes) {
-        int sum = 0;
-        for (int bit = 0; bit < bits; ++bit) {
-          sum += (spikes >> bit & 1) * weights[from + bit];
-        }
-        tables.push_back(static_cast<int16_t>(sum));
-      }
-      from += bits;
-    }
+    kernels.table(weights.data() + first, to);
+    to += kernels.table_bytes;
   }
   return tables;
 }
@@ -86,16 +82,17 @@ void run_case(const IntLookupKernels& kernels) {
     const int dy = tap / s.parts / s.taps_x * s.dilation, dx = tap / s.parts % s.taps_x;
     taps.push_back({(dy * s.parts + tap % s.parts) * s.columns * s.steps, dx * s.dilation});
   }
-  const int n_terms = draw(1, 2);
+  const auto n_taps = static_cast<int>(taps.size());
+  const int n_terms = draw(1, 2 * n_taps > kMostTaps ? 1 : 2);
+  const int most = std::min(127, 32767 / (n_terms * n_taps * kLanes));  // within 16 bits
   std::vector<std::vector<int8_t>> weights;
-  std::deque<Table<int16_t>> tables;
+  std::deque<Table<uint8_t>> tables;
   std::vector<IntLookupTerm> terms;
   for (int i = 0; i < n_terms; ++i) {
-    // Two terms of 27 words' weights stay within 16 bits.
-    weights.push_back(draws<int8_t>(taps.size() * kLanes * kLanes, -37, 37));
-    tables.emplace_back(tables_of(weights.back()));
-    terms.push_back({words.data() + (y * s.parts * s.columns + x) * s.steps, taps.data(),
-                     static_cast<int64_t>(taps.size()), tables.back().data});
+    weights.push_back(draws<int8_t>(taps.size() * kLanes * kLanes, -most, most));
+    tables.emplace_back(tables_of(kernels, weights.back()));
+    terms.push_back({words.data() + (y * s.parts * s.columns + x) * s.steps, taps.data(), n_taps,
+                     tables.back().data});
   }
   const Table<int32_t> out(draws<int32_t>(s.pixels * s.steps * kLanes, -9, 9));
   IntLookupDot dot{terms.data(), n_terms, s.steps, s.pixels * s.steps, {}, out.data};

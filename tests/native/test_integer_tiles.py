@@ -56,7 +56,7 @@ def run(program: Path, isa: str, cases: int = 300) -> None:
 
 def able(program: str, isa: str) -> bool:
     """Whether an instruction set has kernels for it."""
-    lookups = isa.startswith("avx512")
+    lookups = isa.startswith("avx")
     events = not isa.startswith("amx")
     return {"integer_tiles": True, "integer_events": events, "integer_lookups": lookups}[program]
 

@@ -2,7 +2,7 @@
 // .cpp files only, once per instruction set with AVX-512.
 //
 // A permutation looks up 32 words at once in a table that lies in one register, or in two: 5 or 6
-// channels' products with as many spikes in one instruction.
+// channels' products with as many spikes in one instruction. Tables hold sums as int16.
 #pragma once
 
 #include "cpu/int_lanes.h"
@@ -10,6 +10,9 @@
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
 constexpr int kWordsAtOnce = 32;  // words or sums in a register
+
+constexpr int kWordBits[] = {6, 5, 5};
+constexpr int kTableValues = 64 + 32 + 32;  // of the parts, one after the other
 
 // Registers of sums that are made at once: of some channels, for kRegisters registers of words.
 constexpr int kSumsAtOnce = 16;
@@ -40,7 +43,7 @@ SPIKECONV_INLINE void look_up(const IntLookupDot& d, int first, LookupSums<kRegi
   }
   for (int i = 0; i < d.n_terms; ++i) {
     const IntLookupTerm& term = d.terms[i];
-    const int16_t* tables = term.tables + first * kTableValues;
+    const auto* tables = reinterpret_cast<const int16_t*>(term.tables) + first * kTableValues;
     for (int64_t tap = 0; tap < term.n_taps; ++tap) {
       const uint16_t* at = term.words + term.taps[tap].row + term.taps[tap].column * d.steps;
       __m512i words[kRegisters];
@@ -200,9 +203,25 @@ static void write_words(const uint8_t* spikes, int64_t pixels, int64_t pixel, in
   }
 }
 
+static void write_table(const int8_t* weights, uint8_t* to) {
+  auto* table = reinterpret_cast<int16_t*>(to);
+  for (const int bits : kWordBits) {
+    table[0] = 0;
+    // Each value is the sum of what its highest bit adds to a value before it.
+    for (int bit = 0; bit < bits; ++bit) {
+      for (int rest = 0; rest < 1 << bit; ++rest) {
+        table[(1 << bit) + rest] = static_cast<int16_t>(table[rest] + *weights);
+      }
+      ++weights;
+    }
+    table += 1 << bits;
+  }
+}
+
 // With what they cost, IntLookupKernels' costs in their order.
 static IntLookupKernels lookup_kernels(float byte, float window, float word) {
-  return {write_words, dot_lookups, byte, window, word};
+  constexpr int64_t kTableBytes = kTableValues * sizeof(int16_t);
+  return {write_words, write_table, kTableBytes, dot_lookups, byte, window, word};
 }
 
 }  // namespace spikeconv::cpu::SPIKECONV_ISA
