@@ -32,9 +32,9 @@ bool has_f16c() {  // not every compiler's __builtin_cpu_supports knows the name
 }
 #endif
 
-// Whether looking up takes less time than multiplying: AMD's processors look words (since Zen 4) or
-// bytes of two registers up in a cycle; Intel's take one to three cycles for a register of words,
-// and many of them one for a register of bytes, in which they multiply as much.
+// Whether looking up takes less time than multiplying. AMD's processors look words (since Zen 4) or
+// bytes of two registers up in a cycle. Intel's take one to three cycles for a register of words,
+// in which they multiply as much; what bytes take there has not been measured.
 bool permutes_fast() {
 #if defined(__x86_64__)
   return __builtin_cpu_is("amd");

@@ -3,7 +3,8 @@
 One unit u_k for each output channel k, of which weights, thresholds, potentials and biases are
 whole multiples::
 
-    s_k = max |w_k| / q_max                        weights: round(w / s_k), |.| <= q_max
+    s_k = max |w_k| / q_max                        weights: round(w / s_k), |.| <= q_max, 127 of
+                                                   int8, 32,639 of int16
     u_k = s_k / 2^f                                membrane, theta, bias, shortcuts: round(. / u_k)
 
 and a larger s_k where theta, bias, v_init or a shortcut would take too many bits (`_scale`). With
@@ -14,6 +15,9 @@ membrane of the first T steps is at most::
 
 because reset only ever brings a membrane nearer to zero, or by theta beyond it. f is the largest
 for which that holds, so no sum can overflow, whatever the spikes are.
+
+Where weights are multiples of max |w_k| / 127 already, to half of what int16 can tell apart, int16
+would be the same in two passes, and they are int8.
 
 Where SRP or COS has membranes start elsewhere (`spikeconv.fuse.starts`) it is below 2^30. From
 -2^30 then no membrane reaches theta or leaves int32, and what COS adds to v_init is at most
@@ -84,7 +88,7 @@ def quantise(
 
     Args:
         layer: what it approximates.
-        precision: ``"int8"`` or ``"int16"`` weights.
+        precision: ``"int8"`` or ``"int16"`` weights; of the latter int8 where that is as exact.
         largest: of every source, the largest sum of spikes of one step.
         steps: T that must be safe.
         rooms: 2 keeps half of int32 free, for membranes that start elsewhere than at v_init.
@@ -103,6 +107,8 @@ def quantise(
     values = [c.weight for c in layer.convolutions] + [s.amplitude for s in layer.shortcuts]
     if not all(bool(torch.isfinite(v).all()) for v in (*values, layer.v_init, layer.bias)):
         raise Unsupported("a weight, bias or initial potential is not finite")
+    if precision == "int16" and _are_bytes(layer):
+        precision = "int8"
     for q_max, bits in _resolutions(precision):
         scale = _scale(layer, q_max, bits)
         convolutions = tuple(
@@ -117,6 +123,18 @@ def quantise(
             if _reach(found, sums, largest, steps) <= _INT32_MAX // rooms:
                 return _stored(found, precision)
     raise Unsupported(f"its sums over {steps} steps leave int32")
+
+
+def _are_bytes(layer: FloatLayer) -> bool:
+    """Whether 8 bits hold all weights as exactly as 16 bits would."""
+    scale = _scale(layer, LARGEST_WEIGHT["int8"], _BITS_OF_THETA[0])
+    most = LARGEST_WEIGHT["int8"] / LARGEST_WEIGHT["int16"] / 2
+
+    def hold(weight: Tensor) -> bool:
+        multiples = weight / scale.view(-1, 1, 1, 1)
+        return bool(((multiples - multiples.round()).abs() <= most).all())
+
+    return all(hold(c.weight) for c in layer.convolutions)
 
 
 def _resolutions(precision: str) -> Iterator[tuple[int, int]]:

@@ -142,7 +142,8 @@ class Assembly(nn.Module):
 
         Args:
             precision: ``"int8"`` weights, one scale for each output channel; or ``"int16"``, in
-                two passes, where that costs accuracy.
+                two passes, where that costs accuracy. Layers whose weights 8 bits hold as exactly,
+                as those of a file that was made compact, are int8 then too.
             backend: ``"cpp"``, ``"triton"``, ``"reference"``, the definition in plain torch
                 integers, or None for the best of the device that it runs on. All give the same
                 bits.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import spikeconv
 from spikeconv import SpikingNetwork
+from spikeconv.fuse.quantise import LARGEST_WEIGHT
 from spikeconv.neuron import IFNode
 
 UNIT = 2.0**-8
@@ -173,8 +174,13 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-def exact(name: str, *, signed: bool = False, T: int = 5, seed: int = 0) -> SpikingNetwork:
-    """A converted network of `NETS` in which every number is a multiple of a power of two."""
+def exact(
+    name: str, *, signed: bool = False, T: int = 5, seed: int = 0, precision: str = "int8"
+) -> SpikingNetwork:
+    """A converted network of `NETS` in which every number is a multiple of a power of two.
+
+    Of int16, weights are multiples of a 256th of int8's, and of nothing coarser.
+    """
     make, shape = NETS[name]
     torch.manual_seed(seed)
     ann = make()
@@ -183,9 +189,13 @@ def exact(name: str, *, signed: bool = False, T: int = 5, seed: int = 0) -> Spik
     with torch.no_grad():
         for parameter in ann.parameters():
             whole = torch.randint(-80, 100, parameter.shape, generator=generator)
-            if parameter.dim() > 1:
-                whole.flatten(1)[:, 0] = 127  # of each output channel: the scale is exact
-            parameter.copy_(whole * UNIT)
+            unit = UNIT
+            if precision == "int16":
+                whole = 256 * whole + torch.randint(-127, 128, whole.shape, generator=generator)
+                unit /= 256
+            if parameter.dim() > 1:  # the largest of each output channel: the scale is exact
+                whole.flatten(1)[:, 0] = LARGEST_WEIGHT[precision]
+            parameter.copy_(whole * unit)
     snn = spikeconv.convert(
         ann.eval(), images(shape, 4, seed), T=T, method="opi", signed=signed, progress=False
     )

@@ -75,10 +75,11 @@ def test_an_engine_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("precision", ["int8", "int16"])
 @pytest.mark.parametrize("name", NETS)
 def test_all_give_the_same_bits(name: str, precision: str) -> None:
-    snn = exact(name, signed=True)
+    snn = exact(name, signed=True, precision=precision)
     x = images(shape_of(name), 3)
     wanted = snn.fuse(precision, backend="reference")
     found = snn.fuse(precision)
+    assert precision in found.report().paths.values()
     for T in (1, 5, 33):
         assert torch.equal(found(x, T=T, readout="all"), wanted(x, T=T, readout="all"))
         assert torch.equal(found(x, T=T), wanted(x, T=T))

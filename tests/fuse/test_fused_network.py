@@ -134,7 +134,7 @@ def test_images_of_other_sizes_are_planned_anew(name: str) -> None:
 
 
 def test_the_report_names_every_layer_and_its_path() -> None:
-    text = str(exact("resized").fuse("int16").report())
+    text = str(exact("resized", precision="int16").fuse("int16").report())
     assert text.count("int16") == 2
     assert "it has no" not in text
     assert "float: interpolate has no integer form" in text

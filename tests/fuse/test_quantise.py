@@ -137,6 +137,37 @@ def test_a_unit_by_hand() -> None:
     assert found.v_init.item() == round(0.5 / (0.5 / 127) * 2**16)
 
 
+def of_bytes(seed: int) -> FloatLayer:
+    """A layer whose weights were rounded to 8 bits, and then stored and scaled in float32."""
+    generator = torch.Generator().manual_seed(seed)
+    bytes_ = torch.randint(-127, 128, (3, 40, 1, 1), generator=generator)
+    bytes_[:, 0] = torch.tensor([127, -127, 127]).view(3, 1, 1)
+    scale = torch.rand(3, 1, 1, 1, generator=generator) + 0.1
+    weight = (bytes_ * scale * 0.37).double()
+    return replace(layer(seed=seed), convolutions=[convolution_of(weight)])
+
+
+def convolution_of(weight: torch.Tensor) -> FloatConvolution:
+    return FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_of_8_bits_take_one_pass_in_int16_too(seed: int) -> None:
+    given_layer = of_bytes(seed)
+    found, wanted = (quantise(given_layer, p, LARGEST, 64) for p in ("int16", "int8"))
+    assert found.precision == "int8"
+    assert torch.equal(found.convolutions[0].weight, wanted.convolutions[0].weight)
+    assert torch.equal(found.unit, wanted.unit)
+    # The scale is the largest weight's over 127; of int16 there are 257 in it.
+    scale = found.unit * 2**found.shift
+    weight = given_layer.convolutions[0].weight.clone()
+    for off, precision in ((0.4 / 257, "int8"), (0.6 / 257, "int16")):
+        moved = weight.clone()
+        moved[1, 5] += off * scale[1]
+        other = replace(given_layer, convolutions=[convolution_of(moved)])
+        assert quantise(other, "int16", LARGEST, 64).precision == precision
+
+
 def test_what_cannot_be_held_is_refused() -> None:
     broken = layer()
     broken.convolutions[0].weight[0, 0] = float("nan")
