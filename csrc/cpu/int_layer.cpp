@@ -145,7 +145,7 @@ IntShortcutTerm make_shortcut(const std::vector<IntSource>& sources, const at::T
   return {numbers[0], stride_y, stride_x, channel, source.channels, packed};
 }
 
-// Whether a layer's convolutions can be looked up: pixels that lie side by side, whole words,
+// Whether a layer's convolutions can be looked up: outputs that lie side by side, whole words,
 // tables that stay in the second cache, and sums that no spikes can bring beyond 16 bits.
 bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
                  const std::vector<at::Tensor>& weights) {
@@ -158,8 +158,7 @@ bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
     }
     const IntSource& source = sources[convolution.window.source];
     if (!reads_all_spikes(convolution, source) || convolution.window.groups != 1 ||
-        source.channels % kLanes != 0 || convolution.window.stride_x != 1 ||
-        weights[i].scalar_type() != at::kChar) {
+        source.channels % kLanes != 0 || weights[i].scalar_type() != at::kChar) {
       return false;
     }
     bytes += convolution.window_bytes();

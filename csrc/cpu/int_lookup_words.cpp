@@ -33,13 +33,18 @@ void LookupWords::add(const IntConvolution& convolution, IntRange rows) {
   size_ += added.size(run_.steps) + kWordSlack;
   for (int64_t y = 0; y < w.kernel_y; ++y) {
     for (int64_t x = 0; x < w.kernel_x; ++x) {
+      const int64_t column = added.place(source.left - w.left + x * w.dilation_x);
       for (int64_t part = 0; part < added.words(); ++part) {
         added.taps.push_back(
-            {y * w.dilation_y * added.row(run_.steps) + part * added.part(run_.steps),
-             x * w.dilation_x});
+            {y * w.dilation_y * added.row(run_.steps) + part * added.part(run_.steps), column});
       }
     }
   }
+}
+
+int64_t LookupWords::Source::first_place(int64_t remainder) const {
+  const int64_t columns = source->columns();
+  return remainder * (columns / stride()) + std::min(remainder, columns % stride());
 }
 
 float LookupWords::gain(int64_t blocks) const {
@@ -69,16 +74,19 @@ void LookupWords::write() {
   for (const Source& source : sources_) {
     const auto plane = run_.planes[source.convolution->window.source].for_reading();
     uint16_t* to = memory_.data() + source.at;
-    const int64_t columns = source.source->columns();
     for (int64_t y = source.read.first; y < source.read.last; ++y) {
       const uint8_t* row = plane.data + image_ * plane.image + y * plane.row;
       for (int64_t part = 0; part < source.words(); ++part) {
         for (int64_t i = 0; i < run_.chunks(); ++i) {
           const int64_t first = run_.first_step(i);
           const auto steps = static_cast<int>(run_.first_step(i + 1) - first);
-          run_.kernels.lookups.words(row + first * plane.step + part * kLanes, columns, plane.pixel,
-                                     steps, plane.step, to);
-          to += columns * steps;
+          const uint8_t* from = row + first * plane.step + part * kLanes;
+          for (int64_t r = 0; r < source.stride(); ++r) {
+            const int64_t columns = source.first_place(r + 1) - source.first_place(r);
+            run_.kernels.lookups.words(from + r * plane.pixel, columns,
+                                       source.stride() * plane.pixel, steps, plane.step, to);
+            to += columns * steps;
+          }
         }
       }
     }
@@ -127,7 +135,7 @@ void LookupSums::look_up(int64_t quad, int64_t chunk) {
     const IntWindow& w = source.convolution->window;
     const int64_t row = rows_read(w, *source.source, {y, y + 1}).first - source.read.first;
     terms_[i].words = words_.memory_.data() + source.at + row * source.row(run.steps) +
-                      first * source.source->columns() + (x - w.left + source.source->left) * steps;
+                      first * source.source->columns() + x * steps;
   }
   dot_.words = static_cast<int>(quads * kPixels * steps);
   dot_.out = out_ + chunk * kWordsTogether * kLanes;

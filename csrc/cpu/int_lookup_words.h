@@ -36,6 +36,13 @@ class LookupWords {
     c10::SmallVector<IntLookupTap, 9> taps;
 
     int64_t words() const { return source->channels / kLanes; }
+    int64_t stride() const { return convolution->window.stride_x; }
+    // Columns of a row lie by their remainder by the stride, so that what neighbouring outputs read
+    // lies side by side: the first one's place of those that leave a remainder, and any one's.
+    int64_t first_place(int64_t remainder) const;
+    int64_t place(int64_t column) const {
+      return first_place(column % stride()) + column / stride();
+    }
     // From row to row, and from one 16 channels of a row to the next.
     int64_t row(int64_t steps) const { return words() * part(steps); }
     int64_t part(int64_t steps) const { return source->columns() * steps; }

@@ -102,7 +102,8 @@ struct IntEventKernels {
 // sum of the weights that belong to it. How many parts there are, and how tables hold sums, is the
 // kernels' own.
 //
-// Words lie by pixel and step, [pixel][steps], for as many steps as a tile has.
+// Words lie by pixel and step, [pixel][steps], for as many steps as a tile has, in an order in
+// which those that neighbouring outputs read at a tap are neighbours.
 struct IntLookupTap {
   int64_t row, column;  // words from the window on: row + column * steps
 };

@@ -62,7 +62,8 @@ def looked_up(draw: st.DrawFn) -> Recipe:
         if kernel[0] * kernel[1] * words <= room:
             room -= kernel[0] * kernel[1] * words
             padding = tuple(draw(st.integers(0, (k - 1) // 2)) for k in kernel)
-            stride, dilation = (draw(st.integers(1, 2)), 1), (draw(st.integers(1, 2)), 1)
+            stride = (draw(st.integers(1, 2)), draw(st.integers(1, 3)))
+            dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
             windows.append(
                 Window(16 * words, 1, kernel, stride, (padding[0], padding[1]), (0, 0), dilation)
             )
