@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from spikeconv.calibrate.correct import CORRECTIONS, WEIGHTS
+from spikeconv.calibrate.correct import CORRECTIONS, WEIGHTS, WITHOUT_IMAGES
 from spikeconv.calibrate.inputs import Batch, images_of
 from spikeconv.calibrate.sample import LayerSample
 from spikeconv.calibrate.weights import Refittable, missing_current, refit
@@ -98,6 +98,8 @@ def tune(
     """
     if not corrections:
         return populations
+    if not set(corrections) - WITHOUT_IMAGES:
+        x = x[:1]  # for a run that goes by all populations; what it computes is not looked at
     tuning = _Tuning(program, layers, populations, weights, x, T, corrections)
     tuning.run(progress)
     return Populations(tuning.neurons, populations.dead, tuning.refitted)

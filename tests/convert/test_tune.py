@@ -225,3 +225,24 @@ def test_parts_make_no_difference(name: str, size: int, monkeypatch: pytest.Monk
     divided = made(net, x)
     assert whole.originals.keys() == divided.originals.keys()
     torch.testing.assert_close(divided.state_dict(), whole.state_dict())
+
+
+@pytest.mark.parametrize(("corrections", "wanted"), [(("rts",), 1), (("rts", "bias"), 32)])
+def test_what_looks_at_no_image_runs_one(
+    corrections: tuple[str, ...], wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Counted(module.LayerwiseRun):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            seen.append(self.batch)
+
+    monkeypatch.setattr(module, "LayerwiseRun", Counted)
+    make, shape = NETWORKS["convolutions"]
+    x = images(32, *shape)
+    snn = convert(make(), x, T=4, method="opi", corrections=corrections, progress=False)
+    assert sum(seen) == wanted
+    node = next(iter(snn.neurons.values()))
+    if wanted == 1:
+        assert torch.equal(node.bias, node.v_threshold / 8)
