@@ -58,6 +58,12 @@ class Proxy(fx.Proxy):
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         self.tracer.undecided(_as("an array of NumPy's"))
 
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Any, Any]:
+        return other // self, other % self
+
     def __copy__(self) -> Proxy:
         return self
 

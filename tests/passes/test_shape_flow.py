@@ -64,6 +64,13 @@ def unpacked_shape(s: Net, x: Tensor) -> Any:
     return spiking_head(s, torch.cat([right, left], 1))
 
 
+def divided_sizes(s: Net, x: Tensor) -> Any:
+    """Of 8 rows and 2 channels: 2, 2 and 8, 1."""
+    whole, left = divmod(x.shape[2], 3)
+    times, odd = divmod(17, x.size(1))
+    return spiking_head(s, F.relu(s.c1(x) * whole + left / times - odd))
+
+
 def as_long_as_the_images(s: Net, x: Tensor) -> Any:
     assert len(x) and len(x[0]) == 2 and len(x.shape) == 4, "images"
     h = F.relu(s.c1(x)).view(len(x), -1)
@@ -79,6 +86,7 @@ ANY_SIZE = [
     loop_over_channels,
     kind_of_numbers,
     unpacked_shape,
+    divided_sizes,
 ]
 
 
