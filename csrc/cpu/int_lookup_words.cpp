@@ -53,11 +53,12 @@ float LookupWords::gain(int64_t blocks) const {
   }
   const IntLookupKernels& kernels = run_.kernels.lookups;
   const auto windows = static_cast<float>(pixels_ * run_.steps * blocks);
-  // As many words as there are room for take as long as those that are there.
-  const int64_t steps = ceil_div(run_.steps, run_.chunks()), quads = run_.layer.width / kPixels;
-  const int64_t together = kWordsTogether / (kPixels * steps);
-  const float room = static_cast<float>(ceil_div(quads, together) * kWordsTogether) /
-                     static_cast<float>(quads * kPixels * steps);
+  // Words that are looked up in a row, and so many of them as would take as long.
+  const int64_t steps = ceil_div(run_.steps, run_.chunks()), quad = kPixels * steps;
+  const int64_t quads = run_.layer.width / kPixels, together = kWordsTogether / quad;
+  const auto filled = [&](int64_t n) { return ceil_div(n * quad, kernels.at_once); };
+  const int64_t calls = quads / together * filled(together) + filled(quads % together);
+  const float room = static_cast<float>(calls * kernels.at_once) / static_cast<float>(quads * quad);
   float gain = -windows * kernels.window_cost;
   for (const Source& source : sources_) {
     gain += windows * static_cast<float>(source.convolution->window_bytes()) *

@@ -220,7 +220,7 @@ static void write_table(const int8_t* weights, uint8_t* to) {
 
 // With what they cost, IntLookupKernels' costs in their order.
 static IntLookupKernels lookup_kernels(float byte, float window, float word) {
-  return {write_words, write_table, kTableBytes, dot_lookups, byte, window, word};
+  return {write_words, write_table, kTableBytes, dot_lookups, kWordsAtOnce, byte, window, word};
 }
 
 }  // namespace spikeconv::cpu::SPIKECONV_ISA

@@ -105,11 +105,11 @@ struct IntEventKernels {
 // Words lie by pixel and step, [pixel][steps], for as many steps as a tile has, in an order in
 // which those that neighbouring outputs read at a tap are neighbours.
 struct IntLookupTap {
-  int64_t row, column;  // words from the window on: row + column * steps
+  int64_t row, column;  // words from the term's on: row + column * steps
 };
 
 struct IntLookupTerm {
-  const uint16_t* words;  // of the first pixel's window at the tiles' first step
+  const uint16_t* words;  // of the tiles' first step, as far into their row as the first pixel
   const IntLookupTap* taps;
   int64_t n_taps;         // each of 16 channels
   const uint8_t* tables;  // of the tiles' block: [n_taps][16 output channels][table_bytes]
@@ -118,7 +118,7 @@ struct IntLookupTerm {
 // So many bytes of a window, at most, are looked up: a block's tables are up to 256 times as large.
 constexpr int64_t kLargestLookup = 384;
 
-// Words that are looked up at once, so that a table in a register serves them all.
+// Words of a call, at most, so that a table that is loaded serves several registers of them.
 constexpr int kWordsTogether = 128;
 
 // Like IntDot, of lookups alone, for one block and the tiles of neighbouring pixels of a row. All
@@ -148,8 +148,9 @@ struct IntLookupKernels {
   void (*table)(const int8_t* weights, uint8_t* to);
   int64_t table_bytes;
   void (*dot)(const IntLookupDot& dot);
-  // What they take in units of IntEventKernels' costs: for 16 bytes of a window where its register
-  // is full, for the window of a pixel at a step, and for a word that is written.
+  int64_t at_once;  // words, of which fewer take as long
+  // What they take in units of IntEventKernels' costs: for a byte of a window where that many words
+  // are looked up, for the window of a pixel at a step, and for a word that is written.
   float byte_cost, window_cost, word_cost;
 };
 

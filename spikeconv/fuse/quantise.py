@@ -16,8 +16,8 @@ membrane of the first T steps is at most::
 because reset only ever brings a membrane nearer to zero, or by theta beyond it. f is the largest
 for which that holds, so no sum can overflow, whatever the spikes are.
 
-Where weights are multiples of max |w_k| / 127 already, to half of what int16 can tell apart, int16
-would be the same in two passes, and they are int8.
+Where 8 bits hold weights as exactly as 16 would, which were rounded before, and units are as fine,
+int16 would be the same in two passes, and they are int8.
 
 Where SRP or COS has membranes start elsewhere (`spikeconv.fuse.starts`) it is below 2^30. From
 -2^30 then no membrane reaches theta or leaves int32, and what COS adds to v_init is at most
@@ -41,6 +41,8 @@ LARGEST_WEIGHT = {"int8": 127, "int16": 127 * 256 + 127}
 _DTYPES = {"int8": torch.int8, "int16": torch.int16}
 _LARGEST_SHIFT = 16
 _LEAST_WEIGHT = 15
+# Times a unit: less than that is nothing beside what int16 rounds of all weights of a neuron.
+_AS_FINE = 4
 _BITS_OF_THETA = (24, 20, 16)
 _INT32_MAX = 2**31 - 1
 
@@ -88,7 +90,7 @@ def quantise(
 
     Args:
         layer: what it approximates.
-        precision: ``"int8"`` or ``"int16"`` weights; of the latter int8 where that is as exact.
+        precision: ``"int8"`` or ``"int16"`` weights; of the latter int8 where that is as fine.
         largest: of every source, the largest sum of spikes of one step.
         steps: T that must be safe.
         rooms: 2 keeps half of int32 free, for membranes that start elsewhere than at v_init.
@@ -107,8 +109,18 @@ def quantise(
     values = [c.weight for c in layer.convolutions] + [s.amplitude for s in layer.shortcuts]
     if not all(bool(torch.isfinite(v).all()) for v in (*values, layer.v_init, layer.bias)):
         raise Unsupported("a weight, bias or initial potential is not finite")
+    found = _quantised(layer, precision, largest, steps, rooms)
     if precision == "int16" and _are_bytes(layer):
-        precision = "int8"
+        narrow = _quantised(layer, "int8", largest, steps, rooms)
+        # A channel that needs a large shift's room takes it from all, and int8 has less of it.
+        if bool((narrow.unit <= _AS_FINE * found.unit).all()):
+            return narrow
+    return found
+
+
+def _quantised(
+    layer: FloatLayer, precision: str, largest: Mapping[str, int], steps: int, rooms: int
+) -> IntegerLayer:
     for q_max, bits in _resolutions(precision):
         scale = _scale(layer, q_max, bits)
         convolutions = tuple(

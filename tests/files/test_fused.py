@@ -14,10 +14,11 @@ from tests.fuse.nets import exact, images, shape_of
 
 @pytest.mark.parametrize("precision", ["int8", "int16"])
 def test_a_fused_network_is_one_again(precision: str, tmp_path: Path) -> None:
-    fused = exact("residual", signed=True).fuse(precision)
+    fused = exact("residual", signed=True, precision=precision).fuse(precision)
     fused.save(tmp_path / "snn.safetensors")
     again = spikeconv.load(tmp_path / "snn.safetensors")
     assert again.report().paths == fused.report().paths
+    assert precision in fused.report().paths.values()
     x = images(shape_of("residual"), 3)
     with torch.no_grad():
         assert torch.equal(again(x), fused(x))

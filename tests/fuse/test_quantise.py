@@ -168,6 +168,18 @@ def test_weights_of_8_bits_take_one_pass_in_int16_too(seed: int) -> None:
         assert quantise(other, "int16", LARGEST, 64).precision == precision
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_of_8_bits_with_coarse_units_take_two(seed: int) -> None:
+    """An output without weights, whose bias is all it has, takes the shifts' room from all."""
+    whole = of_bytes(seed)
+    weight = whole.convolutions[0].weight.clone()
+    weight[2] = 0
+    pruned = replace(whole, convolutions=[convolution_of(weight)])
+    narrow, found = (quantise(pruned, p, LARGEST, 64) for p in ("int8", "int16"))
+    assert found.precision == "int16"
+    assert (narrow.unit / found.unit)[:2].max() > 100
+
+
 def test_what_cannot_be_held_is_refused() -> None:
     broken = layer()
     broken.convolutions[0].weight[0, 0] = float("nan")

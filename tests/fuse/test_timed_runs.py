@@ -172,12 +172,16 @@ def test_what_srp_silences() -> None:
 
 
 def ones(T: int, signed: bool = False) -> SpikingNetwork:
-    """A population of 512 that always fire, read by three with all weights equal, to be summed."""
+    """A population of 512 that always fire, read by three whose weights are to be summed.
+
+    All weights are equal but one, by which they are no bytes.
+    """
     ann = nn.Sequential(
         nn.Flatten(), nn.Linear(4, 512), nn.ReLU(), nn.Linear(512, 3), nn.ReLU(), nn.Linear(3, 2)
     )
     for parameter in ann.parameters():
         nn.init.ones_(parameter)
+    ann[3].weight.data[:, 0] = 0.7
     x = torch.rand(8, 1, 2, 2)
     return spikeconv.convert(ann, x, T=T, method="opi", signed=signed, progress=False)
 
@@ -197,6 +201,7 @@ def test_nothing_overflows(backend: str, start: str, signed: bool) -> None:
     assert fused.integers is not None
     plan = fused.integers.plan(64)
     (layer_,) = plan.program.layers.values()
+    assert layer_.precision == "int16"
     (source,) = layer_.sources()
     reach = largest_potential(layer_, {source: 1}, 64)
     assert 2**27 < reach < 2**30
