@@ -95,7 +95,7 @@ struct ByteSums {
 template <int kRegisters>
 SPIKECONV_INLINE void look_up(const IntLookupDot& d, int channel,
                               const Indices<kRegisters>& indices, int n_taps, int16_t* to) {
-  constexpr int64_t kNext = kLanes * kTableBytes;                                  // tap
+  constexpr int64_t kTapBytes = kLanes * kTableBytes;
   const auto start = static_cast<int16_t>(kLowest * kUnit * kWordParts * n_taps);  // modulo 2^16
   __m256i sums[kRegisters][2];
   SPIKECONV_UNROLL
@@ -108,9 +108,9 @@ SPIKECONV_INLINE void look_up(const IntLookupDot& d, int channel,
     const uint8_t* tables = d.terms[i].tables + channel * kTableBytes;
     for (int64_t pair = d.terms[i].n_taps / 2; pair > 0; --pair) {
       bytes.template add<true>(tables, at[0]);
-      bytes.template add<false>(tables + kNext, at[1]);
+      bytes.template add<false>(tables + kTapBytes, at[1]);
       bytes.add_to(sums);
-      tables += 2 * kNext;
+      tables += 2 * kTapBytes;
       at += 2;
     }
     if (d.terms[i].n_taps % 2 != 0) {
