@@ -237,10 +237,10 @@ def _biases(node: IFNode, shape: tuple[int, ...], layers: Tensor) -> Tensor:
     steps = () if node.step_bias is None else node.step_bias
     rows = [constant + row for row in steps] + [constant]
     parts = [per_channel_or_neuron(row, shape) for row in rows]
-    if any(part.dim() > 1 for part in parts):
+    if any(part.dim() > 1 for part in (*parts, layers)):
         full = image_shape(shape)
         parts = [p if p.dim() > 1 else p.view(-1, 1, 1).expand(full) for p in parts]
-        layers = layers.view(-1, 1, 1)
+        layers = layers if layers.dim() > 1 else layers.view(-1, 1, 1)
     return torch.stack(parts) + layers
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import operator
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,21 +12,9 @@ from torch import Tensor, nn
 
 from spikeconv.fuse.channels import Unsupported, image_shape
 from spikeconv.fuse.layer import Pool
-from spikeconv.fuse.view import ONE, View
-from spikeconv.fuse.views import Views
+from spikeconv.fuse.view import NONE, ONE, View, shifts
+from spikeconv.fuse.views import SUMS, Views
 from spikeconv.network.program import Program, Step
-from spikeconv.network.vocabulary import BATCH_NORMS
-
-_SUMS: dict[Any, float] = {
-    operator.add: 1.0,
-    torch.add: 1.0,
-    "add": 1.0,
-    operator.sub: -1.0,
-    torch.sub: -1.0,
-    torch.subtract: -1.0,
-    "sub": -1.0,
-    "subtract": -1.0,
-}
 
 
 @dataclass(frozen=True)
@@ -50,14 +38,16 @@ class Current:
 
     Attributes:
         terms: what its sources' spikes add.
-        bias: what is added besides, float64 ``[K]``; the layers' own biases are among it.
+        bias: what is added besides, float64 ``[K]``, or ``[K, H, W]`` where it differs within a
+            channel; the layers' own biases are among it.
     """
 
     terms: tuple[Term, ...]
     bias: Tensor
 
     def __add__(self, other: Current) -> Current:
-        return Current(self.terms + other.terms, self.bias + other.bias)
+        bias, more = sorted((self.bias, other.bias), key=Tensor.dim)
+        return Current(self.terms + other.terms, _along_channels(bias, more) + more)
 
 
 class Reader:
@@ -97,48 +87,58 @@ class Reader:
         if step.shape != shape:
             raise Unsupported(f"{step.label} is repeated to {list(shape)} where it enters")
         is_call = step.kind in ("function", "method")
-        if is_call and step.target in _SUMS and not {*step.kwargs} - {"alpha"}:
+        if is_call and step.target in SUMS and not {*step.kwargs} - {"alpha"}:
             first, second = step.args
-            sign = _SUMS[step.target] * step.kwargs.get("alpha", 1)
+            sign = SUMS[step.target] * step.kwargs.get("alpha", 1)
             return self._current(first, scale, shape) + self._current(second, scale * sign, shape)
-        if (scaled := self._views.scaled(step)) is not None:
-            inner, factor = scaled
-            return self._current(inner, scale * factor, shape)
+        if (affine := self._views.affine(step)) is not None:
+            inner, factor, shift = affine
+            more = _biased((), scale * shift, shape)
+            return self._current(inner, scale * factor, shape) + more
         layer = self._layers[step.name] if step.kind == "module" else None
-        if isinstance(layer, BATCH_NORMS):
-            factor, bias = _affine(layer)
-            inner = self._current(step.args[0], scale * factor, shape)
-            return inner + _biased((), scale * bias, shape)
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
-            views = self._views.of(step.args[0])
-            for view in views:
-                _check_readable(layer, view, step)
-            if isinstance(layer, nn.Linear) and len(self._views.step(step.args[0]).shape) != 1:
-                raise Unsupported(f"{step.label} is a linear layer over one of several dimensions")
-            bias = torch.zeros(1) if layer.bias is None else layer.bias.detach()
-            terms = tuple(Term(view, step.name, scale) for view in views)
-            return _biased(terms, scale * bias.to("cpu", torch.float64), shape)
+            return self._layer_current(layer, step, scale)
         views = self._views.of(value)
         if any(view.flat or any(view.padding) for view in views):
             raise Unsupported(f"{step.label} reshapes spikes that enter membranes directly")
-        return _biased(tuple(Term(view, None, scale) for view in views), 0 * ONE, shape)
+        found = shifts(views, shape)
+        bias = NONE if found is None else found.flatten(1)[:, 0] if found.dim() > 1 else found
+        return _biased(tuple(Term(view, None, scale) for view in views), scale * bias, shape)
+
+    def _layer_current(
+        self, layer: nn.Conv1d | nn.Conv2d | nn.Linear, step: Step, scale: Tensor
+    ) -> Current:
+        """`scale` times what a layer makes of spikes, and of what is added to them."""
+        views = self._views.of(step.args[0])
+        for view in views:
+            _check_readable(layer, view, step)
+        given = self._views.step(step.args[0]).shape
+        if isinstance(layer, nn.Linear) and len(given) != 1:
+            raise Unsupported(f"{step.label} is a linear layer over one of several dimensions")
+        bias = NONE if layer.bias is None else layer.bias.detach().to("cpu", torch.float64)
+        found = shifts(views, given)
+        if found is not None:
+            with torch.no_grad():
+                whole = copy.deepcopy(layer).to("cpu", torch.float64)
+                bias = whole(found.unsqueeze(0))[0]
+            same = not any(any(view.padding) for view in views) and _pads_nothing(layer)
+            bias = bias.flatten(1)[:, 0] if bias.dim() > 1 and same else bias
+            bias = bias.view(image_shape(step.shape)) if bias.dim() > 1 else bias
+        terms = tuple(Term(view, step.name, scale) for view in views)
+        return _biased(terms, _along_channels(scale, bias) * bias, step.shape)
 
 
 def _biased(terms: tuple[Term, ...], bias: Tensor, shape: tuple[int, ...]) -> Current:
-    return Current(terms, bias.expand(shape[0]))
+    return Current(terms, bias if bias.dim() > 1 else bias.expand(shape[0]))
 
 
-def _affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
-    """Batch norm at inference as factor and bias, float64 ``[K]``."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    mean, var = (t.detach().to("cpu", torch.float64) for t in (norm.running_mean, norm.running_var))
-    factor = (var + norm.eps).rsqrt()
-    if norm.weight is not None:
-        factor = factor * norm.weight.detach().to("cpu", torch.float64)
-    bias = -mean * factor
-    if norm.bias is not None:
-        bias = bias + norm.bias.detach().to("cpu", torch.float64)
-    return factor, bias
+def _along_channels(value: Tensor, other: Tensor) -> Tensor:
+    """``[1]`` or ``[K]`` so that it broadcasts over another value's channels."""
+    return value.view(-1, *[1] * (other.dim() - 1)) if value.dim() < other.dim() else value
+
+
+def _pads_nothing(layer: nn.Conv1d | nn.Conv2d | nn.Linear) -> bool:
+    return isinstance(layer, nn.Linear) or not any(layer._reversed_padding_repeated_twice)
 
 
 def _check_readable(layer: nn.Conv1d | nn.Conv2d | nn.Linear, view: View, step: Step) -> None:

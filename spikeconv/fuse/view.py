@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from spikeconv.fuse.channels import Unsupported
+from spikeconv.fuse.channels import Unsupported, image_shape
 from spikeconv.fuse.layer import Pair
 from spikeconv.network.program import Step
 
 ONE = torch.ones(1, dtype=torch.float64)
+NONE = torch.zeros(1, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class View:
         shape: ``(C, H, W)`` of the source.
         factor: what one spike of amplitude theta is multiplied with, float64 ``[1]`` or ``[C]``: of
             a pool, 1 / its window.
+        shift: what is added to each of its values, float64 ``[1]`` or ``[C]``.
         padding: zeros around it (left, right, above, below).
         stride: every so many rows and columns are seen.
         channel: channels before its own, of zeros or of other views.
@@ -34,6 +38,7 @@ class View:
     population: str
     shape: tuple[int, int, int]
     factor: Tensor = ONE
+    shift: Tensor = NONE
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     stride: Pair = (1, 1)
     channel: int = 0
@@ -48,6 +53,44 @@ class View:
     def whole(self) -> bool:
         """Whether the layer sees every pixel of the source."""
         return self.stride == (1, 1)
+
+
+def transformed(
+    views: Sequence[View], factor: Tensor, shift: Tensor, step: Step
+) -> tuple[View, ...]:
+    """Views of `factor` times a value plus `shift`, each ``[1]`` or ``[C]`` of all its channels."""
+    if max(len(factor), len(shift)) > 1 and any(view.flat for view in views):
+        raise Unsupported(f"{step.label} weighs values that were reshaped")
+    if bool(shift.any()):
+        seen = sum(view.shape[0] if not view.flat else math.prod(view.shape) for view in views)
+        if seen != step.shape[0] or any(any(view.padding) for view in views):
+            raise Unsupported(f"{step.label} adds to zeros beside the spikes")
+
+    def own(values: Tensor, view: View) -> Tensor:
+        return values if len(values) == 1 else values[view.channel :][: view.shape[0]]
+
+    return tuple(
+        replace(
+            view,
+            factor=view.factor * own(factor, view),
+            shift=view.shift * own(factor, view) + own(shift, view),
+        )
+        for view in views
+    )
+
+
+def shifts(views: Sequence[View], shape: tuple[int, ...]) -> Tensor | None:
+    """What is added to a value of that shape that views make up, float64; None where nothing is."""
+    if not any(bool(view.shift.any()) for view in views):
+        return None
+    plane = torch.zeros(shape, dtype=torch.float64)
+    for view in views:
+        channels, height, width = view.shape
+        image = plane.view((-1, height, width) if view.flat else image_shape(shape))
+        left, _, above, _ = view.padding
+        own = image[view.channel :, above:, left:][:channels, :height, :width]
+        own += view.shift.view(-1, 1, 1)
+    return plane
 
 
 def flattened(view: View, step: Step) -> View:

@@ -1,4 +1,4 @@
-"""What a layer reads: spikes of populations, seen through pools, padding and constant factors."""
+"""What a layer reads: spikes of populations, seen through pools, padding and constants."""
 
 from __future__ import annotations
 
@@ -13,11 +13,32 @@ from torch import Tensor, nn
 
 from spikeconv.fuse.channels import Unsupported, image_shape, per_channel
 from spikeconv.fuse.layer import LARGEST_COUNT, Pool
-from spikeconv.fuse.view import ONE, View, flattened, is_zero_padding, padded, subsampled
+from spikeconv.fuse.view import (
+    NONE,
+    ONE,
+    View,
+    flattened,
+    is_zero_padding,
+    padded,
+    subsampled,
+    transformed,
+)
 from spikeconv.fuse.windows import pool_window
 from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
 from spikeconv.network.program import Phase, Program, Ref, Step, fill, refs
-from spikeconv.network.vocabulary import PRODUCT_FUNCTIONS, PRODUCT_METHODS
+from spikeconv.network.vocabulary import BATCH_NORMS, PRODUCT_FUNCTIONS, PRODUCT_METHODS
+
+SUMS: dict[Any, float] = {
+    operator.add: 1.0,
+    torch.add: 1.0,
+    "add": 1.0,
+    operator.sub: -1.0,
+    torch.sub: -1.0,
+    torch.subtract: -1.0,
+    "sub": -1.0,
+    "subtract": -1.0,
+}
+"""Sums of two values, by what the second is multiplied with."""
 
 _PRODUCTS = PRODUCT_FUNCTIONS | PRODUCT_METHODS
 _NEGATIVES = (operator.neg, torch.neg, torch.negative, "neg", "negative")
@@ -104,22 +125,40 @@ class Views:
             raise Unsupported("a constant has more dimensions than what it is applied to") from None
         return per_channel(one, shape, "a constant that is applied to its current")
 
-    def scaled(self, step: Step) -> tuple[Any, Tensor] | None:
-        """Of a product with a constant, or a change of sign: the value and the factor; or None."""
-        if step.kind not in ("function", "method") or step.kwargs:
+    def affine(self, step: Step) -> tuple[Any, Tensor, Tensor] | None:
+        """Of a step that is a factor times one value plus a constant: the value and both; or None.
+
+        Such are products, quotients and sums with a constant, changes of sign, and batch norm.
+        """
+        if step.kind == "module" and isinstance(norm := self._layers[step.name], BATCH_NORMS):
+            return step.args[0], *_as_affine(norm)
+        if step.kind not in ("function", "method"):
+            return None
+        if step.target in SUMS and len(step.args) == 2 and not {*step.kwargs} - {"alpha"}:
+            return self._shifted(step)
+        if step.kwargs:
             return None
         if step.target in _NEGATIVES:
-            return step.args[0], -ONE
+            return step.args[0], -ONE, NONE
         if step.target not in _PRODUCTS or len(step.args) != 2:
             return None
         first, second = step.args
         if "div" in str(getattr(step.target, "__name__", step.target)):
             divisor = self.constant(second, step.shape)
-            return None if divisor is None else (first, 1 / divisor)
+            return None if divisor is None else (first, 1 / divisor, NONE)
         for value, other in ((first, second), (second, first)):
             factor = self.constant(other, step.shape)
             if factor is not None:
-                return value, factor
+                return value, factor, NONE
+        return None
+
+    def _shifted(self, step: Step) -> tuple[Any, Tensor, Tensor] | None:
+        first, second = step.args
+        sign = ONE * SUMS[step.target] * step.kwargs.get("alpha", 1)
+        if (constant := self.constant(second, step.shape)) is not None:
+            return first, ONE, sign * constant
+        if (constant := self.constant(first, step.shape)) is not None:
+            return second, sign, constant
         return None
 
     def of(self, value: Any) -> tuple[View, ...]:
@@ -135,8 +174,11 @@ class Views:
             raise Unsupported(f"{step.label} is max pooling of what varies in time")
         if step.target in _JOINS and step.kind == "function":
             return self._joined(step)
-        if (scaled := self.scaled(step)) is not None:
-            return self._multiplied(*scaled, step)
+        if (affine := self.affine(step)) is not None:
+            value, factor, shift = affine
+            if self.step(value).shape != step.shape:
+                raise Unsupported(f"{step.label} repeats what it is applied to")
+            return transformed(self.of(value), factor, shift, step)
         if not step.args or not isinstance(step.args[0], Ref):
             raise Unsupported(f"{step.label} has no integer form")
         if any(True for _ in refs((step.args[1:], step.kwargs))):
@@ -189,20 +231,6 @@ class Views:
             first += self.step(part).shape[0]
         return tuple(views)
 
-    def _multiplied(self, value: Any, factor: Tensor, step: Step) -> tuple[View, ...]:
-        """Views of a value, times a number for each of its channels."""
-        if self.step(value).shape != step.shape:
-            raise Unsupported(f"{step.label} repeats what it multiplies")
-        views = self.of(value)
-        if len(factor) == 1:
-            return tuple(replace(view, factor=view.factor * factor) for view in views)
-        if any(view.flat for view in views):
-            raise Unsupported(f"{step.label} weighs values that were reshaped")
-        return tuple(
-            replace(view, factor=view.factor * factor[view.channel :][: view.shape[0]])
-            for view in views
-        )
-
     def _pool(self, step: Step, layer: nn.Module | None) -> View | None:
         """The view of an average pool's sums, or None where the step is none."""
         window = pool_window(step, layer, self.step(step.args[0]).shape)
@@ -212,6 +240,10 @@ class Views:
         source = self._one(step)
         if source.source in self.pools or not source.plain or any(source.padding) or source.flat:
             raise Unsupported(f"{step.label} pools what is not the spikes of a population")
+        if any(padding) and bool(source.shift.any()):
+            raise Unsupported(
+                f"{step.label} pools zeros beside values that a constant was added to"
+            )
         if kernel[0] * kernel[1] > LARGEST_COUNT:
             raise Unsupported(
                 f"{step.label} adds up {kernel[0] * kernel[1]} spikes, more than {LARGEST_COUNT}"
@@ -219,4 +251,17 @@ class Views:
         shape = image_shape(step.shape)
         self.pools[step.name] = Pool(step.name, source.source, kernel, stride, padding, shape)
         factor = source.factor / (kernel[0] * kernel[1])
-        return View(step.name, source.population, shape, factor)
+        return View(step.name, source.population, shape, factor, source.shift)
+
+
+def _as_affine(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
+    """Batch norm at inference as factor and shift, float64 ``[K]``."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    mean, var = (t.detach().to("cpu", torch.float64) for t in (norm.running_mean, norm.running_var))
+    factor = (var + norm.eps).rsqrt()
+    if norm.weight is not None:
+        factor = factor * norm.weight.detach().to("cpu", torch.float64)
+    shift = -mean * factor
+    if norm.bias is not None:
+        shift = shift + norm.bias.detach().to("cpu", torch.float64)
+    return factor, shift

@@ -86,6 +86,34 @@ class Scaled(nn.Module):
         return self.head(F.relu(self.third(F.avg_pool2d(x * self.gain, 2))).mean((2, 3)))
 
 
+class Shifted(nn.Module):
+    """Constants and a batch norm between neurons and what reads them: layers with padding, pools,
+    joined populations, membranes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4, eps=1, affine=False)
+        self.first, self.second = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+        self.joined = nn.Conv2d(8, 4, 3, stride=2, padding=1)
+        self.pooled = nn.Conv2d(4, 4, (2, 3), padding=(1, 0))
+        self.hidden = nn.Linear(4 * 3 * 1, 5)
+        self.head = nn.Linear(5, 3)
+        self.norm.running_var.fill_(3)
+        self.norm.running_mean.fill_(0.25)
+        self.register_buffer("shift", torch.tensor([1.0, -2.0, 0.5, 0.0]).view(4, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = self.norm(x)
+        y = F.relu(self.first(x) + self.second(x))
+        y = F.relu(
+            self.joined(torch.cat([x - 1, 0.5 - y * 0.5], 1)) + (y + self.shift)[:, :, ::2, ::2]
+        )
+        y = F.relu(self.pooled(F.pad(F.avg_pool2d(y + self.shift, 2), (1, 0, 0, 0))))
+        return self.head(F.relu(self.hidden((y - 0.25).flatten(1))))
+
+
 class ByShape(nn.Module):
     """Padding and windows that shapes tell, a mean in place of a pool, and Python's sum."""
 
@@ -140,6 +168,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "concatenated": (Concatenated, (3, 9, 8)),
     "by shape": (ByShape, (3, 16, 16)),
     "scaled": (Scaled, (3, 8, 8)),
+    "shifted": (Shifted, (3, 10, 10)),
     "resized": (Resized, (3, 7, 6)),
     "strided": (
         sequential(nn.Conv2d(4, 9, (3, 2), (2, 1), (0, 1)), nn.ReLU()),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import spikeconv
@@ -91,6 +93,39 @@ def test_biases_of_steps_and_potentials_of_neurons() -> None:
     assert torch.equal(fused(x), snn(x))
 
 
+class Call(nn.Module):
+    """A function between layers."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.function(h)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:.* was never active in calibration")
+@pytest.mark.parametrize("size", [(7, 8), (9, 9)])
+def test_constants_beside_spikes_end_where_padding_begins(size: tuple[int, int]) -> None:
+    """By hand: at a corner four of nine taps see the constant, at an edge six, inside all."""
+    body = nn.Sequential(
+        nn.Conv2d(1, 1, 1),
+        nn.ReLU(),
+        Call(lambda h: h + 2),
+        nn.Conv2d(1, 1, 3, padding=1),
+        nn.ReLU(),
+    )
+    for parameter in body.parameters():
+        parameter.fill_(0)
+    body[3].weight.fill_(1)
+    x = torch.zeros(2, 1, *size)
+    snn = spikeconv.convert(body.eval(), x, T=4, method="opi", progress=False)
+    layer = next(iter(snn.fuse().integers.plan(4).program.layers.values()))
+    bias = layer.bias.double() * layer.unit
+    assert (bias[0, 0, 0, 0], bias[0, 0, 0, 1], bias[0, 0, 1, 1]) == (8, 12, 18)
+
+
 @torch.no_grad()
 def test_other_networks_run_in_floating_point_and_say_why() -> None:
     def layer(*middle: nn.Module) -> SpikingNetwork:
@@ -109,6 +144,17 @@ def test_other_networks_run_in_floating_point_and_say_why() -> None:
     assert "divides windows at the border" in reason(
         layer(nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.Conv2d(2, 2, 1))
     )
+    plus, around, before = (
+        Call(f)
+        for f in (
+            lambda h: h + 0.25,
+            lambda h: F.pad(h, (1, 1, 1, 1)),
+            lambda h: F.pad(h, (0, 0, 0, 0, 1, 1)),
+        )
+    )
+    assert "adds to zeros" in reason(layer(around, plus, nn.Conv2d(2, 2, 3)))
+    assert "adds to zeros" in reason(layer(before, plus, nn.Conv2d(4, 2, 3)))
+    assert "pools zeros" in reason(layer(plus, nn.AvgPool2d(2, 2, 1), nn.Conv2d(2, 2, 1)))
     differing = exact("residual")
     second = list(differing.neurons)[1]
     theta = torch.full((6, 11, 9), 2.0)
