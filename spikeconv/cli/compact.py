@@ -20,7 +20,9 @@ def add(commands: Any) -> None:
         "is opened like any other; `spikeconv evaluate` says what the rounding costs.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("weights", metavar="FILE", help="weights, of any format that is read")
+    parser.add_argument(
+        "weights", metavar="FILE", help="of a ResNet or VGG, in any format that is read"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help=".safetensors to be written")
 
 

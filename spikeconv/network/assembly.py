@@ -16,7 +16,7 @@ from spikeconv.files.file import write_file
 from spikeconv.fuse.form import IntegerForm
 from spikeconv.network.parts import Parts
 from spikeconv.network.program import Program
-from spikeconv.network.report import Report
+from spikeconv.network.report import Report, warn_of_no_integers
 from spikeconv.network.timing import Timing
 from spikeconv.network.trainable import make_trainable
 from spikeconv.neuron import IFNode
@@ -138,7 +138,7 @@ class Assembly(nn.Module):
         and the neurons that they feed become one integer kernel each. What has no form in integers
         runs in floating point as before; `report()` says which, and why. It has weights and
         thresholds of its own; where they change, as by `load_state_dict`, the integers are made
-        anew at the next call.
+        anew at the next call. Where no layer has such a form, a warning says so.
 
         Args:
             precision: ``"int8"`` weights, one scale for each output channel; or ``"int16"``, in
@@ -157,6 +157,7 @@ class Assembly(nn.Module):
         parts = fused.program, layers, fused.populations(), fused.weights()
         fused._form = IntegerForm(*parts, fused.timing, precision, backend)
         fused._report = fused._with_paths(fused._report)
+        warn_of_no_integers(fused._report.paths)
         return fused
 
     def _with_paths(self, report: Report, x: Batch | None = None) -> Report:

@@ -108,16 +108,14 @@ class Report:
                 "x".join(map(str, row.shape)),
                 _range(row.v_threshold),
                 _range(row.v_init),
-                f"{row.firing_rate:.3f}",
-                f"{row.never_fired:.1%}",
-                f"{row.error:.3f}",
+                *(_figures(row) if self.images else "---"),
             )
             for row in self.rows
         ]
         widths = [max(len(line[column]) for line in table) for column in range(len(head))]
         lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in table]
         settings = self._settings()
-        title = f"{len(self.rows)} neuron layers; measured on {self.images} images at T={self.T}"
+        title = f"{len(self.rows)} neuron layers; {self._measured_on()}"
         dead = sum(row.dead_channels for row in self.rows)
         channels = "1 channel was" if dead == 1 else f"{dead} channels were"
         notes = [f"{channels} never active in calibration"] if dead else []
@@ -148,8 +146,18 @@ class Report:
         width = max(map(len, labels.values()))
         return "\n".join(f"{labels[name]:{width}}  {path}" for name, path in self.paths.items())
 
+    def _measured_on(self) -> str:
+        if not self.images:
+            return "not measured: report(x) measures on images x"
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        return f"measured on {images} at T={self.T}"
+
     def _settings(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.settings.items())
+
+
+def _figures(row: LayerReport) -> tuple[str, ...]:
+    return f"{row.firing_rate:.3f}", f"{row.never_fired:.1%}", f"{row.error:.3f}"
 
 
 def _range(values: tuple[float, float, float]) -> str:
@@ -196,6 +204,16 @@ def kept_analog(program: Program) -> tuple[KeptAnalog, ...]:
         for step in program.steps
         if step.analog
     )
+
+
+def warn_of_no_integers(paths: Mapping[str, str]) -> None:
+    """Warn where no layer of a fused network runs in integers."""
+    if all(path.startswith("float") for path in paths.values()):
+        warnings.warn(
+            "fuse: no layer of this network has a form in integers, so it runs as before; report() "
+            "says of each layer why",
+            stacklevel=3,
+        )
 
 
 def warn_of_silent_layers(rows: Sequence[LayerReport]) -> None:

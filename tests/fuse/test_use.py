@@ -68,6 +68,16 @@ def test_memory_that_was_given_back_is_taken_again() -> None:
     assert torch.equal(fused(x), wanted)
 
 
+def test_a_network_without_integers_says_so(recwarn: pytest.WarningsRecorder) -> None:
+    exact("strided").fuse()
+    assert not recwarn.list
+    body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3))
+    snn = convert(body.eval(), torch.rand(4, 1, 8, 8), T=4, progress=False)
+    with pytest.warns(UserWarning, match="fuse: no layer of this network has a form in integers"):
+        snn.fuse()
+
+
+@pytest.mark.filterwarnings("ignore:fuse: no layer")
 def test_layers_without_neurons_between_them_say_so() -> None:
     body = nn.Sequential(
         nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 1), nn.Conv2d(2, 3, 3), nn.ReLU()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikeconv import SpikingResNet
 from spikeconv.convert import SpikingNetwork
 from tests.convert.bodies import NETWORKS
 from tests.convert.nets import converted, images
@@ -190,3 +191,11 @@ def test_thresholds_per_channel_and_dead_channels_are_told() -> None:
     assert row.v_threshold[0] < row.v_threshold[1] < row.v_threshold[2]
     assert "1 channel was never active in calibration" in str(report).splitlines()
     assert row.never_fired >= 1 / 3
+
+
+def test_a_network_made_without_images_says_how_to_measure_it() -> None:
+    snn = SpikingResNet.from_pretrained("resnet20-cifar10-qcfs", T=2)
+    text = str(snn.report())
+    assert text.startswith("19 neuron layers; not measured: report(x) measures on images x\n")
+    assert "nan" not in text
+    assert "; measured on 1 image at T=2\n" in str(snn.report(torch.rand(1, 3, 32, 32)))
