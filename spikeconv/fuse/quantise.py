@@ -112,7 +112,7 @@ def quantise(
     found = _quantised(layer, precision, largest, steps, rooms)
     if precision == "int16" and _are_bytes(layer):
         narrow = _quantised(layer, "int8", largest, steps, rooms)
-        # A channel that needs a large shift's room takes it from all, and int8 has less of it.
+        # One channel of large values limits the layer's f, and at the same f int8 is coarser.
         if bool((narrow.unit <= _AS_FINE * found.unit).all()):
             return narrow
     return found
