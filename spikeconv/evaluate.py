@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from time import perf_counter
 from typing import Any
@@ -36,13 +36,14 @@ class Evaluation:
         snn: accuracy of the spiking network after step 1, ..., T, counting all steps.
         images: images that both were measured on.
         firing_rate: spikes per neuron and step, over all layers.
-        firing_rates: the same for each layer.
+        firing_rates: the same for each layer, by its key in `SpikingNetwork.neurons`.
         ann_seconds: time in the ANN's forward passes, of the slowest process.
         snn_seconds: time in the spiking network's, counting of spikes included; likewise.
         timing: steps before the readout, and what they were for.
         early_exit: accuracy against mean steps where an image is answered once it is sure.
         operations: of the layers between the neurons, and an estimate of the energy.
         processes: how many measured together.
+        layers: where each key of `firing_rates` stands in the network that was converted.
     """
 
     ann: float
@@ -56,6 +57,7 @@ class Evaluation:
     early_exit: ExitCurve | None = None
     operations: Operations | None = None
     processes: int = 1
+    layers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def T(self) -> int:
@@ -73,6 +75,7 @@ class Evaluation:
             "early_exit": None if self.early_exit is None else asdict(self.early_exit),
             "firing_rate": self.firing_rate,
             "firing_rates": self.firing_rates,
+            "layers": dict(self.layers),
             "operations": None if self.operations is None else self.operations.to_dict(),
             "processes": self.processes,
             "seconds": {"ann": self.ann_seconds, "snn": self.snn_seconds},
@@ -93,7 +96,8 @@ class Evaluation:
         if self.early_exit is not None:
             lines += ["", "early exit, once the answer is sure by", str(self.early_exit)]
         lines += ["", f"firing rate {self.firing_rate:.2%} of neurons at each step, by layer"]
-        lines += [f"{rate:8.2%}  {layer}" for layer, rate in self.firing_rates.items()]
+        rates = self.firing_rates.items()
+        lines += [f"{rate:8.2%}  {self.layers.get(name, name)}" for name, rate in rates]
         if self.operations is not None:
             lines += ["", self.operations.summary()]
         together = f" in {self.processes} processes" if self.processes > 1 else ""
@@ -234,8 +238,8 @@ class _Count:
             raise ValueError("evaluate: loader must give at least one image, got none")
         ann, *snn = (group.sum(self.correct).double() / images).tolist()
         seen = monitor.totals()
-        names = [step.name for step in self.snn.program.neurons()]
-        fired = torch.tensor([seen.get(name, (0, 0)) for name in names], dtype=torch.int64)
+        layers = {step.name: step.label for step in self.snn.program.neurons()}
+        fired = torch.tensor([seen.get(name, (0, 0)) for name in layers], dtype=torch.int64)
         totals = [(int(spikes), int(chances)) for spikes, chances in group.sum(fired)]
         ann_seconds, snn_seconds = group.largest(self.seconds).tolist()
         return Evaluation(
@@ -243,13 +247,14 @@ class _Count:
             snn=snn,
             images=images,
             firing_rate=rate(totals),
-            firing_rates={name: rate([pair]) for name, pair in zip(names, totals, strict=True)},
+            firing_rates={name: rate([pair]) for name, pair in zip(layers, totals, strict=True)},
             ann_seconds=ann_seconds,
             snn_seconds=snn_seconds,
             timing=self.snn.timing,
             early_exit=self.exits.curve(),
             operations=self.snn.operations(monitor).added_up(group.sum),
             processes=group.count,
+            layers=layers,
         )
 
 

@@ -22,7 +22,7 @@ USER_ERRORS = (ValueError, OSError, ImportError)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code: 0, 2 for a user's error, 130 when interrupted.
 
-    1 where another of the processes that torchrun started is lost.
+    1 where another of the processes that torchrun started is lost, or nobody reads what is printed.
 
     Args:
         argv: arguments without the program's name; None for those of the process. None at all
@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
     except ProcessLost as error:
         return _said(str(error), 1)
+    except BrokenPipeError:  # of `| head`: Python would try to print the rest when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except USER_ERRORS as error:
         return _said(str(error), 2)
     except KeyboardInterrupt as stop:

@@ -58,6 +58,7 @@ def test_firing_rates_are_those_of_the_monitor(
             snn(x, T=4)
     assert result.firing_rates == pytest.approx(monitor.firing_rates())
     assert result.firing_rates.keys() == dict(snn.neurons.items()).keys()
+    assert list(result.layers.values()) == [row.layer for row in snn.report().rows]
     assert 0 < result.firing_rate < 1
 
 
@@ -138,16 +139,18 @@ def test_the_table_shows_every_step_and_every_layer() -> None:
         snn=[0.1, 0.2, 0.3, 0.4, 0.5],
         images=2000,
         firing_rate=0.07,
-        firing_rates={"relu": 0.08},
+        firing_rates={"relu": 0.08, "layer1_0_relu1": 0.06},
         ann_seconds=1.0,
         snn_seconds=4.0,
         early_exit=ExitCurve([0.5, 0.99], [2.5, 4.0], [0.31, 0.49]),
+        layers={"layer1_0_relu1": "layer1.0.relu1"},
     )
     lines = str(result).splitlines()
     assert lines[1].split() == ["ANN", "91.73%"]
     assert [line.split()[2] for line in lines[2:7]] == ["1", "2", "3", "4", "5"]
     assert lines[6].endswith("50.00%")
     assert any(line.split() == ["8.00%", "relu"] for line in lines)
+    assert any(line.split() == ["6.00%", "layer1.0.relu1"] for line in lines)
     assert any(line.split() == ["0.5", "31.00%", "in", "2.50", "steps"] for line in lines)
     assert any(line.split() == ["0.99", "49.00%", "in", "4.00", "steps"] for line in lines)
 
