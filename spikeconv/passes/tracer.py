@@ -18,6 +18,7 @@ from spikeconv.network.subclasses import computes_as, is_changed, only_renames
 from spikeconv.passes.asked import answered
 from spikeconv.passes.errors import ConversionError, Problem, users_line
 from spikeconv.passes.sizes import DRAWS, FACTORIES
+from spikeconv.passes.spelled_out import COMPOUNDS, expanding_by_stand_ins
 
 
 class AssignedInPlace(fx.proxy.TraceError):
@@ -104,7 +105,7 @@ class Tracer(fx.Tracer):
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         self._thread = threading.get_ident()
         self._undecided: Exception | None = None
-        with answered(root):
+        with answered(root), expanding_by_stand_ins():
             graph = super().trace(root, concrete_args)
         if self._undecided is not None:  # caught by the forward, which then went another way
             raise self._undecided
@@ -124,6 +125,13 @@ class Tracer(fx.Tracer):
     def _elsewhere(self) -> bool:
         """Whether another thread asks: torch.fx changes torch.nn.Module for all of them."""
         return threading.get_ident() != self._thread
+
+    def create_proxy(
+        self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **named: Any
+    ) -> Any:
+        if kind.startswith("call_") and kind != "call_module" and target in COMPOUNDS:
+            return COMPOUNDS[target](*args, **kwargs)
+        return super().create_proxy(kind, target, args, kwargs, *more, **named)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         if m is self.root or self._elsewhere() or self._is_made_within(m):

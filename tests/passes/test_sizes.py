@@ -54,6 +54,9 @@ ANY_SIZE: dict[str, Any] = {
     "halves for every image": halves_for_every_image,
     "state": empty_state,
     "channels": padded_channels,
+    "expanded number": lambda s, x: s.head(
+        F.relu(s.c1(x) + torch.full((1, 4, 1, 1), 0.5).expand(x.shape[0], -1, -1, -1))
+    ),
     "one value an image": lambda s, x: s.head(
         F.relu(s.c1(x + torch.ones(x.shape[0], 1, 1, 1))) + torch.full((len(x.shape),), 0.1).sum()
     ),
@@ -104,6 +107,12 @@ def test_what_depends_on_the_size_of_an_image(name: str) -> None:
     assert snn(images(1)).shape == (1, 3)
     with pytest.raises(ValueError, match=r"x must be of shape \[B, 2, 8, 8\], got \[2, 2, 6, 6\]"):
         snn(images(2, 2, 6, 6))
+
+
+def test_expand_is_torchs_own_again() -> None:
+    plain = torch.Tensor.expand
+    check(net_of(ANY_SIZE["expanded number"]), neurons=1)
+    assert torch.Tensor.expand is plain
 
 
 def test_as_many_tokens_as_in_calibration() -> None:

@@ -1,0 +1,55 @@
+"""What torch.fx's stand-ins are given to, said so that the passes, or torch itself, understand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+
+def _lerp(input: Any, end: Any, weight: Any) -> Any:
+    return input + (end - input) * weight
+
+
+def _addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
+    return input + tensor1 * tensor2 * value
+
+
+def _addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
+    return input + tensor1 / tensor2 * value
+
+
+COMPOUNDS: dict[Any, Callable[..., Any]] = {
+    torch.lerp: _lerp,
+    "lerp": _lerp,
+    torch.addcmul: _addcmul,
+    "addcmul": _addcmul,
+    torch.addcdiv: _addcdiv,
+    "addcdiv": _addcdiv,
+}
+"""Functions and methods that are traced as the sums and products which they are."""
+
+
+@contextmanager
+def expanding_by_stand_ins() -> Iterator[None]:
+    """Inside the block, `tensor.expand(n, -1)` takes a stand-in for n, as `expand([n, -1])` does.
+
+    Of all of a tensor's methods that take sizes one by one, torch reads those of expand alone
+    before it asks who else may know them.
+    """
+    plain = Tensor.expand
+
+    def expand(self: Tensor, *sizes: Any, **named: Any) -> Any:
+        if any(isinstance(size, fx.Proxy) for size in sizes):
+            return plain(self, sizes, **named)
+        return plain(self, *sizes, **named)
+
+    torch.overrides.is_tensor_method_or_property(plain)  # which remembers the methods as they are
+    Tensor.expand = expand  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        del Tensor.expand  # inherited again
