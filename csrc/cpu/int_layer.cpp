@@ -64,6 +64,8 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
                numbers[3], numbers[4],     numbers[5],     numbers[6], numbers[7]};
   const IntWindow& w = to.window;
   const IntSource& source = source_at(sources, w.source);
+  TORCH_CHECK(!source.is_static, kName, ": weights read source ", w.source,
+              ", which is static, so that only a shortcut can");
   check_size("a kernel's height", w.kernel_y, 1);
   check_size("a kernel's width", w.kernel_x, 1);
   check_size("stride", std::min(w.stride_y, w.stride_x), 1);
@@ -229,7 +231,8 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
   if (a.out != -1) {
     const IntSource& out = source_at(sources, a.out);
     TORCH_CHECK(out.channels == layer.channels && out.height == layer.height &&
-                    out.width == layer.width && out.largest == 1 && out.is_signed == a.is_signed,
+                    out.width == layer.width && out.largest == 1 && out.is_signed == a.is_signed &&
+                    !out.is_static,
                 kName, ": source ", a.out, " must be of the layer's shape and sign");
   }
   const int64_t padded = layer.blocks * kLanes;

@@ -20,6 +20,7 @@ struct IntSource {
   int64_t largest;  // of a sum of spikes
   bool is_signed;
   int64_t above, left, below, right;  // borders
+  bool is_static = false;             // the same at every step, of which a plane holds one
 
   uint8_t zero() const { return static_cast<uint8_t>(is_signed ? largest : 0); }
   int64_t rows() const { return above + height + below; }
@@ -30,7 +31,8 @@ struct IntSource {
     const int64_t bytes = columns() * channels;
     return bytes % 2048 == 0 ? bytes + 64 : bytes;
   }
-  int64_t image_bytes(int64_t steps) const { return rows() * steps * step_bytes(); }
+  int64_t steps_held(int64_t steps) const { return is_static ? 1 : steps; }
+  int64_t image_bytes(int64_t steps) const { return rows() * steps_held(steps) * step_bytes(); }
   int64_t plane_bytes(int64_t images, int64_t steps) const {
     return kSlack + images * image_bytes(steps) + kSlack;
   }
@@ -56,8 +58,9 @@ void write_borders(const IntSource& source, const IntPlane<uint8_t>& plane, int6
 
 template <class Byte>
 IntPlane<Byte> plane_of(const IntSource& source, Byte* memory, int64_t steps) {
-  return {memory + kSlack, source.image_bytes(steps), steps * source.step_bytes(),
-          source.step_bytes(), source.channels};
+  return {memory + kSlack, source.image_bytes(steps),
+          source.steps_held(steps) * source.step_bytes(),
+          source.is_static ? 0 : source.step_bytes(), source.channels};
 }
 
 }  // namespace spikeconv::cpu

@@ -30,6 +30,10 @@ const typename List::value_type& at(const char* method, const char* name, const 
   return list[index];
 }
 
+void check_varies(const char* method, const IntSource& source) {
+  TORCH_CHECK(!source.is_static, kClass, ".", method, ": only a shortcut reads a static source");
+}
+
 void check_plane_size(const char* method, const IntSource& source, int64_t images, int64_t steps) {
   checked(method, "images", images, 0, kLargestSize);
   checked(method, "steps", steps, 1, kLargestSize);
@@ -89,7 +93,7 @@ const IntChain& IntegerProgram::chain(const char* method, int64_t index) {
 }
 
 int64_t IntegerProgram::add_source(std::vector<int64_t> shape, int64_t largest, bool is_signed,
-                                   std::vector<int64_t> halo) {
+                                   std::vector<int64_t> halo, bool is_static) {
   TORCH_CHECK(shape.size() == 3 && halo.size() == 4, kClass,
               ".add_source: shape must have 3 numbers and halo 4, got ", shape, " and ", halo);
   for (const int64_t size : shape) {
@@ -100,7 +104,7 @@ int64_t IntegerProgram::add_source(std::vector<int64_t> shape, int64_t largest, 
   }
   checked("add_source", "largest", largest, 1, 127);
   const IntSource source{shape[0], shape[1], shape[2], largest, is_signed,
-                         halo[0],  halo[1],  halo[2],  halo[3]};
+                         halo[0],  halo[1],  halo[2],  halo[3], is_static};
   const double bytes = static_cast<double>(source.rows()) * static_cast<double>(source.columns()) *
                        static_cast<double>(source.channels);
   TORCH_CHECK(bytes < 1e12, kClass, ".add_source: an image must have less than 1e12 values, got ",
@@ -123,8 +127,8 @@ int64_t IntegerProgram::add_layer(std::vector<int64_t> shape, int64_t out, int64
 }
 
 int64_t IntegerProgram::add_pool(int64_t source, int64_t out, std::vector<int64_t> window) {
-  this->source("add_pool", source);
-  this->source("add_pool", out);
+  check_varies("add_pool", this->source("add_pool", source));
+  check_varies("add_pool", this->source("add_pool", out));
   parts_.pools.push_back(make_int_pool(parts_.sources, source, out, window));
   return static_cast<int64_t>(parts_.pools.size()) - 1;
 }
@@ -142,6 +146,8 @@ void IntegerProgram::pack(int64_t source, const at::Tensor& train, const at::Ten
                   train.size(4) == to.width,
               kClass, ".pack: train must be [T, B, ", to.channels, ", ", to.height, ", ", to.width,
               "] on the CPU, got ", train.sizes());
+  TORCH_CHECK(!to.is_static || train.size(0) == 1, kClass,
+              ".pack: a static source has a train of one step, got ", train.size(0));
   check_plane("pack", to, plane, train.size(1), train.size(0));
   pack_train(to, train, plane_of(to, plane.mutable_data_ptr<uint8_t>(), train.size(0)));
 }
@@ -157,7 +163,7 @@ at::Tensor IntegerProgram::unpack(int64_t source, const at::Tensor& plane, int64
 
 int64_t IntegerProgram::add_encoder(int64_t out, at::Tensor theta, at::Tensor v_init,
                                     std::optional<at::Tensor> bias) {
-  this->source("add_encoder", out);
+  check_varies("add_encoder", this->source("add_encoder", out));
   parts_.encoders.push_back(make_int_encoder(parts_.sources, out, theta, v_init, bias));
   return static_cast<int64_t>(parts_.encoders.size()) - 1;
 }

@@ -30,8 +30,9 @@ class IntegerProgram : public torch::CustomClassHolder {
   // A bare loop of this instruction set's multiplications; returns how many products it made.
   int64_t bare(int64_t rounds) const;
 
+  // A static source is the same at every step, and only a shortcut reads it.
   int64_t add_source(std::vector<int64_t> shape, int64_t largest, bool is_signed,
-                     std::vector<int64_t> halo);
+                     std::vector<int64_t> halo, bool is_static);
   int64_t add_layer(std::vector<int64_t> shape, int64_t out, int64_t shift, at::Tensor theta,
                     at::Tensor v_init, at::Tensor bias, bool is_signed,
                     std::vector<at::Tensor> weights, std::vector<int64_t> windows,
@@ -54,7 +55,8 @@ class IntegerProgram : public torch::CustomClassHolder {
   // A plane with its borders set, and no spikes.
   at::Tensor new_plane(int64_t source, int64_t images, int64_t steps) const;
 
-  // Writes a train [T, B, C, H, W] (float32, uint8 or int8) into a plane.
+  // Writes a train [T, B, C, H, W] (float32, uint8 or int8) into a plane; of a static source T
+  // is 1.
   void pack(int64_t source, const at::Tensor& train, const at::Tensor& plane) const;
   // The train, int8 [T, B, C, H, W], of a plane.
   at::Tensor unpack(int64_t source, const at::Tensor& plane, int64_t images, int64_t steps) const;

@@ -50,7 +50,11 @@ class CpuEngine:
         self._chains: dict[tuple[tuple[str, ...], ...], Chain] = {}
         for name, source in _all_sources(program).items():
             self._sources[name] = self._native.add_source(
-                list(source.shape), source.largest, source.signed, list(source.halo)
+                list(source.shape),
+                source.largest,
+                source.signed,
+                list(source.halo),
+                source.static,
             )
         for name, layer in program.layers.items():
             self._steps[name] = ChainStep(name, LAYER, self._add_layer(layer), layer.signed)
@@ -82,7 +86,8 @@ class CpuEngine:
             train = train.to(torch.float32 if train.is_floating_point() else torch.int8)
         source = self._sources[name]
         plane = self._planes.take(source, train.shape[1], train.shape[0])
-        self._native.pack(source, train, plane.memory)
+        static = name in self.program.sources and self.program.sources[name].static
+        self._native.pack(source, train[:1] if static else train, plane.memory)
         return plane
 
     def unpack(self, name: str, spikes: Plane) -> Tensor:

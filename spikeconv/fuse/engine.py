@@ -25,6 +25,7 @@ class Source:
         largest: the largest sum of spikes of one step: 1 of a population.
         signed: whether the sums may be negative.
         halo: zeros that its readers see beyond the image: (above, left, below, right).
+        static: whether it is the same at every step, as digits of a current are.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Source:
     largest: int
     signed: bool
     halo: tuple[int, int, int, int]
+    static: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Engine(Protocol):
 
     def pack(self, name: str, train: Tensor) -> Any:
         """Spikes of a source in the engine's format, from a train ``[T, B, C, H, W]`` of any dtype
-        that holds -1, 0 and 1 exactly."""
+        that holds -1, 0 and 1 exactly; of a static source int8, the same at every step."""
 
     def unpack(self, name: str, spikes: Any) -> Tensor:
         """The train, int8 ``[T, B, C, H, W]``, of a source's spikes."""

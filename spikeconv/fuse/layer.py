@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from spikeconv.fuse.digits import Digits
+
 Pair = tuple[int, int]
 
 LARGEST_COUNT = 127
@@ -104,6 +106,7 @@ class IntegerLayer:
         signed: whether neurons also fire -1.
         unit: float64 ``[K]``: what 1 is worth in the units of the network it was made from.
         steps: so many steps are safe.
+        digits: the static current that some of the shortcuts read, None where there is none.
     """
 
     name: str
@@ -117,6 +120,7 @@ class IntegerLayer:
     signed: bool
     unit: Tensor
     steps: int
+    digits: Digits | None = None
 
     def sources(self) -> Iterator[str]:
         """Names of what it reads, with repetitions."""
@@ -136,6 +140,7 @@ class IntegerLayer:
             theta=self.theta.to(device),
             v_init=self.v_init.to(device),
             bias=self.bias.to(device),
+            digits=self.digits and self.digits.to(device),
         )
 
     @property

@@ -16,7 +16,7 @@ from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.quantise import FloatConvolution, FloatLayer, FloatShortcut, quantise
 from spikeconv.fuse.segments import Segment, find_segments
 from spikeconv.fuse.sources import all_sources, read_in_integers, spikes_at_once
-from spikeconv.fuse.terms import Current, Reader, Term
+from spikeconv.fuse.terms import Current, Reader, Static, Term
 from spikeconv.network.limits import INTEGER_STEPS
 from spikeconv.network.program import Phase, Program, Step, refs
 from spikeconv.network.run_step import constants_of
@@ -37,6 +37,7 @@ class Plan:
         read_as_integers: populations and pools that integer layers or pools read.
         encoders: populations in floating point that turn a static current into spikes for integer
             layers, by name.
+        statics: what enters layers with digits besides spikes, by name of the population.
         segments: what runs in integers from end to end.
         whole: whether nothing that varies in time is in floating point.
     """
@@ -48,20 +49,35 @@ class Plan:
     read_as_float: frozenset[str]
     read_as_integers: frozenset[str]
     encoders: Mapping[str, Encoder]
+    statics: Mapping[str, tuple[Static, ...]]
     segments: tuple[Segment, ...]
     whole: bool
     _placed: dict[tuple[str, torch.device], IntegerLayer] = field(default_factory=dict)
+    _scaled: dict[tuple[str, torch.device], tuple[Static, ...]] = field(default_factory=dict)
 
     def population(self, name: str, device: torch.device) -> IntegerLayer | Encoder:
-        """What an engine runs under that name, its theta and v_init on a device, to which they
-        are copied once: nothing may be while a graph is captured."""
-        if name in self.encoders:
-            return self.encoders[name]
+        """What an engine runs under that name, on a device as `layer` has it."""
+        return self.encoders[name] if name in self.encoders else self.layer(name, device)
+
+    def layer(self, name: str, device: torch.device) -> IntegerLayer:
+        """A layer with all but its weights on a device, to which they are copied once: nothing may
+        be while a graph is captured."""
         if (name, device) not in self._placed:
             layer = self.program.layers[name]
-            theta, v_init = layer.theta.to(device), layer.v_init.to(device)
-            self._placed[name, device] = replace(layer, theta=theta, v_init=v_init)
+            theta, v_init, unit = (x.to(device) for x in (layer.theta, layer.v_init, layer.unit))
+            digits = layer.digits and layer.digits.to(device)
+            self._placed[name, device] = replace(
+                layer, theta=theta, v_init=v_init, unit=unit, digits=digits
+            )
         return self._placed[name, device]
+
+    def statics_on(self, name: str, device: torch.device) -> tuple[Static, ...]:
+        """`statics` of a layer, likewise."""
+        if (name, device) not in self._scaled:
+            self._scaled[name, device] = tuple(
+                replace(static, scale=static.scale.to(device)) for static in self.statics[name]
+            )
+        return self._scaled[name, device]
 
     @cached_property
     def reads(self) -> Mapping[str, tuple[tuple[str, ...], frozenset[str]]]:
@@ -103,6 +119,7 @@ def make_plan(
     found: dict[str, IntegerLayer] = {}
     pools: dict[str, Pool] = {}
     reasons: dict[str, str] = {}
+    statics: dict[str, tuple[Static, ...]] = {}
     shapes = {step.name: step.shape for step in program.neurons()}
     constants = constants_of(program, layers, weights)
     rooms = 2 if timing.srp or timing.cos else 1
@@ -115,6 +132,7 @@ def make_plan(
             layer = _float_layer(step, current, layers, neurons, shapes)
             largest = _largest(reader.pools, current.terms)
             found[step.name] = quantise(layer, precision, largest, steps, rooms)
+            statics[step.name] = current.statics
             pools |= reader.pools
         except Unsupported as unsupported:
             reasons[step.name] = str(unsupported)
@@ -131,6 +149,7 @@ def make_plan(
         read_as_float,
         read,
         encoders,
+        statics,
         find_segments(program, integers, encoders),
         all(
             step.name in absorbed or step.name in found or step.name in encoders
@@ -202,6 +221,7 @@ def _float_layer(
         v_init=per_channel_or_neuron(node.v_init, step.shape),
         bias=_biases(node, step.shape, current.bias),
         signed=node.signed,
+        static=bool(current.statics),
     )
 
 

@@ -16,6 +16,9 @@ membrane of the first T steps is at most::
 because reset only ever brings a membrane nearer to zero, or by theta beyond it. f is the largest
 for which that holds, so no sum can overflow, whatever the spikes are.
 
+A current that an image adds at every step has no bound. But from theta + a_k + |v_init| on a neuron
+fires at every step, and from its negative on at none: there it is cut off, and a_k grows by that.
+
 Where 8 bits hold weights as exactly as 16 would, which were rounded before, and units are as fine,
 int16 would be the same in two passes, and they are int8.
 
@@ -33,6 +36,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.fuse.channels import Unsupported
+from spikeconv.fuse.digits import Digits
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Pair, Shortcut
 
 LARGEST_WEIGHT = {"int8": 127, "int16": 127 * 256 + 127}
@@ -71,7 +75,7 @@ class FloatShortcut:
 
 @dataclass(frozen=True)
 class FloatLayer:
-    """A population before quantisation: `IntegerLayer`'s attributes in float64."""
+    """`IntegerLayer`'s attributes in float64; `static`: whether an image adds a current besides."""
 
     name: str
     shape: tuple[int, int, int]
@@ -81,6 +85,7 @@ class FloatLayer:
     v_init: Tensor
     bias: Tensor
     signed: bool
+    static: bool = False
 
 
 def quantise(
@@ -132,6 +137,8 @@ def _quantised(
         sums = _weight_sums(convolutions, largest)
         for shift in range(_LARGEST_SHIFT, -1, -1):
             found = _in_units(layer, convolutions, scale, shift, steps)
+            if layer.static:
+                found = _with_digits(found, sums, largest)
             if _reach(found, sums, largest, steps) <= _INT32_MAX // rooms:
                 return _stored(found, precision)
     raise Unsupported(f"its sums over {steps} steps leave int32")
@@ -179,12 +186,34 @@ def _reach(
     layer: IntegerLayer, weight_sums: Tensor | int, largest: Mapping[str, int], steps: int
 ) -> int:
     """`largest_potential`, with what does not depend on the shift given."""
+    return int((_start_and_theta(layer) + steps * _largest_step(layer, weight_sums, largest)).max())
+
+
+def _start_and_theta(layer: IntegerLayer) -> Tensor:
+    return _per_channel(layer.v_init.to(torch.int64).abs()) + layer.theta.to(torch.int64)
+
+
+def _largest_step(
+    layer: IntegerLayer, weight_sums: Tensor | int, largest: Mapping[str, int]
+) -> Tensor:
+    """a_k: the largest that one step can add, int64 ``[K]``."""
     step = _per_channel(layer.bias.to(torch.int64).abs().amax(0)) + (weight_sums << layer.shift)
+    if layer.digits is not None:
+        largest = {**largest, **layer.digits.largest}
     for shortcut in layer.shortcuts:
         channels = slice(shortcut.channel, shortcut.channel + len(shortcut.coefficient))
         step[channels] += shortcut.coefficient.to(torch.int64).abs() * largest[shortcut.source]
-    start = _per_channel(layer.v_init.to(torch.int64).abs())
-    return int((start + layer.theta.to(torch.int64) + steps * step).max())
+    return step
+
+
+def _with_digits(
+    layer: IntegerLayer, weight_sums: Tensor | int, largest: Mapping[str, int]
+) -> IntegerLayer:
+    """The layer, still in int64, with shortcuts from the digits of a static current."""
+    most = _start_and_theta(layer) + _largest_step(layer, weight_sums, largest)
+    digits = Digits.for_layer(layer.name, most, layer.theta)
+    own = (Shortcut(name, coefficient) for name, coefficient in digits.coefficients())
+    return replace(layer, shortcuts=(*layer.shortcuts, *own), digits=digits)
 
 
 def _per_channel(value: Tensor) -> Tensor:
@@ -266,4 +295,5 @@ def _stored(layer: IntegerLayer, precision: str) -> IntegerLayer:
         theta=narrow(layer.theta),
         v_init=narrow(layer.v_init),
         bias=narrow(layer.bias),
+        digits=layer.digits and layer.digits.to(torch.int32),
     )

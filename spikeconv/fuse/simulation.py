@@ -53,6 +53,10 @@ class FusedSimulation(Simulation):
         }
         super().__init__(program, layers, neurons, weights, x, timing, monitor)
 
+    def _fix(self, x: Batch) -> None:
+        super()._fix(x)
+        self.digits: dict[str, tuple[Tensor, ...]] = {}
+
     def _start(self, stage: Stage) -> None:
         super()._start(stage)
         self.states: dict[str, State] = {}
@@ -84,6 +88,8 @@ class FusedSimulation(Simulation):
 
     def _run_segment(self, segment: Segment, chunk: Chunk) -> None:
         """A part of the integer program: its spikes, and what others read of them."""
+        for name in segment.steps:
+            self._give_digits(name, chunk)
         if self.stage.cos and self.done == 0:
             for name in segment.steps:
                 if name not in self.plan.program.pools:
@@ -92,6 +98,26 @@ class FusedSimulation(Simulation):
         self._run_together(segment.steps, segment.given, segment.kept, chunk)
         for name in segment.dropped:
             del self.spikes[name]
+
+    def _give_digits(self, name: str, chunk: Chunk) -> None:
+        """The digits of what an image adds to a layer at every step, for its shortcuts to read."""
+        digits = self.plan.program.layers[name].digits if name in self.plan.statics else None
+        if digits is None:
+            return
+        if name not in self.digits:
+            layer = self.plan.layer(name, self.like.device)
+            assert layer.digits is not None
+            self.digits[name] = layer.digits.of(self._static_current(name, layer), layer.unit)
+        for source, digit in zip(digits.largest, self.digits[name], strict=True):
+            self.spikes[source] = self.engine.pack(source, digit.expand(chunk.steps, *digit.shape))
+
+    def _static_current(self, name: str, layer: IntegerLayer) -> Tensor:
+        """What is the same at every step of all that enters a layer, float64 ``[B, K, H, W]``."""
+        total = torch.zeros((), dtype=torch.float64, device=self.like.device)
+        for static in self.plan.statics_on(name, self.like.device):
+            value = self.fixed[static.name].reshape(self.batch, *layer.shape).to(torch.float64)
+            total = total + value * static.scale.view(-1, 1, 1)
+        return total
 
     def _run_moved(self, name: str, chunk: Chunk) -> None:
         """One population and the pools that it reads, from where COS has it start."""

@@ -34,13 +34,16 @@ def all_sources(
 ) -> dict[str, Source]:
     """Everything that is read in integers, and all integer populations, by name."""
     named = read_in_integers(layers, pools) | layers.keys()
-    shapes = {s.name: image_shape(s.shape) for s in program.neurons() if s.name in named}
-    shapes |= {pool.name: pool.shape for pool in pools.values()}
+    populations = {s.name: image_shape(s.shape) for s in program.neurons() if s.name in named}
+    shapes = populations | {pool.name: pool.shape for pool in pools.values()}
     halos = _halos(layers, pools, shapes)
     sources = {
-        name: Source(name, shapes[name], 1, neurons[name].signed, halos[name])
-        for name in shapes.keys() - pools.keys()
+        name: Source(name, shape, 1, neurons[name].signed, halos[name])
+        for name, shape in populations.items()
     }
+    for layer in layers.values():
+        for name, largest in layer.digits.largest.items() if layer.digits is not None else ():
+            sources[name] = Source(name, layer.shape, largest, True, (0, 0, 0, 0), static=True)
     for pool in pools.values():
         signed = sources[pool.source].signed
         sources[pool.name] = Source(

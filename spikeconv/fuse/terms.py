@@ -33,6 +33,19 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Static:
+    """A summand that is the same at every step, though another for each image.
+
+    Attributes:
+        name: of the value that is computed once.
+        scale: what it is multiplied with, float64 ``[1]`` or ``[K]``.
+    """
+
+    name: str
+    scale: Tensor
+
+
+@dataclass(frozen=True)
 class Current:
     """What enters a population at every step.
 
@@ -40,14 +53,20 @@ class Current:
         terms: what its sources' spikes add.
         bias: what is added besides, float64 ``[K]``, or ``[K, H, W]`` where it differs within a
             channel; the layers' own biases are among it.
+        statics: what the image adds besides.
     """
 
     terms: tuple[Term, ...]
     bias: Tensor
+    statics: tuple[Static, ...] = ()
 
     def __add__(self, other: Current) -> Current:
         bias, more = sorted((self.bias, other.bias), key=Tensor.dim)
-        return Current(self.terms + other.terms, _along_channels(bias, more) + more)
+        return Current(
+            self.terms + other.terms,
+            _along_channels(bias, more) + more,
+            self.statics + other.statics,
+        )
 
 
 class Reader:
@@ -83,6 +102,11 @@ class Reader:
         constant = self._views.constant(value, shape)
         if constant is not None:
             return _biased((), scale * constant, shape)
+        static = self._views.static(value)
+        if static is not None:
+            if static != shape:
+                raise Unsupported(f"a current of an image is repeated to {list(shape)}")
+            return Current((), NONE.expand(shape[0]), (Static(value.name, scale),))
         step = self._views.step(value)
         if step.shape != shape:
             raise Unsupported(f"{step.label} is repeated to {list(shape)} where it enters")

@@ -68,6 +68,7 @@ class Views:
         self, program: Program, layers: Mapping[str, nn.Module], constants: Mapping[str, Any]
     ) -> None:
         self._steps = {step.name: step for step in program.steps}
+        self._inputs = {item.name: item.shape for item in program.inputs}
         self._layers = layers
         self._constants = constants
         self._numbers: dict[str, Any] = {}
@@ -104,6 +105,13 @@ class Views:
             return None
         args = fill(step.args, self._number_of)
         return None if any(True for _ in refs(args)) else step.target(*args)
+
+    def static(self, value: Any) -> tuple[int, ...] | None:
+        """The shape of an image's value that is the same at every step; None of another."""
+        if not isinstance(value, Ref) or value.name in self._inputs:
+            return self._inputs.get(value.name) if isinstance(value, Ref) else None
+        step = self._steps.get(value.name)
+        return step.shape if step is not None and step.phase is Phase.STATIC else None
 
     def constant(self, value: Any, shape: tuple[int, ...]) -> Tensor | None:
         """What depends on no input, for values of that shape: float64 ``[1]`` or ``[K]``; or None.

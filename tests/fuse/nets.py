@@ -135,6 +135,29 @@ class ByShape(nn.Module):
         return self.head(x)
 
 
+class PreActivation(nn.Module):
+    """Neurons branch off a sum that begins with the image, or read the image itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(6, eps=1, affine=False) for _ in range(2))
+        self.first, self.second = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.down = nn.Conv2d(6, 3, 3, stride=2, padding=1)
+        self.head = nn.Linear(3, 3)
+        for norm in self.norms:
+            norm.running_var.fill_(3)
+            norm.running_mean.fill_(0.25)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(x)
+        y = y + self.first(F.relu(self.norms[0](y)))
+        z = F.relu(self.norms[1](y))
+        z = F.relu(y - self.second(z))
+        far = 64 * x[:, :, ::2, ::2]  # mostly beyond what digits hold
+        return self.head(F.relu(self.down(z) + far).mean((2, 3)))
+
+
 class Resized(nn.Module):
     """Spikes are interpolated, in floating point between integer layers."""
 
@@ -169,6 +192,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "by shape": (ByShape, (3, 16, 16)),
     "scaled": (Scaled, (3, 8, 8)),
     "shifted": (Shifted, (3, 10, 10)),
+    "pre-activation": (PreActivation, (3, 8, 7)),
     "resized": (Resized, (3, 7, 6)),
     "strided": (
         sequential(nn.Conv2d(4, 9, (3, 2), (2, 1), (0, 1)), nn.ReLU()),
@@ -213,7 +237,7 @@ def exact(
     make, shape = NETS[name]
     torch.manual_seed(seed)
     ann = make()
-    ann(torch.zeros(1, *shape))  # lazy layers take their shape
+    ann.eval()(torch.zeros(1, *shape))  # lazy layers take their shape
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in ann.parameters():
@@ -226,7 +250,7 @@ def exact(
                 whole.flatten(1)[:, 0] = LARGEST_WEIGHT[precision]
             parameter.copy_(whole * unit)
     snn = spikeconv.convert(
-        ann.eval(), images(shape, 4, seed), T=T, method="opi", signed=signed, progress=False
+        ann, images(shape, 4, seed), T=T, method="opi", signed=signed, progress=False
     )
     for label, node in snn.populations().items():
         theta = torch.full_like(node.v_threshold, 2.0)

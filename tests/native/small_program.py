@@ -18,7 +18,8 @@ def integers(*shape: int, dtype: torch.dtype = torch.int32, value: int = 1) -> T
 
 
 def source(**changes: Any) -> list[Any]:
-    arguments = {"shape": [C, H, W], "largest": 1, "signed": False, "halo": [1, 1, 1, 1]}
+    arguments: dict[str, Any] = {"shape": [C, H, W], "largest": 1, "signed": False}
+    arguments |= {"halo": [1, 1, 1, 1], "static": False}
     return list({**arguments, **changes}.values())
 
 

@@ -32,6 +32,34 @@ def test_sources(changes: dict[str, Any]) -> None:
         program().add_source(*source(**changes))
 
 
+def test_only_a_shortcut_reads_what_is_the_same_at_every_step() -> None:
+    made, ones = program(), torch.ones(1, 1, 1, 1)
+    static = made.add_source(*source(shape=[K, H, W], static=True))
+    with pytest.raises(RuntimeError, match="must be of the layer's shape"):
+        made.add_layer(*layer(out=static))
+    windows = [static, 1, 1, 1, 1, 1, 1, 1]
+    with pytest.raises(RuntimeError, match="weights read source 4, which is static"):
+        made.add_layer(*layer(windows=windows, weights=[integers(K, K, 3, 3, dtype=torch.int8)]))
+    with pytest.raises(RuntimeError, match="only a shortcut reads a static source"):
+        made.add_pool(static, 3, [2, 2, 2, 2, 0, 0])
+    with pytest.raises(RuntimeError, match="only a shortcut reads a static source"):
+        made.add_encoder(static, ones, ones, None)
+    train = integers(2, 1, K, H, W, dtype=torch.int8)
+    with pytest.raises(RuntimeError, match="has a train of one step, got 2"):
+        made.pack(static, train, made.new_plane(static, 1, 2))
+    made.add_layer(*layer(places=[static, 1, 1, 0]))
+
+
+def test_a_static_plane_holds_one_step() -> None:
+    made = program()
+    static = made.add_source(*source(shape=[K, H, W], static=True, largest=127, signed=True))
+    plane = made.new_plane(static, 2, 9)
+    assert plane.numel() == made.new_plane(static, 2, 1).numel()
+    train = torch.randint(-127, 128, (1, 2, K, H, W), dtype=torch.int8)
+    made.pack(static, train, plane)
+    assert torch.equal(made.unpack(static, plane, 2, 9), train.expand(9, -1, -1, -1, -1))
+
+
 BYTES = torch.int8
 LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("shape must be", {"shape": [K, H]}),
