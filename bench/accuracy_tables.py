@@ -75,7 +75,9 @@ def goals(results: Results) -> str:
     for goal in ours:
         cells = [_goal_cell(results, goal, T) for T in steps]
         rows.append([goal.label, goal.network, goal.method, *cells])
-    return markdown(["", "network", "method", *(f"T={T}" for T in steps)], rows)
+    table = markdown(["", "network", "method", *(f"T={T}" for T in steps)], rows)
+    missed = [goal for goal, row in zip(ours, rows, strict=True) if "not reached" in str(row)]
+    return "\n\n".join([table, *(f"{g.label}: {g.tried}" for g in missed if g.tried)])
 
 
 def _goal_cell(results: Results, goal: Goal, T: int) -> str:

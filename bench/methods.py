@@ -74,13 +74,18 @@ class Method:
             if not 0 < steps < T:
                 return None
             options[name] = steps
-        return options
+        return options if self._fixed_before() < T else None
 
     def before_in_words(self) -> str:
         """The column of steps before the readout."""
-        return (
-            ", ".join(f"T/{share}, at most {most}" for share, most in self.before.values()) or "0"
-        )
+        parts = [f"T/{share}, at most {most}" for share, most in self.before.values()]
+        return ", ".join(parts) or str(self._fixed_before())
+
+    def _fixed_before(self) -> int:
+        """Steps before the readout that are the same for every T; what is no number is left to
+        convert, which says so."""
+        given = (self.options.get(name) for name in ("srp", "cos", "delay"))
+        return sum(steps for steps in given if isinstance(steps, int))
 
 
 # What a row is unless it says otherwise. Everything is said, so that convert chooses nothing.

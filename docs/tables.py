@@ -56,19 +56,20 @@ def accuracy() -> str:
         if network.get("dataset") != "cifar10":  # of another one, or never measured
             continue
         for name, cells in network["methods"].items():
-            seconds = [cell["seconds"]["convert"] for cell in cells.values()]
-            rows.append(
-                [
-                    network["label"],
-                    f"`{name}`",
-                    _percent(network["ann"]),
-                    *(_in_italics_if_fused(cells.get(str(T))) for T in _STEPS),
-                    f"{min(seconds):.0f} - {max(seconds):.0f}",
-                ]
-            )
-    head = ["network", "method", "ANN", *(f"T={T}" for T in _STEPS), "seconds to convert"]
+            shown = [_in_italics_if_fused(cells.get(str(T))) for T in _STEPS]
+            before = _span([cell["before_readout"] for cell in cells.values()])
+            seconds = _span([cell["seconds"]["convert"] for cell in cells.values()])
+            first = [network["label"], f"`{name}`", before, _percent(network["ann"])]
+            rows.append([*first, *shown, seconds])
+    head = ["network", "method", "of T before the readout", "ANN", *(f"T={T}" for T in _STEPS)]
     said = "In italics: by the integer program, `snn.fuse()`; all others by the simulation."
-    return f"{_table(head, rows)}\n\n{said}"
+    return f"{_table([*head, 'seconds to convert'], rows)}\n\n{said}"
+
+
+def _span(values: list[float]) -> str:
+    """The least and the largest of them."""
+    ends = f"{min(values):.0f}", f"{max(values):.0f}"
+    return " - ".join(dict.fromkeys(ends))
 
 
 def neurons() -> str:

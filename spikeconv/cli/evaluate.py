@@ -102,7 +102,8 @@ def add(commands: Any) -> None:
         "--corrections",
         type=corrections,
         metavar="A,B",
-        help=f"of {', '.join(CORRECTION_NAMES)}, in this order, or none (as the method says)",
+        help=f"of {', '.join(CORRECTION_NAMES)}, in this order, or none; rts with "
+        "--v-init zero (as the method says)",
     )
     add("--signed", action="store_true", help="neurons that also fire -1")
     for name, use in _BEFORE_READOUT.items():

@@ -91,7 +91,8 @@ def convert(
             every channel its own threshold, start and biases.
         corrections: names, in the order in which they are applied: ``"rts"``, ``"bias"``,
             ``"potential"``, ``"potential-channel"``, ``"step-bias"``, ``"search"``, ``"weights"``;
-            each is a file in `spikeconv.calibrate`.
+            each is a file in `spikeconv.calibrate`. ``"rts"`` is for ``v_init="zero"``: with
+            ``"half"`` both shift by theta / 2.
         percentile: percent, for ``threshold="percentile"``, above 0, at most 100.
         analog: operations without a spiking form, such as softmax or SiLU, that are kept as they
             are, where no spikes pass through them: before the first neuron they are computed once,

@@ -26,6 +26,8 @@ from spikeconv.network.timing import Timing
 
 # Local threshold balancing takes its steps for granted, which fewer images do not bear.
 _IMAGES_TO_BALANCE = 128
+# Of fewer, a quarter is no image, or one.
+_IMAGES_TO_COMPARE = 8
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,13 @@ def fit(
             f"convert: corrections are fitted and compared on {len(images)} of {batches.images} "
             "calibration images, those of the first one's size; give images of one size, or more "
             "of the usual one, and these first",
+            stacklevel=4,
+        )
+    if len(methods) > 1 and len(images) < _IMAGES_TO_COMPARE:
+        warnings.warn(
+            f"convert: of {len(images)} calibration images none or one is left to compare methods "
+            "on, so what method='best' keeps may be any of them; give a few hundred, or take "
+            "method='opi'",
             stacklevel=4,
         )
     if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:

@@ -9,11 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from spikeconv.fuse.channels import Unsupported, image_shape, per_channel, per_channel_or_neuron
+from spikeconv.fuse.channels import Unsupported
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import IntegerProgram
+from spikeconv.fuse.float_layer import float_layer
 from spikeconv.fuse.layer import IntegerLayer, Pool
-from spikeconv.fuse.quantise import FloatConvolution, FloatLayer, FloatShortcut, quantise
+from spikeconv.fuse.quantise import quantise
 from spikeconv.fuse.segments import Segment, find_segments
 from spikeconv.fuse.sources import all_sources, read_in_integers, spikes_at_once
 from spikeconv.fuse.terms import Current, Reader, Static, Term
@@ -129,7 +130,7 @@ def make_plan(
             if timing.cos > INTEGER_STEPS:
                 raise Unsupported(f"COS looks at more than {INTEGER_STEPS} steps at once")
             current = _current(program, reader, step)
-            layer = _float_layer(step, current, layers, neurons, shapes)
+            layer = float_layer(step, current, layers, neurons, shapes)
             largest = _largest(reader.pools, current.terms)
             found[step.name] = quantise(layer, precision, largest, steps, rooms)
             statics[step.name] = current.statics
@@ -183,85 +184,6 @@ def _current(program: Program, reader: Reader, step: Step) -> Current:
 def _largest(pools: Mapping[str, Pool], terms: tuple[Term, ...]) -> dict[str, int]:
     names = {term.view.source for term in terms}
     return {name: spikes_at_once(pools.get(name)) for name in names}
-
-
-def _float_layer(
-    step: Step,
-    current: Current,
-    layers: Mapping[str, nn.Module],
-    neurons: Mapping[str, IFNode],
-    shapes: Mapping[str, tuple[int, ...]],
-) -> FloatLayer:
-    node = neurons[step.name]
-    if node.v_reset is not None:
-        raise Unsupported("it is reset to a value and not by subtraction")
-    if node.fires != "ge":
-        raise Unsupported("it does not fire at its threshold, only above it")
-    convolutions, shortcuts = [], []
-    for term in current.terms:
-        view = term.view
-        theta = neurons[view.population].v_threshold
-        amplitude = per_channel(theta, shapes[view.population], "the threshold of what it reads")
-        amplitude = amplitude * view.factor
-        if term.layer is None:
-            scale = term.scale.expand(step.shape[0])[view.channel :][: len(amplitude)]
-            shortcuts.append(
-                FloatShortcut(view.source, amplitude * scale, view.stride, view.channel)
-            )
-            continue
-        layer = layers[term.layer]
-        assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
-        convolutions.append(_float_convolution(term, layer, amplitude))
-    return FloatLayer(
-        name=step.name,
-        shape=image_shape(step.shape),
-        convolutions=convolutions,
-        shortcuts=shortcuts,
-        theta=per_channel(node.v_threshold, step.shape, "its threshold"),
-        v_init=per_channel_or_neuron(node.v_init, step.shape),
-        bias=_biases(node, step.shape, current.bias),
-        signed=node.signed,
-        static=bool(current.statics),
-    )
-
-
-def _float_convolution(
-    term: Term, layer: nn.Conv1d | nn.Conv2d | nn.Linear, amplitude: Tensor
-) -> FloatConvolution:
-    """A layer's weights times what its spikes are worth."""
-    view = term.view
-    weight = layer.weight.detach().to("cpu", torch.float64)
-    weight = weight * term.scale.view(-1, *[1] * (weight.dim() - 1))
-    own = slice(view.channel, view.channel + view.shape[0])
-    left, _, above, _ = view.padding
-    if isinstance(layer, nn.Linear):
-        weight = weight.unflatten(1, (-1, *view.shape[1:]))[:, own] * amplitude.view(-1, 1, 1)
-        return FloatConvolution(view.source, weight, (1, 1), (0, 0), (1, 1), 1)
-    groups = layer.groups
-    # One row for a sequence: its missing vertical values are those that change nothing.
-    kernel = weight.unsqueeze(2) if weight.dim() == 3 else weight
-    kernel = kernel[:, own] if groups == 1 else kernel
-    per_group = amplitude.view(groups, 1, -1, 1, 1)
-    kernel = (kernel.view(groups, -1, *kernel.shape[1:]) * per_group).flatten(0, 1)
-    around = layer._reversed_padding_repeated_twice  # left, right, above, below: also of "same"
-    own_left, _, own_above, _ = (*around, 0, 0)[:4]
-    sy, sx = (1, *layer.stride)[-2:]
-    dy, dx = (1, *layer.dilation)[-2:]
-    padding = above + own_above, left + own_left
-    return FloatConvolution(view.source, kernel, (sy, sx), padding, (dy, dx), groups)
-
-
-def _biases(node: IFNode, shape: tuple[int, ...], layers: Tensor) -> Tensor:
-    """All biases of a population, ``[S, K]`` or ``[S, K, H, W]``: those of steps, then the rest."""
-    constant = torch.zeros(()) if node.bias is None else node.bias
-    steps = () if node.step_bias is None else node.step_bias
-    rows = [constant + row for row in steps] + [constant]
-    parts = [per_channel_or_neuron(row, shape) for row in rows]
-    if any(part.dim() > 1 for part in (*parts, layers)):
-        full = image_shape(shape)
-        parts = [p if p.dim() > 1 else p.view(-1, 1, 1).expand(full) for p in parts]
-        layers = layers if layers.dim() > 1 else layers.view(-1, 1, 1)
-    return torch.stack(parts) + layers
 
 
 def _split(

@@ -115,8 +115,15 @@ class FusedSimulation(Simulation):
         """What is the same at every step of all that enters a layer, float64 ``[B, K, H, W]``."""
         total = torch.zeros((), dtype=torch.float64, device=self.like.device)
         for static in self.plan.statics_on(name, self.like.device):
-            value = self.fixed[static.name].reshape(self.batch, *layer.shape).to(torch.float64)
-            total = total + value * static.scale.view(-1, 1, 1)
+            value = self.fixed[static.name].to(torch.float64)
+            mixes = static.scale.dim() == 2
+            channels = static.scale.shape[1] if mixes else layer.shape[0]
+            value = value.reshape(self.batch, channels, *layer.shape[1:])
+            if mixes:
+                value = torch.einsum("km,bmhw->bkhw", static.scale, value)
+            else:
+                value = value * static.scale.view(-1, 1, 1)
+            total = total + value
         return total
 
     def _run_moved(self, name: str, chunk: Chunk) -> None:

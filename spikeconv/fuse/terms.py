@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ class Term:
     Attributes:
         view: what is read.
         layer: name of the convolution or linear layer; None for the spikes themselves.
-        scale: what it is multiplied with, float64 ``[1]`` or ``[K]``.
+        scale: what it is multiplied with, float64 ``[1]`` or ``[K]``; or ``[K, M]``, by which its M
+            channels are mixed.
     """
 
     view: View
@@ -38,7 +39,7 @@ class Static:
 
     Attributes:
         name: of the value that is computed once.
-        scale: what it is multiplied with, float64 ``[1]`` or ``[K]``.
+        scale: as a `Term`'s.
     """
 
     name: str
@@ -66,6 +67,18 @@ class Current:
             self.terms + other.terms,
             _along_channels(bias, more) + more,
             self.statics + other.statics,
+        )
+
+    def mixed(self, matrix: Tensor) -> Current:
+        """Its channels, mixed by a matrix ``[K, M]``: what a layer of 1 x 1 makes of it."""
+
+        def through(scale: Tensor) -> Tensor:
+            return matrix @ scale if scale.dim() == 2 else matrix * scale
+
+        return Current(
+            tuple(replace(term, scale=through(term.scale)) for term in self.terms),
+            torch.tensordot(matrix, self.bias, 1),
+            tuple(replace(static, scale=through(static.scale)) for static in self.statics),
         )
 
 
@@ -133,12 +146,13 @@ class Reader:
         self, layer: nn.Conv1d | nn.Conv2d | nn.Linear, step: Step, scale: Tensor
     ) -> Current:
         """`scale` times what a layer makes of spikes, and of what is added to them."""
+        if _is_pointwise(layer) and self._views.is_summed(step.args[0]):
+            return self._mixed_current(layer, step, scale)
         views = self._views.of(step.args[0])
         for view in views:
             _check_readable(layer, view, step)
         given = self._views.step(step.args[0]).shape
-        if isinstance(layer, nn.Linear) and len(given) != 1:
-            raise Unsupported(f"{step.label} is a linear layer over one of several dimensions")
+        _check_one_row(layer, given, step)
         bias = NONE if layer.bias is None else layer.bias.detach().to("cpu", torch.float64)
         found = shifts(views, given)
         if found is not None:
@@ -151,6 +165,17 @@ class Reader:
         terms = tuple(Term(view, step.name, scale) for view in views)
         return _biased(terms, _along_channels(scale, bias) * bias, step.shape)
 
+    def _mixed_current(
+        self, layer: nn.Conv1d | nn.Conv2d | nn.Linear, step: Step, scale: Tensor
+    ) -> Current:
+        """`scale` times what a layer of 1 x 1 makes of other layers' outputs, as one layer."""
+        given = self._views.step(step.args[0]).shape
+        _check_one_row(layer, given, step)
+        inner = self._current(step.args[0], ONE, given)
+        weight = layer.weight.detach().to("cpu", torch.float64).flatten(1)
+        bias = NONE if layer.bias is None else layer.bias.detach().to("cpu", torch.float64)
+        return inner.mixed(weight * scale.unsqueeze(1)) + _biased((), scale * bias, step.shape)
+
 
 def _biased(terms: tuple[Term, ...], bias: Tensor, shape: tuple[int, ...]) -> Current:
     return Current(terms, bias if bias.dim() > 1 else bias.expand(shape[0]))
@@ -159,6 +184,19 @@ def _biased(terms: tuple[Term, ...], bias: Tensor, shape: tuple[int, ...]) -> Cu
 def _along_channels(value: Tensor, other: Tensor) -> Tensor:
     """``[1]`` or ``[K]`` so that it broadcasts over another value's channels."""
     return value.view(-1, *[1] * (other.dim() - 1)) if value.dim() < other.dim() else value
+
+
+def _check_one_row(layer: nn.Module, given: tuple[int, ...], step: Step) -> None:
+    if isinstance(layer, nn.Linear) and len(given) != 1:
+        raise Unsupported(f"{step.label} is a linear layer over one of several dimensions")
+
+
+def _is_pointwise(layer: nn.Conv1d | nn.Conv2d | nn.Linear) -> bool:
+    """Whether each of its neurons reads one pixel, and there are as many as pixels."""
+    if isinstance(layer, nn.Linear):
+        return True
+    ones = (*layer.kernel_size, *layer.stride, layer.groups)
+    return all(one == 1 for one in ones) and _pads_nothing(layer)
 
 
 def _pads_nothing(layer: nn.Conv1d | nn.Conv2d | nn.Linear) -> bool:

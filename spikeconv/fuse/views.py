@@ -113,6 +113,22 @@ class Views:
         step = self._steps.get(value.name)
         return step.shape if step is not None and step.phase is Phase.STATIC else None
 
+    def is_summed(self, value: Any) -> bool:
+        """Whether a value is what layers make of spikes, or a sum with it: no spikes themselves."""
+        if not isinstance(value, Ref) or value.name not in self._steps:
+            return False
+        step = self._steps[value.name]
+        if step.phase is not Phase.TEMPORAL:
+            return False
+        if step.kind == "module" and isinstance(
+            self._layers[step.name], nn.Conv1d | nn.Conv2d | nn.Linear
+        ):
+            return True
+        if step.kind == "module" and isinstance(self._layers[step.name], BATCH_NORMS):
+            return self.is_summed(step.args[0])
+        elementwise = step.target in SUMS or step.target in _PRODUCTS or step.target in _NEGATIVES
+        return elementwise and any(self.is_summed(arg) for arg in step.args)
+
     def constant(self, value: Any, shape: tuple[int, ...]) -> Tensor | None:
         """What depends on no input, for values of that shape: float64 ``[1]`` or ``[K]``; or None.
 

@@ -80,7 +80,11 @@ def twin(network: nn.Module) -> nn.Module:
     """
     weights = (*network.parameters(), *network.buffers())
     memo: dict[int, Any] = {id(tensor): tensor for tensor in weights}
-    return with_own_closures(copy.deepcopy(network, memo), memo)
+    copied = with_own_closures(copy.deepcopy(network, memo), memo)
+    modes = {name: module.training for name, module in network.named_modules()}
+    for name, module in copied.named_modules():
+        module.training = modes.get(name, False)  # a torch.fx.GraphModule is copied to train mode
+    return copied
 
 
 def _obstacles(ann: nn.Module) -> Iterator[Problem]:

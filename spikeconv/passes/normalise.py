@@ -153,6 +153,7 @@ def fold_batch_norms(traced: fx.GraphModule) -> None:
         source = first(node)
         if (
             not isinstance(norm, vocabulary.BATCH_NORMS)
+            or norm.training
             or not kinds.is_linear(node, modules)
             or not isinstance(source, fx.Node)
             or source.op != "call_module"
@@ -161,6 +162,8 @@ def fold_batch_norms(traced: fx.GraphModule) -> None:
         ):
             continue
         layer = called(source, modules)
+        assert isinstance(layer, nn.Module)
+        layer.eval()  # torch's functions want it so, though it has no modes
         if isinstance(layer, vocabulary.CONVOLUTIONS):
             fused: nn.Module = fuse_conv_bn_eval(layer, norm)
         elif isinstance(layer, vocabulary.TRANSPOSED) and layer.groups == 1:

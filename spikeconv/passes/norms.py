@@ -28,6 +28,8 @@ def as_batch_norm(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Module | N
     kinds = (nn.SyncBatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
     if norm is None or not computes_as(norm, *kinds) or norm.running_mean is None:
         return None
+    if norm.training:
+        return None
     rank = len(first(node).meta.get("shape", ()))
     if rank not in OF_RANK or node.meta.get("mixes"):
         return None

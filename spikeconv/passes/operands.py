@@ -16,7 +16,7 @@ from spikeconv.passes.sizes import Reads, note_reads
 from spikeconv.passes.trace import called
 
 _REVERSED = (torch.rsub, "rsub")
-_REDUCTIONS = (torch.sum, torch.mean, "sum", "mean")
+_REDUCTIONS = (torch.sum, torch.mean, torch.amax, "sum", "mean", "amax")
 
 
 def unify_operands(traced: fx.GraphModule) -> None:
@@ -73,7 +73,7 @@ def _dimension(node: fx.Node) -> Any:
 
 
 def _is_reduced(stack: fx.Node) -> bool:
-    """Whether all that is read of a stack is its sum or mean along its first dimension."""
+    """Whether all that is read of a stack is a reduction along its first dimension."""
     return all(
         user.target in _REDUCTIONS and user.args[:1] == (stack,) and _dimension(user) == 0
         for user in stack.users

@@ -29,6 +29,7 @@ _MINIMUM = (torch.minimum, torch.min, torch.fmin, "minimum", "min", "fmin")
 _ABOVE = (operator.gt, operator.ge, torch.gt, torch.ge, "gt", "ge")
 _BELOW = (operator.lt, operator.le, torch.lt, torch.le, "lt", "le")
 _ZEROS = (torch.zeros_like, "new_zeros")
+_ONES = (torch.ones_like, "new_ones")
 
 
 def as_rectifier(node: fx.Node, modules: dict[str, nn.Module]) -> Found | None:
@@ -64,6 +65,8 @@ def _number(value: Any) -> float | None:
     if isinstance(value, fx.Node):
         if called_name(value) in _ZEROS:
             return 0.0
+        if called_name(value) in _ONES:
+            return 1.0
         if called_name(value) is torch.full_like:
             return _number(argument(value, 1, "fill_value"))
         return value.meta.get("number")

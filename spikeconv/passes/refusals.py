@@ -44,8 +44,13 @@ _ABS = "write it with two ReLUs, F.relu(x) + F.relu(-x), which is the same and h
 _RANDOM = "it draws random numbers; leave it out where self.training is False"
 _ATTENTION = "attention multiplies values that all depend on the input, behind a softmax"
 _RECURRENT = "a recurrent layer multiplies its gates, which all depend on the input"
+_LOOP = "a recurrent layer calls itself along a sequence; write the loop with nn.Linear and ReLU"
 _NORM = "it divides by a statistic of its input, which batch norm does not do at inference"
 _LARGEST = "take amax, or max without its indices, over dimensions of an image, which have one"
+_OF_TWO = (
+    "of two values, the larger is F.relu(a - b) + b and the smaller a - F.relu(a - b), which have "
+    "one"
+)
 _POOL = "take a max or an average pool, which have one"
 
 _PRODUCT = (
@@ -57,6 +62,10 @@ _INDICES = "max pooling that returns indices has no spiking form; set return_ind
 _BATCH_STATISTICS = (
     "batch norm without running statistics uses those of the batch; set "
     "track_running_stats=True and train, or calibrate, once more"
+)
+_IN_TRAINING = (
+    "it is in training mode in a network that is not, and so uses statistics of the batch; leave "
+    "out what puts it there"
 )
 _DROPS = "it drops values at inference too; pass training=self.training"
 MIXES = (
@@ -78,6 +87,11 @@ _RANDOM_CALLS = (
     *(torch.rand_like, torch.randn_like, torch.randint_like, torch.bernoulli, torch.normal),
     *(torch.poisson, torch.multinomial, "bernoulli", "bernoulli_", "multinomial", "normal_"),
     *("uniform_", "random_", F.gumbel_softmax),
+)
+
+_LARGER_OR_SMALLER = (
+    *(torch.max, torch.min, torch.maximum, torch.minimum, torch.fmax, torch.fmin),
+    *("max", "min", "maximum", "minimum", "fmax", "fmin"),
 )
 
 # What to do instead of the general advice.
@@ -145,7 +159,8 @@ def refusal(
     if node.meta.get("mixed") and not node.meta.get("mixes") and kinds.is_reshape(node):
         return None  # it may only bring mixed images back into a batch; the mixing is to blame
     if isinstance(target, nn.RNNBase | nn.RNNCellBase):
-        return Refusal(_UNKNOWN + _RECURRENT, keepable=isinstance(target, nn.RNNCellBase))
+        reason = _LOOP if isinstance(target, nn.RNN | nn.RNNCell) else _RECURRENT
+        return Refusal(_UNKNOWN + reason, keepable=isinstance(target, nn.RNNCellBase))
     found = _has_no_spiking_form(node, modules, phases)
     unknown = found is None or found.reason.startswith(_UNKNOWN)
     return Refusal(MIXES) if unknown and node.meta.get("mixes") else found
@@ -164,6 +179,8 @@ def _has_no_spiking_form(
         indices = kinds.returns_indices(node, modules)
         return Refusal(_INDICES, keepable=True) if indices else None
     if kinds.is_batch_norm(node, modules):
+        if isinstance(target, nn.Module) and target.training:
+            return Refusal(_IN_TRAINING)
         return None if kinds.is_linear(node, modules) else Refusal(_BATCH_STATISTICS)
     if kinds.is_sum(node):
         return None
@@ -175,7 +192,8 @@ def _has_no_spiking_form(
         return Refusal(MIXES) if kinds.rolls_all(node) else None
     if node.target in inert.DROPPED_FUNCTIONS:
         return Refusal(_DROPS)
-    return Refusal(_UNKNOWN + _advice(target), keepable=True)
+    of_two = target in _LARGER_OR_SMALLER and _is_tensor(kinds.argument(node, 1, "other"))
+    return Refusal(_UNKNOWN + (_OF_TWO if of_two else _advice(target)), keepable=True)
 
 
 def _mask(node: fx.Node) -> object:

@@ -19,7 +19,7 @@ SIZES = {"shape", "size", "numel", "nelement", "stride", "element_size"}
 # Functions that make a tensor from numbers.
 FACTORIES = (
     *(torch.zeros, torch.ones, torch.full, torch.eye),
-    *(torch.arange, torch.linspace, torch.logspace),
+    *(torch.arange, torch.linspace, torch.logspace, torch.tensor),
 )
 # Likewise, drawn at random.
 DRAWS = (torch.rand, torch.randn, torch.randint, torch.randperm)
@@ -101,3 +101,23 @@ def hold_constants(traced: fx.GraphModule) -> None:
         node.replace_all_uses_with(held)
         if node.meta["reads"] is Reads.SIZES:
             traced.meta["fixed_size"] = True
+
+
+def takes_shapes_for_tensors(graph: fx.Graph) -> bool:
+    """Whether a method is called on a shape that shapes have not, as np.prod does if it finds one.
+
+    Of stand-ins it finds them all; of a shape it would make an array.
+    """
+    shapes: set[fx.Node] = set()
+    for node in graph.nodes:
+        source = node.args[0] if node.args else None
+        if node.target is getattr or (node.op, node.target) == ("call_method", "size"):
+            is_shape = node.args[1:] in ((), ("shape",))
+        else:
+            sliced = node.target is operator.getitem and isinstance(node.args[1], slice)
+            is_shape = sliced and source in shapes
+        if is_shape:
+            shapes.add(node)
+        elif node.op == "call_method" and source in shapes and not hasattr(torch.Size, node.target):
+            return True
+    return False

@@ -20,6 +20,7 @@ from spikeconv.passes.checks import MOST_CHECKS, raised_by_users_code
 from spikeconv.passes.draws import Draws, OtherGenerators
 from spikeconv.passes.errors import ConversionError, Problem, users_line
 from spikeconv.passes.frozen import twin
+from spikeconv.passes.sizes import takes_shapes_for_tensors
 from spikeconv.passes.specialise import VALUES, SpecialisedTracer
 from spikeconv.passes.tracer import AssignedInPlace, Tracer, call
 
@@ -37,6 +38,7 @@ _MANY = (
     "it asks for the values of tensors {} times, and conversion tries out at most {} such "
     "conditions, whether they only raise; leave checks out where self.training is False"
 )
+_MOST_SAID = 200
 _DRAWS = (
     "it draws random numbers that torch.fx does not see, so one call is unlike the next; leave "
     "that out where self.training is False"
@@ -122,7 +124,9 @@ def _traced(
     tracer: Tracer = Tracer(inputs)
     with Draws(lambda: False) as draws:
         try:
-            return tracer.trace(twin(network)), tracer, draws.seen
+            graph = tracer.trace(twin(network))
+            if not takes_shapes_for_tensors(graph):
+                return graph, tracer, draws.seen
         except ConversionError:
             raise
         except Exception:  # whatever a forward raises
@@ -187,11 +191,17 @@ def _specialised(
         except Exception as error:  # whatever a forward raises
             first = first or error
     assert first is not None
-    said = str(first) or type(first).__name__  # an assertion may say nothing
+    said = _in_short(str(first)) or type(first).__name__  # an assertion may say nothing
     reason = _ASSIGNED if isinstance(first, AssignedInPlace) else _FLOW.format(said)
     frames = traceback.extract_tb(first.__traceback__)
     line = users_line([(frame.filename, str(frame.lineno)) for frame in frames])
     raise ConversionError([Problem("", type(network).__name__, line, reason)]) from first
+
+
+def _in_short(message: str) -> str:
+    """The beginning of an error's first line: torch prints whole tensors in some."""
+    line = message.strip().partition("\n")[0]
+    return line if len(line) <= _MOST_SAID else line[:_MOST_SAID] + " ..."
 
 
 def _only_checks(

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -32,6 +33,7 @@ class Proxy(fx.Proxy):
     """
 
     tracer: Tracer
+    __array_priority__ = 1000  # as a tensor's: NumPy's numbers leave sums and products to it
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.tracer.undecided(AssignedInPlace())
@@ -204,7 +206,10 @@ class Tracer(fx.Tracer):
         return run, [self.root]
 
     def create_arg(self, a: Any) -> Any:
-        """Of a dataclass, torch.fx would record its constructor, which may compute something."""
+        """Of a dataclass, torch.fx would record its constructor, which may compute something; and
+        NumPy's numbers it does not know."""
+        if isinstance(a, np.generic):
+            return a.item()
         fields = fields_of(a)
         if fields is None:
             return super().create_arg(a)

@@ -22,6 +22,14 @@ def test_a_combination_is_measured_and_stands_in_the_table(accuracy, tiny, tmp_p
     assert "threshold percentile, percentile 99.0" in (tmp_path / "README.md").read_text()
 
 
+def test_where_no_steps_are_left_to_read_nothing_is_measured():
+    """2 + 1 + 1 steps come before the readout."""
+    method = own_method('mine={"srp": 2, "cos": 1, "delay": 1}')
+    assert method.before_in_words() == "4"
+    assert [method.settings(T, None) is None for T in (2, 4, 5)] == [True, True, False]
+    assert own_method('mine={"srp": "two"}').settings(1, None) is not None  # convert refuses it
+
+
 def test_what_convert_refuses_is_one_line(accuracy, tiny, tmp_path, capfd):
     command = ["--dataset", "digits", "--weights", f"tiny={tiny}", "--calibration-images", "32"]
     command += ["--limit", "40", "--T", "4", "--out", str(tmp_path)]

@@ -182,6 +182,11 @@ def test_a_network_without_rectifiers() -> None:
     assert "analog=" not in str(refused.value)
 
 
+def test_a_recurrent_layer_without_gates() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.RNNCell(4, 4, nonlinearity="relu"))
+    assert "write the loop with nn.Linear and ReLU" in refusal(net, images(8, 4))[0].reason
+
+
 def test_a_recurrent_cell() -> None:
     net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.GRUCell(4, 4))
     assert "multiplies its gates" in refusal(net, images(8, 4))[0].reason

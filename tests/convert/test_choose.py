@@ -62,6 +62,11 @@ def test_one_threshold_for_a_layer_stays_one() -> None:
         assert node.v_threshold.numel() == 1
 
 
+def test_of_few_images_none_are_left_to_compare_on() -> None:
+    with pytest.warns(UserWarning, match="of 3 calibration images none or one is left"):
+        convert(network(), torch.rand(3, 1, 8, 8), T=4, progress=False)
+
+
 def test_trained_threshold() -> None:
     clip, qcfs = Rectifier(1.0, trained=True), Rectifier(1.0, 4, trained=True)
     assert trained_threshold([clip, clip]) == trained_threshold([clip, qcfs]) == "tcl"

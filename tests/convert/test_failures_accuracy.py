@@ -32,17 +32,29 @@ def test_row_baseline_max_per_layer() -> None:
 
 
 def test_row_per_channel_and_half_threshold() -> None:
-    """Theirs: .179 / .051 / .022. Our default is better."""
-    found = errors(small_resnet(), (8, 32, 128), threshold="mse")
-    assert below(found, (0.179, 0.051, 0.022))
+    """Theirs: .179 / .051 / .022. Our default is better, and so is its threshold alone."""
+    theirs = 0.179, 0.051, 0.022
+    assert below(errors(small_resnet(), (8, 32, 128), method="best", threshold=None), theirs)
+    assert below(errors(small_resnet(), (8, 32, 128), threshold="mse"), theirs)
 
 
 def test_row_percentile_has_a_floor_that_calibration_removes() -> None:
-    """99 % keeps clipping whatever T is (theirs of 99.9 % ends at .025); least squares does not."""
+    """98 % keeps clipping whatever T is, as their 99.9 % does; least squares does not."""
     net = small_resnet()
+    found = errors(net, (4, 8, 16, 32, 64, 128), threshold="percentile", percentile=99.9)
+    assert below(found, (0.269, 0.153, 0.083, 0.046, 0.029, 0.025))
     clipped = errors(net, (32, 128), threshold="percentile", percentile=98)
     best = errors(net, (32, 128), threshold="mse")
     assert clipped[1] > clipped[0] / 2 and best[1] < best[0] / 2
+
+
+def test_row_balance_with_enough_data() -> None:
+    """Theirs is flat at .242 of 4 batches; of enough, .133 / .045 / .032. Of few we warn."""
+    net, x = small_resnet(), images(800, 3, 16, 16)
+    with torch.no_grad():
+        wanted = net(x[:8])
+        made = (converted(net, x, T=T, threshold="balance") for T in (8, 32, 128))
+        assert below([relative_error(snn(x[:8]), wanted) for snn in made], (0.2, 0.06, 0.032))
 
 
 def test_row_residual_add_in_place_and_a_reused_module() -> None:

@@ -158,6 +158,24 @@ class PreActivation(nn.Module):
         return self.head(F.relu(self.down(z) + far).mean((2, 3)))
 
 
+class Bottlenecks(nn.Module):
+    """Layers without neurons between them and a layer of 1 x 1, as separable convolutions are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.signs = nn.Parameter(torch.randn(2, 4, 1, 3, 3))
+        self.wide, self.mixed = nn.Conv2d(4, 6, 1), nn.Conv2d(4, 5, 1)
+        self.narrow = nn.Conv2d(6, 4, 3, padding=1)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(F.relu(self.stem(x)), self.signs[0].sign(), groups=4, padding=1)
+        x = F.relu(self.narrow(F.relu(self.wide(x))))
+        y = F.conv2d(x, self.signs[1].sign(), groups=4, stride=2, padding=1)
+        return self.head(F.relu(self.mixed(y - x[:, :, ::2, ::2])).mean((2, 3)))
+
+
 class Resized(nn.Module):
     """Spikes are interpolated, in floating point between integer layers."""
 
@@ -193,6 +211,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "scaled": (Scaled, (3, 8, 8)),
     "shifted": (Shifted, (3, 10, 10)),
     "pre-activation": (PreActivation, (3, 8, 7)),
+    "bottlenecks": (Bottlenecks, (3, 9, 7)),
     "resized": (Resized, (3, 7, 6)),
     "strided": (
         sequential(nn.Conv2d(4, 9, (3, 2), (2, 1), (0, 1)), nn.ReLU()),

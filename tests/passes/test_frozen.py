@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 import threading
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.optim.swa_utils import AveragedModel
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from tests.convert.nets import converted, refusal
 
@@ -154,3 +156,49 @@ def test_what_only_looks_like_hooks_or_a_wrapper() -> None:
     torch.testing.assert_close(converted(hooked, x).analog(x), hooked(x))
     (problem,) = refusal(_Doubled(plain()), x)
     assert "convert the network within" in problem.reason
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated")
+def test_parts_that_torchvision_takes_out_of_a_network() -> None:
+    """A copy of theirs comes out in training mode."""
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3))
+    parts = create_feature_extractor(net.eval(), ["2"]).eval()
+    assert copy.deepcopy(parts).training
+    x = torch.randn(8, 2, 8, 8)
+    snn = converted(parts, x)
+    torch.testing.assert_close(snn.analog(x)["2"], parts(x)["2"])
+
+
+@pytest.mark.parametrize("within", ["forward", "train"])
+def test_batch_norm_that_a_network_trains_in_evaluation(within: str) -> None:
+    class Trains(nn.Sequential):
+        def train(self, mode: bool = True) -> Trains:
+            super().train(mode)
+            self[1].train(mode or within == "train")
+            return self
+
+        def forward(self, x: Tensor) -> Tensor:
+            if within == "forward":
+                self[1].train()
+            out: Tensor = super().forward(x)
+            return out
+
+    net = Trains(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3))
+    (problem,) = refusal(net.eval(), torch.randn(8, 2, 8, 8))
+    assert (problem.path, problem.operation) == ("1", "BatchNorm2d")
+    assert "in training mode in a network that is not" in problem.reason
+
+
+def test_an_error_that_prints_tensors_is_cut_short() -> None:
+    @torch.jit.script
+    def rectified(x: Tensor) -> Tensor:
+        return torch.relu(x)
+
+    class Scripted(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = rectified(super().forward(x))
+            return out
+
+    (problem,) = refusal(Scripted(4, 3), torch.randn(8, 4))
+    assert "Expected a value of type 'Tensor'" in problem.reason
+    assert len(problem.reason) < 500

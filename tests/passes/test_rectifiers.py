@@ -110,6 +110,7 @@ CAPPED: dict[str, tuple[float, nn.Module | Callable[[Any], Any]]] = {
     "bound before": (0.4, lambda h: F.relu(h.clamp_max(0.4))),
     "bounds, the least holds": (0.4, lambda h: F.relu6(h).clamp(max=0.4).clamp_max(0.8)),
     "torch.minimum": (0.5, lambda h: torch.minimum(F.relu(h), torch.full((1,), 0.5))),
+    "torch.min with ones_like": (1.0, lambda h: torch.min(F.relu(h), torch.ones_like(h))),
     "torch.min": (0.5, lambda h: torch.min(torch.tensor(0.5), torch.relu(h))),
 }
 

@@ -137,6 +137,9 @@ def test_functions(name: str) -> None:
         (lambda h: F.selu(h), "replace it by ReLU and train again"),
         (lambda h: h.cumprod(1), "write it with ReLUs and what is linear"),
         (lambda h: h.sort(1)[0], "write it with ReLUs and what is linear"),
+        (lambda h: torch.max(h[:, :2], h[:, 2:]).repeat(1, 2, 1, 1), "the larger is F.relu(a - b)"),
+        (lambda h: torch.min(h, h.flip(1)), "the smaller a - F.relu(a - b)"),
+        (lambda h: h.max(1, True)[1] * h, "take amax"),
         (lambda h: torch.where(h.mean(1, keepdim=True) > 0, h, 0.0), "write it with ReLUs"),
     ),
 )

@@ -106,6 +106,7 @@ BETWEEN: dict[str, Any] = {
     "sum of a stack": lambda s, h: torch.stack([h, 2 * h.flip(3)]).sum(0),
     "mean of a stack": lambda s, h: torch.mean(torch.stack((h, h.flip(2)), dim=0), dim=0),
     "sum of a stack by name": lambda s, h: torch.sum(input=torch.stack([h, h.flip(3)]), dim=0),
+    "largest of a stack": lambda s, h: torch.stack([s.c2(h), h.flip(3)]).amax(0),
     "rsub": lambda s, h: torch.rsub(h, 3.0),
     "rsub of two": lambda s, h: torch.rsub(h, h.flip(2)),
     "lerp": lambda s, h: torch.lerp(h, h.flip(2), s.scale),

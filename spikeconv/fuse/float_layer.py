@@ -1,0 +1,149 @@
+"""A population before quantisation, from its current and its neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikeconv.fuse.channels import Unsupported, image_shape, per_channel, per_channel_or_neuron
+from spikeconv.fuse.quantise import FloatConvolution, FloatLayer, FloatShortcut
+from spikeconv.fuse.terms import Current, Term
+from spikeconv.network.program import Step
+from spikeconv.neuron import IFNode
+
+# With more products than so many times those of the layers one by one, a product of weights is
+# slower than floating point (bench/NOTES.md).
+_MOST_TIMES = 16
+
+
+def float_layer(
+    step: Step,
+    current: Current,
+    layers: Mapping[str, nn.Module],
+    neurons: Mapping[str, IFNode],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> FloatLayer:
+    """A population with all that enters it, what spikes are worth multiplied in.
+
+    Args:
+        step: the population's.
+        current: what enters it.
+        layers, neurons: the network's, by name.
+        shapes: of one image's neurons, by name of the population.
+
+    Raises:
+        Unsupported: its neurons, or an amplitude, have no integer form.
+    """
+    node = neurons[step.name]
+    if node.v_reset is not None:
+        raise Unsupported("it is reset to a value and not by subtraction")
+    if node.fires != "ge":
+        raise Unsupported("it does not fire at its threshold, only above it")
+    convolutions, shortcuts = [], []
+    for term in current.terms:
+        view = term.view
+        theta = neurons[view.population].v_threshold
+        amplitude = per_channel(theta, shapes[view.population], "the threshold of what it reads")
+        amplitude = amplitude * view.factor
+        own = slice(view.channel, view.channel + len(amplitude))
+        if term.layer is not None:
+            layer = layers[term.layer]
+            assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
+            convolutions.append(_float_convolution(term, layer, amplitude))
+        elif term.scale.dim() == 2:
+            weight = (term.scale[:, own] * amplitude).view(len(term.scale), -1, 1, 1)
+            convolutions.append(
+                FloatConvolution(view.source, weight, view.stride, (0, 0), (1, 1), 1)
+            )
+        else:
+            scale = term.scale.expand(step.shape[0])[own]
+            shortcuts.append(
+                FloatShortcut(view.source, amplitude * scale, view.stride, view.channel)
+            )
+    _check_worth(current.terms, layers, convolutions)
+    return FloatLayer(
+        name=step.name,
+        shape=image_shape(step.shape),
+        convolutions=convolutions,
+        shortcuts=shortcuts,
+        theta=per_channel(node.v_threshold, step.shape, "its threshold"),
+        v_init=per_channel_or_neuron(node.v_init, step.shape),
+        bias=_biases(node, step.shape, current.bias),
+        signed=node.signed,
+        static=bool(current.statics),
+    )
+
+
+def _float_convolution(
+    term: Term, layer: nn.Conv1d | nn.Conv2d | nn.Linear, amplitude: Tensor
+) -> FloatConvolution:
+    """A layer's weights times what its spikes are worth."""
+    view = term.view
+    weight = layer.weight.detach().to("cpu", torch.float64)
+    mixes = term.scale.dim() == 2
+    if not mixes:
+        weight = weight * term.scale.view(-1, *[1] * (weight.dim() - 1))
+    own = slice(view.channel, view.channel + view.shape[0])
+    left, _, above, _ = view.padding
+    if isinstance(layer, nn.Linear):
+        weight = weight.unflatten(1, (-1, *view.shape[1:]))[:, own] * amplitude.view(-1, 1, 1)
+        weight = torch.tensordot(term.scale, weight, 1) if mixes else weight
+        return FloatConvolution(view.source, weight, (1, 1), (0, 0), (1, 1), 1)
+    groups = layer.groups
+    # One row for a sequence: its missing vertical values are those that change nothing.
+    kernel = weight.unsqueeze(2) if weight.dim() == 3 else weight
+    kernel = kernel[:, own] if groups == 1 else kernel
+    per_group = amplitude.view(groups, 1, -1, 1, 1)
+    kernel = (kernel.view(groups, -1, *kernel.shape[1:]) * per_group).flatten(0, 1)
+    if mixes:
+        kernel, groups = torch.tensordot(term.scale, _ungrouped(kernel, groups), 1), 1
+    around = layer._reversed_padding_repeated_twice  # left, right, above, below: also of "same"
+    own_left, _, own_above, _ = (*around, 0, 0)[:4]
+    sy, sx = (1, *layer.stride)[-2:]
+    dy, dx = (1, *layer.dilation)[-2:]
+    padding = above + own_above, left + own_left
+    return FloatConvolution(view.source, kernel, (sy, sx), padding, (dy, dx), groups)
+
+
+def _check_worth(
+    terms: Sequence[Term],
+    layers: Mapping[str, nn.Module],
+    convolutions: Sequence[FloatConvolution],
+) -> None:
+    """Raise Unsupported where layers without neurons between them make too large a one."""
+    mixed = [term for term in terms if term.scale.dim() == 2]
+    apart = sum(term.scale.numel() for term in mixed)
+    for name in {term.layer for term in terms if term.layer is not None}:
+        weight = layers[name].weight
+        assert isinstance(weight, Tensor)
+        apart += weight.numel()
+    together = sum(convolution.weight.numel() for convolution in convolutions)
+    if mixed and together > _MOST_TIMES * apart:
+        raise Unsupported(
+            "layers without neurons between them would make one with "
+            f"{together / apart:.0f} times as many products"
+        )
+
+
+def _ungrouped(weight: Tensor, groups: int) -> Tensor:
+    """The weights ``[K, C, kh, kw]`` of a convolution in groups, zeros between them."""
+    blocks = weight.unflatten(0, (groups, -1)).unbind()
+    whole = [F.pad(block, (0, 0, 0, 0, i * block.shape[1], 0)) for i, block in enumerate(blocks)]
+    size = groups * weight.shape[1]
+    return torch.cat([F.pad(w, (0, 0, 0, 0, 0, size - w.shape[1])) for w in whole])
+
+
+def _biases(node: IFNode, shape: tuple[int, ...], layers: Tensor) -> Tensor:
+    """All biases of a population, ``[S, K]`` or ``[S, K, H, W]``: those of steps, then the rest."""
+    constant = torch.zeros(()) if node.bias is None else node.bias
+    steps = () if node.step_bias is None else node.step_bias
+    rows = [constant + row for row in steps] + [constant]
+    parts = [per_channel_or_neuron(row, shape) for row in rows]
+    if any(part.dim() > 1 for part in (*parts, layers)):
+        full = image_shape(shape)
+        parts = [p if p.dim() > 1 else p.view(-1, 1, 1).expand(full) for p in parts]
+        layers = layers if layers.dim() > 1 else layers.view(-1, 1, 1)
+    return torch.stack(parts) + layers
