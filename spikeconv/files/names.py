@@ -49,7 +49,7 @@ _TORCH = """
     eye full full_like group_norm hardshrink hstack instance_norm kron layer_norm linspace
     logspace max_pool1d max_pool2d max_pool3d max_pool1d_with_indices meshgrid ones ones_like
     pairwise_distance pixel_shuffle pixel_unshuffle rms_norm selu softmax stack std_mean
-    tensordot threshold var_mean vstack zeros zeros_like
+    tensor tensordot threshold var_mean vstack zeros zeros_like
 """
 _FUNCTIONAL = """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
