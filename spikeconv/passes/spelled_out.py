@@ -35,7 +35,7 @@ COMPOUNDS: dict[Any, Callable[..., Any]] = {
 
 @contextmanager
 def expanding_by_stand_ins() -> Iterator[None]:
-    """Inside the block, `tensor.expand(n, -1)` takes a stand-in for n, as `expand([n, -1])` does.
+    """Inside the block, `tensor.expand(n, -1)` takes a stand-in for n, and is traced.
 
     Of all of a tensor's methods that take sizes one by one, torch reads those of expand alone
     before it asks who else may know them.
@@ -43,8 +43,10 @@ def expanding_by_stand_ins() -> Iterator[None]:
     plain = Tensor.expand
 
     def expand(self: Tensor, *sizes: Any, **named: Any) -> Any:
-        if any(isinstance(size, fx.Proxy) for size in sizes):
-            return plain(self, sizes, **named)
+        given = (*sizes, *named.values())
+        tracers = [size.tracer for size in _flat(given) if isinstance(size, fx.Proxy)]
+        if tracers:
+            return tracers[0].create_proxy("call_method", "expand", (self, *sizes), named)
         return plain(self, *sizes, **named)
 
     torch.overrides.is_tensor_method_or_property(plain)  # which remembers the methods as they are
@@ -53,3 +55,9 @@ def expanding_by_stand_ins() -> Iterator[None]:
         yield
     finally:
         del Tensor.expand  # inherited again
+
+
+def _flat(sizes: tuple[Any, ...]) -> Iterator[Any]:
+    """Sizes that are given one by one, or together."""
+    for size in sizes:
+        yield from size if isinstance(size, tuple | list) else (size,)

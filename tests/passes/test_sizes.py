@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import spikeconv
 from tests.convert.nets import Net, check, converted, images, refusal
 
 
@@ -109,10 +111,13 @@ def test_what_depends_on_the_size_of_an_image(name: str) -> None:
         snn(images(2, 2, 6, 6))
 
 
-def test_expand_is_torchs_own_again() -> None:
+def test_expand_is_torchs_own_again(tmp_path: Path) -> None:
     plain = torch.Tensor.expand
-    check(net_of(ANY_SIZE["expanded number"]), neurons=1)
+    snn = check(net_of(ANY_SIZE["expanded number"]), neurons=1)
     assert torch.Tensor.expand is plain
+    snn.save(tmp_path / "snn.safetensors")  # which names what is called
+    x = images(3)
+    assert torch.equal(spikeconv.load(tmp_path / "snn.safetensors")(x), snn(x))
 
 
 def test_as_many_tokens_as_in_calibration() -> None:
