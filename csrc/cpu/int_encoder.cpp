@@ -140,7 +140,8 @@ IntEncoder make_int_encoder(const std::vector<IntSource>& sources, int64_t out,
                             const at::Tensor& theta, const at::Tensor& v_init,
                             const std::optional<at::Tensor>& bias) {
   const IntSource& source = sources[out];
-  TORCH_CHECK(source.largest == 1, kName, ": source ", out, " must be a population");
+  TORCH_CHECK(source.largest == 1 && !source.is_static, kName, ": source ", out,
+              " must be a population");
   IntEncoder encoder{out,
                      source.is_signed,
                      channels_last("theta", theta, source, 1.0f),

@@ -27,6 +27,7 @@ IntPool make_int_pool(const std::vector<IntSource>& sources, int64_t source, int
   TORCH_CHECK(numbers.size() == 6, kName, ": window must have 6 numbers, got ", numbers);
   const IntSource& from = sources[source];
   const IntSource& to = sources[out];
+  TORCH_CHECK(!from.is_static && !to.is_static, kName, ": only a shortcut reads a static source");
   const IntPool pool{source,     out,        numbers[0], numbers[1],
                      numbers[2], numbers[3], numbers[4], numbers[5]};
   check_direction("rows", {to.height, pool.stride_y, pool.above, pool.kernel_y, from.height,

@@ -30,10 +30,6 @@ const typename List::value_type& at(const char* method, const char* name, const 
   return list[index];
 }
 
-void check_varies(const char* method, const IntSource& source) {
-  TORCH_CHECK(!source.is_static, kClass, ".", method, ": only a shortcut reads a static source");
-}
-
 void check_plane_size(const char* method, const IntSource& source, int64_t images, int64_t steps) {
   checked(method, "images", images, 0, kLargestSize);
   checked(method, "steps", steps, 1, kLargestSize);
@@ -127,8 +123,8 @@ int64_t IntegerProgram::add_layer(std::vector<int64_t> shape, int64_t out, int64
 }
 
 int64_t IntegerProgram::add_pool(int64_t source, int64_t out, std::vector<int64_t> window) {
-  check_varies("add_pool", this->source("add_pool", source));
-  check_varies("add_pool", this->source("add_pool", out));
+  this->source("add_pool", source);
+  this->source("add_pool", out);
   parts_.pools.push_back(make_int_pool(parts_.sources, source, out, window));
   return static_cast<int64_t>(parts_.pools.size()) - 1;
 }
@@ -163,7 +159,7 @@ at::Tensor IntegerProgram::unpack(int64_t source, const at::Tensor& plane, int64
 
 int64_t IntegerProgram::add_encoder(int64_t out, at::Tensor theta, at::Tensor v_init,
                                     std::optional<at::Tensor> bias) {
-  check_varies("add_encoder", this->source("add_encoder", out));
+  this->source("add_encoder", out);
   parts_.encoders.push_back(make_int_encoder(parts_.sources, out, theta, v_init, bias));
   return static_cast<int64_t>(parts_.encoders.size()) - 1;
 }

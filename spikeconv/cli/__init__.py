@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -38,14 +39,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
     except ProcessLost as error:
         return _said(str(error), 1)
-    except BrokenPipeError:  # of `| head`: Python would try to print the rest when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except USER_ERRORS as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 1
         return _said(str(error), 2)
     except KeyboardInterrupt as stop:
         return _said(f"interrupted{f'; {stop}' if stop.args else ''}", 130)
     return 0
+
+
+def _nobody_reads() -> bool:
+    """Whether it is the standard output that is broken, as of `| head`; then nothing is printed to
+    it any more, which Python would try when it ends."""
+    try:
+        output = sys.stdout.fileno()
+    except OSError:  # it is no file
+        return False
+    poll = select.poll()
+    poll.register(output, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _said(message: str, code: int) -> int:

@@ -27,7 +27,7 @@ from spikeconv.network.timing import Timing
 # Local threshold balancing takes its steps for granted, which fewer images do not bear.
 _IMAGES_TO_BALANCE = 128
 # Of fewer, a quarter is no image, or one.
-_IMAGES_TO_COMPARE = 8
+_IMAGES_TO_COMPARE = 5
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Digits:
         """The digits int8 of a current ``[B, K, H, W]``, rounded to the nearest.
 
         Args:
-            current: in units of the network; NaN counts as 0.
+            current: in units of the network; at NaN a neuron fires at no step, as without digits.
             unit: float64 ``[K]``: what 1 in units of the membrane is worth there.
 
         Example:
@@ -81,7 +81,8 @@ class Digits:
         """
         worth = (self.coefficient * unit).view(-1, 1, 1)
         most = sum(largest * _BASE**i for i, largest in enumerate(self.largest.values()))
-        left = (current.to(torch.float64) / worth).nan_to_num(0).clamp(-most, most).round()
+        values = (current.to(torch.float64) / worth).nan_to_num(-math.inf)
+        left = values.clamp(-most, most).round()
         digits = []
         for _ in self.largest:
             above = (left / _BASE).round()  # no tie: the base is odd

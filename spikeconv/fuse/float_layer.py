@@ -17,6 +17,9 @@ from spikeconv.neuron import IFNode
 # With more products than so many times those of the layers one by one, a product of weights is
 # slower than floating point (bench/NOTES.md).
 _MOST_TIMES = 16
+# A stream of residual blocks is read by all of their neurons, each of which adds up all layers
+# before; floating point computes each of those once.
+_MOST_SUMMED = 24
 
 
 def float_layer(
@@ -42,6 +45,7 @@ def float_layer(
         raise Unsupported("it is reset to a value and not by subtraction")
     if node.fires != "ge":
         raise Unsupported("it does not fire at its threshold, only above it")
+    _check_worth(current.terms, layers, step.shape[0])
     convolutions, shortcuts = [], []
     for term in current.terms:
         view = term.view
@@ -63,7 +67,6 @@ def float_layer(
             shortcuts.append(
                 FloatShortcut(view.source, amplitude * scale, view.stride, view.channel)
             )
-    _check_worth(current.terms, layers, convolutions)
     return FloatLayer(
         name=step.name,
         shape=image_shape(step.shape),
@@ -108,24 +111,39 @@ def _float_convolution(
     return FloatConvolution(view.source, kernel, (sy, sx), padding, (dy, dx), groups)
 
 
-def _check_worth(
-    terms: Sequence[Term],
-    layers: Mapping[str, nn.Module],
-    convolutions: Sequence[FloatConvolution],
-) -> None:
-    """Raise Unsupported where layers without neurons between them make too large a one."""
+def _check_worth(terms: Sequence[Term], layers: Mapping[str, nn.Module], channels: int) -> None:
+    """Raise Unsupported where a layer would take longer than in floating point.
+
+    Args:
+        terms: of its current.
+        layers: the network's.
+        channels: of the population.
+    """
+    names = {term.layer for term in terms if term.layer is not None}
+    if len(names) > _MOST_SUMMED:
+        raise Unsupported(f"it adds up {len(names)} layers, more than {_MOST_SUMMED}")
+    sizes = {name: _numbers(layers[name]) for name in names}
     mixed = [term for term in terms if term.scale.dim() == 2]
-    apart = sum(term.scale.numel() for term in mixed)
-    for name in {term.layer for term in terms if term.layer is not None}:
-        weight = layers[name].weight
-        assert isinstance(weight, Tensor)
-        apart += weight.numel()
-    together = sum(convolution.weight.numel() for convolution in convolutions)
-    if mixed and together > _MOST_TIMES * apart:
+    matrices = {term.scale.shape: term.scale.numel() for term in mixed}
+    apart = sum(sizes.values()) + sum(matrices.values())
+    together = 0
+    for term in mixed:
+        reads = 1
+        if term.layer is not None:
+            layer = layers[term.layer]
+            reads = sizes[term.layer] // term.scale.shape[1] * getattr(layer, "groups", 1)
+        together += channels * (reads if term.layer is not None else term.scale.shape[1])
+    if together > _MOST_TIMES * apart:
         raise Unsupported(
             "layers without neurons between them would make one with "
             f"{together / apart:.0f} times as many products"
         )
+
+
+def _numbers(layer: nn.Module) -> int:
+    """How many weights a layer has."""
+    assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
+    return layer.weight.numel()
 
 
 def _ungrouped(weight: Tensor, groups: int) -> Tensor:

@@ -35,10 +35,10 @@ class Plan:
         reasons: why each other population runs in floating point, by name.
         absorbed: names of the temporal steps that are done inside integer layers.
         read_as_float: values that a step in floating point reads.
-        read_as_integers: populations and pools that integer layers or pools read.
+        read_as_integers: populations, pools and digits that integer layers or pools read.
         encoders: populations in floating point that turn a static current into spikes for integer
             layers, by name.
-        statics: what enters layers with digits besides spikes, by name of the population.
+        statics: what an image adds to each integer layer at every step, by name of the population.
         segments: what runs in integers from end to end.
         whole: whether nothing that varies in time is in floating point.
     """

@@ -17,7 +17,7 @@ from spikeconv.neuron import IFNode
 
 
 class _ShapeRun(Simulation):
-    """A run that notes the shape of every temporal value of one image."""
+    """A run that notes the shape of every value of one image before the readout."""
 
     def _run(self, step: Step, chunk: Chunk) -> None:
         super()._run(step, chunk)
@@ -27,7 +27,11 @@ class _ShapeRun(Simulation):
 
     def record(self) -> dict[str, tuple[int, ...]]:
         """Run one step; the shapes by name."""
-        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {
+            name: tuple(value.shape[1:])
+            for name, value in self.fixed.items()
+            if isinstance(value, Tensor)
+        }
         self.mean_output(1, 1)
         return self.shapes
 
@@ -39,11 +43,12 @@ def program_for(
     weights: Mapping[str, Tensor],
     batch: Batch,
 ) -> Program:
-    """The program with the shapes that its temporal steps have on such a batch."""
+    """The program with the shapes that its values have on such a batch, but for the readout's."""
     if image_shapes(batch) == tuple(item.shape for item in program.inputs):
         return program
     one = batch_of(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in tensors_of(batch))
     with torch.no_grad():
         found = _ShapeRun(program, dict(layers), neurons, weights, one, Timing()).record()
     steps = tuple(replace(step, shape=found.get(step.name, step.shape)) for step in program.steps)
-    return replace(program, steps=steps)
+    inputs = tuple(replace(item, shape=found[item.name]) for item in program.inputs)
+    return replace(program, steps=steps, inputs=inputs)

@@ -64,7 +64,7 @@ class Current:
     def __add__(self, other: Current) -> Current:
         bias, more = sorted((self.bias, other.bias), key=Tensor.dim)
         return Current(
-            self.terms + other.terms,
+            _merged(self.terms + other.terms),
             _along_channels(bias, more) + more,
             self.statics + other.statics,
         )
@@ -80,6 +80,28 @@ class Current:
             torch.tensordot(matrix, self.bias, 1),
             tuple(replace(static, scale=through(static.scale)) for static in self.statics),
         )
+
+
+def _merged(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """The same sum, with one term for what is read in the same way: a stream of residual blocks
+    meets its first layers once for every way through the others."""
+    found: list[Term] = []
+    for term in terms:
+        for i, other in enumerate(found):
+            if term.layer == other.layer and term.view.same_as(other.view):
+                found[i] = replace(other, scale=_total(other.scale, term.scale))
+                break
+        else:
+            found.append(term)
+    return tuple(found)
+
+
+def _total(first: Tensor, second: Tensor) -> Tensor:
+    """The sum of two scales of a `Term`."""
+    if first.dim() == second.dim():
+        return first + second
+    vector, matrix = sorted((first, second), key=Tensor.dim)
+    return matrix + torch.diag(vector.expand(len(matrix)))
 
 
 class Reader:
@@ -105,7 +127,8 @@ class Reader:
         """The current of a neuron step.
 
         Raises:
-            Unsupported: it is not a sum of convolutions of spikes and of spikes.
+            Unsupported: it is not a sum of convolutions of spikes, of spikes, and of what is the
+                same at every step.
         """
         image_shape(step.shape)
         return self._current(step.args[0], ONE, step.shape)
@@ -118,7 +141,9 @@ class Reader:
         static = self._views.static(value)
         if static is not None:
             if static != shape:
-                raise Unsupported(f"a current of an image is repeated to {list(shape)}")
+                raise Unsupported(
+                    f"a value that is the same at every step is repeated to {list(shape)}"
+                )
             return Current((), NONE.expand(shape[0]), (Static(value.name, scale),))
         step = self._views.step(value)
         if step.shape != shape:

@@ -49,6 +49,15 @@ class View:
         """Whether the layer sees the source as it is, but for zeros around it."""
         return self.whole and self.channel == 0
 
+    def same_as(self, other: View) -> bool:
+        """Whether both see the same in the same way."""
+        sees = (
+            (v.source, v.population, v.shape, v.padding, v.stride, v.channel, v.flat)
+            for v in (self, other)
+        )
+        tensors = (self.factor, other.factor), (self.shift, other.shift)
+        return next(sees) == next(sees) and all(torch.equal(a, b) for a, b in tensors)
+
     @property
     def whole(self) -> bool:
         """Whether the layer sees every pixel of the source."""

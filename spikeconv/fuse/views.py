@@ -72,6 +72,7 @@ class Views:
         self._layers = layers
         self._constants = constants
         self._numbers: dict[str, Any] = {}
+        self._summed: dict[str, bool] = {}
         self.pools: dict[str, Pool] = {}
 
     def step(self, value: Any) -> Step:
@@ -114,20 +115,26 @@ class Views:
         return step.shape if step is not None and step.phase is Phase.STATIC else None
 
     def is_summed(self, value: Any) -> bool:
-        """Whether a value is what layers make of spikes, or a sum with it: no spikes themselves."""
+        """Whether a value is what layers make of spikes, or a sum with that, or with what is the
+        same at every step: no spikes themselves."""
         if not isinstance(value, Ref) or value.name not in self._steps:
             return False
-        step = self._steps[value.name]
+        if value.name not in self._summed:
+            self._summed[value.name] = self._is_summed(self._steps[value.name])
+        return self._summed[value.name]
+
+    def _is_summed(self, step: Step) -> bool:
         if step.phase is not Phase.TEMPORAL:
             return False
-        if step.kind == "module" and isinstance(
-            self._layers[step.name], nn.Conv1d | nn.Conv2d | nn.Linear
-        ):
-            return True
-        if step.kind == "module" and isinstance(self._layers[step.name], BATCH_NORMS):
-            return self.is_summed(step.args[0])
-        elementwise = step.target in SUMS or step.target in _PRODUCTS or step.target in _NEGATIVES
-        return elementwise and any(self.is_summed(arg) for arg in step.args)
+        if step.kind == "module":
+            layer = self._layers[step.name]
+            if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
+                return True
+            return isinstance(layer, BATCH_NORMS) and self.is_summed(step.args[0])
+        if step.target in SUMS:
+            return any(self.is_summed(arg) or self.static(arg) is not None for arg in step.args)
+        scaled = step.target in _PRODUCTS or step.target in _NEGATIVES
+        return scaled and any(self.is_summed(arg) for arg in step.args)
 
     def constant(self, value: Any, shape: tuple[int, ...]) -> Tensor | None:
         """What depends on no input, for values of that shape: float64 ``[1]`` or ``[K]``; or None.

@@ -49,7 +49,7 @@ def given(
         own = [name for name in names if name in _OWN and name not in values]
         hint = "; T and readout are given by name" if len(args) > len(names) else ""
         if len(values) == 1 < len(names):
-            hint = f"; a method that takes images as x takes the tuple ({', '.join(names)})"
+            hint = f"; as one argument they are the tuple ({', '.join(names)})"
         if own:
             hint = f"; {own[0]} by name is this call's own: give all inputs by position"
         raise TypeError(

@@ -40,7 +40,7 @@ def expanding_by_stand_ins() -> Iterator[None]:
     Of all of a tensor's methods that take sizes one by one, torch reads those of expand alone
     before it asks who else may know them.
     """
-    plain = Tensor.expand
+    plain, own = Tensor.expand, vars(Tensor).get("expand")
 
     def expand(self: Tensor, *sizes: Any, **named: Any) -> Any:
         given = (*sizes, *named.values())
@@ -54,7 +54,10 @@ def expanding_by_stand_ins() -> Iterator[None]:
     try:
         yield
     finally:
-        del Tensor.expand  # inherited again
+        if own is None:
+            del Tensor.expand  # inherited again
+        else:
+            Tensor.expand = own  # type: ignore[method-assign]
 
 
 def _flat(sizes: tuple[Any, ...]) -> Iterator[Any]:

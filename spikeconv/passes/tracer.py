@@ -131,7 +131,8 @@ class Tracer(fx.Tracer):
     def create_proxy(
         self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **named: Any
     ) -> Any:
-        if kind.startswith("call_") and kind != "call_module" and target in COMPOUNDS:
+        calls = kind in ("call_function", "call_method") and target in COMPOUNDS
+        if calls and len(args) <= 3 and "out" not in kwargs:  # addcmul has an older form, of four
             return COMPOUNDS[target](*args, **kwargs)
         return super().create_proxy(kind, target, args, kwargs, *more, **named)
 

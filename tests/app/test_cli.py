@@ -51,15 +51,6 @@ def test_the_module_is_the_same_command() -> None:
     assert "backends" in run.stdout and run.stderr == ""
 
 
-def test_a_reader_that_leaves_ends_it_quietly() -> None:
-    command = [sys.executable, "-m", "spikeconv", "info"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
-        assert run.stdout is not None and run.stderr is not None
-        run.stdout.close()  # as `| head` does
-        assert run.stderr.read() == b""
-    assert run.returncode == 1
-
-
 @pytest.mark.usefixtures("cifar10_pixels")
 def test_evaluate_prints_a_table_and_writes_json_and_plot(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

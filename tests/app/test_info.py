@@ -1,6 +1,9 @@
-"""spikeconv info: which instructions the CPU kernels take."""
+"""spikeconv info: which instructions the CPU kernels take, and how it ends."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
@@ -23,3 +26,23 @@ def test_info_tells_which_instructions_are_taken(
     assert main(["info"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("instruction sets of cpp: default, avx2") and says in last
+
+
+def test_a_reader_that_leaves_ends_it_quietly() -> None:
+    command = [sys.executable, "-m", "spikeconv", "info"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None and run.stderr is not None
+        run.stdout.close()  # as `| head` does
+        assert run.stderr.read() == b""
+    assert run.returncode == 1
+
+
+def test_another_pipe_that_breaks_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*args: object) -> None:
+        raise BrokenPipeError("a worker's")
+
+    monkeypatch.setattr(info, "instruction_sets", broken)
+    assert main(["info"]) == 2
+    assert "spikeconv: a worker's" in capsys.readouterr().err

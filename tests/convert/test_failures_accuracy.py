@@ -49,7 +49,7 @@ def test_row_percentile_has_a_floor_that_calibration_removes() -> None:
 
 
 def test_row_balance_with_enough_data() -> None:
-    """Theirs is flat at .242 of 4 batches; of enough, .133 / .045 / .032. Of few we warn."""
+    """Theirs is flat at .242 of 4 batches; of enough, on other images, .133 / .045 / .032."""
     net, x = small_resnet(), images(800, 3, 16, 16)
     with torch.no_grad():
         wanted = net(x[:8])

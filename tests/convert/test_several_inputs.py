@@ -171,7 +171,7 @@ def test_empty_batch_and_broken_image() -> None:
 @pytest.mark.parametrize(
     ("args", "error", "says"),
     (
-        ((images(2),), TypeError, r"x, other, got 1 of them; .* takes the tuple \(x, other\)"),
+        ((images(2),), TypeError, r"x, other, got 1 of them; .* are the tuple \(x, other\)"),
         ((images(2), images(2, 3, 8, 8), 8), TypeError, "got 3 of them; T and readout are given"),
         ((images(2), None), TypeError, "other must be a floating-point tensor, got NoneType"),
         ((images(2), images(2)), ValueError, r"other must be a batch like \[B, 3, 8, 8\]"),

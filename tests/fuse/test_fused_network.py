@@ -173,7 +173,7 @@ def test_other_networks_run_in_floating_point_and_say_why() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["residual", "resized"])
+@pytest.mark.parametrize("name", ["residual", "resized", "pre-activation"])
 def test_images_of_other_sizes_are_planned_anew(name: str) -> None:
     snn = exact(name)
     fused = snn.fuse()

@@ -42,7 +42,7 @@ def test_only_a_shortcut_reads_what_is_the_same_at_every_step() -> None:
         made.add_layer(*layer(windows=windows, weights=[integers(K, K, 3, 3, dtype=torch.int8)]))
     with pytest.raises(RuntimeError, match="only a shortcut reads a static source"):
         made.add_pool(static, 3, [2, 2, 2, 2, 0, 0])
-    with pytest.raises(RuntimeError, match="only a shortcut reads a static source"):
+    with pytest.raises(RuntimeError, match="source 4 must be a population"):
         made.add_encoder(static, ones, ones, None)
     train = integers(2, 1, K, H, W, dtype=torch.int8)
     with pytest.raises(RuntimeError, match="has a train of one step, got 2"):
