@@ -122,17 +122,10 @@ def _check_worth(terms: Sequence[Term], layers: Mapping[str, nn.Module], channel
     names = {term.layer for term in terms if term.layer is not None}
     if len(names) > _MOST_SUMMED:
         raise Unsupported(f"it adds up {len(names)} layers, more than {_MOST_SUMMED}")
-    sizes = {name: _numbers(layers[name]) for name in names}
     mixed = [term for term in terms if term.scale.dim() == 2]
     matrices = {term.scale.shape: term.scale.numel() for term in mixed}
-    apart = sum(sizes.values()) + sum(matrices.values())
-    together = 0
-    for term in mixed:
-        reads = 1
-        if term.layer is not None:
-            layer = layers[term.layer]
-            reads = sizes[term.layer] // term.scale.shape[1] * getattr(layer, "groups", 1)
-        together += channels * (reads if term.layer is not None else term.scale.shape[1])
+    apart = sum(_weight(layers[name]).numel() for name in names) + sum(matrices.values())
+    together = sum(channels * _values_read(term, layers) for term in mixed)
     if together > _MOST_TIMES * apart:
         raise Unsupported(
             "layers without neurons between them would make one with "
@@ -140,10 +133,18 @@ def _check_worth(terms: Sequence[Term], layers: Mapping[str, nn.Module], channel
         )
 
 
-def _numbers(layer: nn.Module) -> int:
-    """How many weights a layer has."""
+def _values_read(term: Term, layers: Mapping[str, nn.Module]) -> int:
+    """How many values a neuron reads that mixes all channels of a term."""
+    if term.layer is None:
+        return term.scale.shape[1]
+    layer = layers[term.layer]
+    groups: int = getattr(layer, "groups", 1)
+    return _weight(layer)[0].numel() * groups
+
+
+def _weight(layer: nn.Module) -> Tensor:
     assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)
-    return layer.weight.numel()
+    return layer.weight
 
 
 def _ungrouped(weight: Tensor, groups: int) -> Tensor:
