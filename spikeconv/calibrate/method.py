@@ -22,6 +22,7 @@ class Method:
         corrections: names in `CORRECTION_NAMES`, in the order in which they are applied.
         signed: neurons that also fire -1.
         percentile: percent, for ``threshold="percentile"``.
+        headroom: added to every threshold, in units of it.
         seed: draws random initial potentials.
 
     Raises:
@@ -38,10 +39,11 @@ class Method:
     corrections: tuple[str, ...] = ()
     signed: bool = False
     percentile: float = 99.9
+    headroom: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self.threshold, self.granularity, self.percentile)
+        check_options(self.threshold, self.granularity, self.percentile, self.headroom)
         number = initial_potential(self.v_init)
         if not isinstance(self.v_init, str):
             object.__setattr__(self, "v_init", number)
@@ -57,6 +59,7 @@ class Method:
         return {
             "threshold": f"{self.threshold}{percent}",
             "granularity": self.granularity,
+            **({"headroom": self.headroom} if self.headroom else {}),
             "v_init": self.v_init if drawn is None else drawn,
             "corrections": "+".join(self.corrections) or "none",
             "signed": self.signed,
@@ -66,6 +69,7 @@ class Method:
         said = self.settings()
         parts = [
             f"threshold {said['threshold']} per {self.granularity}",
+            *([f"headroom {self.headroom:g}"] if self.headroom else []),
             f"v_init {said['v_init']}",
         ]
         parts += [f"corrections {said['corrections']}"] if self.corrections else []

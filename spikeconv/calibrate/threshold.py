@@ -19,6 +19,7 @@ from spikeconv.calibrate.qcfs import qcfs
 from spikeconv.calibrate.tcl import tcl
 
 GRANULARITIES = ("layer", "channel")
+MOST_HEADROOM = 10
 
 # From a layer to a threshold for every channel of its histogram: float32 [C], 0 where the
 # method has none to give.
@@ -33,7 +34,7 @@ THRESHOLDS: dict[str, Callable[[Layer], Tensor]] = {
 }
 
 
-def check_options(threshold: str, granularity: str, percent: float) -> None:
+def check_options(threshold: str, granularity: str, percent: float, headroom: float) -> None:
     """Raise ValueError for an option that is not known."""
     if not isinstance(threshold, str) or threshold not in THRESHOLDS:
         known = ", ".join(map(repr, THRESHOLDS))
@@ -43,6 +44,13 @@ def check_options(threshold: str, granularity: str, percent: float) -> None:
         raise ValueError(f"convert: granularity must be one of {known}, got {granularity!r}")
     if not isinstance(percent, int | float) or not 0 < percent <= 100:
         raise ValueError(f"convert: percentile must be above 0 and at most 100, got {percent!r}")
+    if isinstance(headroom, bool) or not isinstance(headroom, int | float):
+        raise TypeError(f"convert: headroom must be a number or None, got {headroom!r}")
+    if not 0 <= headroom <= MOST_HEADROOM:
+        raise ValueError(
+            f"convert: headroom, in units of theta, must be from 0 to {MOST_HEADROOM}, "
+            f"got {headroom!r}"
+        )
 
 
 def thresholds(
@@ -53,6 +61,7 @@ def thresholds(
     T: int,
     start: float,
     percent: float,
+    headroom: float = 0.0,
     cap: float = math.inf,
     levels: int | None = None,
     label: str = "",
@@ -60,13 +69,15 @@ def thresholds(
     """Positive thresholds ``[C]``, or ``[1]`` per layer, and how many channels were never active.
 
     A channel that was never active gets the layer's largest threshold, under which a stray current
-    has least effect; a layer without any activity gets 1. No threshold is above the cap. A trained
-    bound is the threshold of every channel, active or not.
+    has least effect; a layer without any activity gets 1. A trained bound is the threshold of every
+    channel, active or not. Headroom is added last, and no threshold is above the cap.
 
     Args:
         histogram: the layer's currents, cut at the cap.
         threshold: a name in `THRESHOLDS`.
         granularity: ``"channel"`` or ``"layer"``.
+        headroom: added to every threshold, in units of it: what a neuron that would have to fire
+            at every step has left to make up for currents that reach it late.
         T, start, percent, cap, levels, label: as in `Layer`.
 
     Raises:
@@ -77,5 +88,5 @@ def thresholds(
     # A percentile can be 0 for a channel that is rarely active; its largest activation is not.
     theta = torch.where(theta > 0, theta, source.largest)
     fallback = theta.max() if bool(theta.max() > 0) else torch.ones_like(theta.max())
-    theta = torch.where(theta > 0, theta, fallback).clamp(max=cap)
+    theta = (torch.where(theta > 0, theta, fallback) * (1 + headroom)).clamp(max=cap)
     return theta, int((histogram.largest <= 0).sum())

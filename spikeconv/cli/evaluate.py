@@ -41,6 +41,8 @@ _BEFORE_READOUT = {
     "cos": "those that find the initial potentials of COS",
     "delay": "those that are run and not read",
 }
+_METHOD = ("headroom", "granularity", "v_init", "method", "corrections", "signed", "fuse")
+_MEASUREMENT = ("calibration_images", "seed", "mean", "std", "batch", "device")
 
 
 def add(commands: Any) -> None:
@@ -77,6 +79,12 @@ def add(commands: Any) -> None:
         default=99.9,
         metavar="P",
         help="for --threshold percentile (%(default)s)",
+    )
+    add(
+        "--headroom",
+        type=float,
+        metavar="H",
+        help="added to every theta, in units of it (as the method says: 0 up to T = 64)",
     )
     add(
         "--granularity",
@@ -206,6 +214,7 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
             T=T,
             threshold=args.threshold,
             percentile=args.percentile,
+            headroom=args.headroom,
             granularity=args.granularity,
             v_init=args.v_init,
             method=args.method,
@@ -268,19 +277,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "T": sorted(set(args.T)),
         "threshold": args.threshold,
         "percentile": args.percentile if args.threshold == "percentile" else None,
-        "granularity": args.granularity,
-        "v_init": args.v_init,
-        "method": args.method,
-        "corrections": args.corrections,
-        "signed": args.signed,
-        "fuse": args.fuse,
-        **{name: getattr(args, name) for name in _BEFORE_READOUT},
-        "calibration_images": args.calibration_images,
-        "seed": args.seed,
-        "mean": args.mean,
-        "std": args.std,
-        "batch": args.batch,
-        "device": args.device,
+        **{name: getattr(args, name) for name in (*_METHOD, *_BEFORE_READOUT, *_MEASUREMENT)},
     }
 
 

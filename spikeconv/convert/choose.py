@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tqdm import tqdm
@@ -23,8 +23,10 @@ _CORRECTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "layer": ((), ("bias",), ("weights", "bias")),
 }
 
-# With more steps than these a spike is worth so little that there is nothing left to correct.
+# With more steps than these a spike is worth so little that there is nothing left to correct. What
+# is lost then is lost by neurons that would have to fire at every step, for want of headroom.
 _LARGEST_T = 64
+_HEADROOM = 0.1
 
 # Combinations are compared on so many images; on fewer where that is more work than so many values
 # of the widest layer at all steps.
@@ -45,25 +47,40 @@ def trained_threshold(rectifiers: Iterable[Rectifier]) -> str | None:
     return "qcfs" if all(rectifier.levels for rectifier in found) else "tcl"
 
 
-def candidates(
-    given: Method, any_threshold: bool, any_correction: bool, trained: str | None, T: int
-) -> list[Method]:
+@dataclass(frozen=True)
+class LeftOpen:
+    """What the user did not settle."""
+
+    threshold: bool = True
+    corrections: bool = True
+    headroom: bool = True
+
+
+def candidates(given: Method, left_open: LeftOpen, trained: str | None, T: int) -> list[Method]:
     """The combinations in question, the first of which is the paper's.
 
     Args:
         given: what the user asked for, and the default of what was left open.
-        any_threshold: the threshold was left open.
-        any_correction: so were the corrections.
+        left_open: what may differ from it.
         trained: as `trained_threshold`.
         T: steps that are read out.
     """
     thresholds = [given.threshold]
-    if any_threshold and trained is not None:
+    if left_open.threshold and trained is not None:
         thresholds = [trained, given.threshold]
     corrections: Sequence[tuple[str, ...]] = [given.corrections]
-    if any_correction and T <= _LARGEST_T:
+    if left_open.corrections and T <= _LARGEST_T:
         corrections = _CORRECTIONS[given.granularity]
-    return [replace(given, threshold=t, corrections=c) for t in thresholds for c in corrections]
+    headrooms = [given.headroom]
+    if left_open.headroom and T > _LARGEST_T:
+        headrooms = [given.headroom, _HEADROOM]
+    return [
+        replace(given, threshold=t, corrections=c, headroom=h)
+        for t in thresholds
+        for c in corrections
+        for h in headrooms
+        if t != trained or h == given.headroom  # a trained bound is a cap: no threshold is above it
+    ]
 
 
 def choose(

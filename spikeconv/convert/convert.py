@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikeconv.calibrate import Batches, Calibration
 from spikeconv.calibrate.correct import check_corrections
 from spikeconv.calibrate.method import METHODS, Method
-from spikeconv.convert.choose import candidates, trained_threshold
+from spikeconv.convert.choose import LeftOpen, candidates, trained_threshold
 from spikeconv.convert.fit import fit
 from spikeconv.convert.populate import rectifier
 from spikeconv.network.network import SpikingNetwork
@@ -44,6 +44,7 @@ def convert(
     method: str = "best",
     corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
+    headroom: float | None = None,
     analog: Analog = False,
     delay: int = 0,
     srp: int = 0,
@@ -81,19 +82,23 @@ def convert(
             every neuron, which ties the network to the size of its images: ``"uniform"`` from 0 to
             theta, ``"gaussian"`` with mean theta / 2 and deviation theta / 4.
         signed: neurons that also fire -1, which undoes spikes fired too early.
-        method: settles what is left open of threshold and corrections. ``"opi"``: the trained bound
-            where the network was trained with one, else ``"mse"``, and no correction. ``"best"``:
-            all combinations of these thresholds with no correction, bias correction, and refitted
-            weights with a search over the neurons' parameters are made, and the one whose outputs
-            on held-out calibration images are nearest to the ANN's is kept; `report()` says which
-            and why. No labels are used. For more than 64 steps nothing is left to correct.
-            With one threshold a layer, bias correction takes the place of the search, which gives
-            every channel its own threshold, start and biases.
+        method: settles what is left open of threshold, corrections and headroom. ``"opi"``: the
+            trained bound where the network was trained with one, else ``"mse"``, and no correction.
+            ``"best"``: all combinations of these thresholds with no correction, bias correction,
+            and refitted weights with a search over the neurons' parameters are made, and the one
+            whose outputs on held-out calibration images are nearest to the ANN's is kept;
+            `report()` says which and why. No labels are used. For more than 64 steps nothing is
+            left to correct, and a headroom of 0.1 is compared with none. With one threshold a
+            layer, bias correction takes the place of the search, which gives every channel its own
+            threshold, start and biases.
         corrections: names, in the order in which they are applied: ``"rts"``, ``"bias"``,
             ``"potential"``, ``"potential-channel"``, ``"step-bias"``, ``"search"``, ``"weights"``;
             each is a file in `spikeconv.calibrate`. ``"rts"`` is for ``v_init="zero"``: with
             ``"half"`` both shift by theta / 2.
         percentile: percent, for ``threshold="percentile"``, above 0, at most 100.
+        headroom: added to every threshold, in units of it, 0 to 10, where no cap is in the way. It
+            is for many steps: a neuron whose activation is its threshold has to fire at every one
+            and cannot make up for currents that reach it late. None: 0, or see `method`.
         analog: operations without a spiking form, such as softmax or SiLU, that are kept as they
             are, where no spikes pass through them: before the first neuron they are computed once,
             after the last on the mean over time. True for all of them, or a collection of module
@@ -135,6 +140,7 @@ def convert(
         method=method,
         corrections=corrections,
         percentile=percentile,
+        headroom=headroom,
         analog=analog,
         delay=delay,
         srp=srp,
@@ -157,6 +163,7 @@ def convert_as(
     method: str = "best",
     corrections: Sequence[str] | None = None,
     percentile: float = 99.9,
+    headroom: float | None = None,
     analog: Analog = False,
     delay: int = 0,
     srp: int = 0,
@@ -185,6 +192,7 @@ def convert_as(
         corrections=() if corrections is None else check_corrections(corrections),
         signed=signed,
         percentile=percentile,
+        headroom=0.0 if headroom is None else headroom,
         seed=seed,
     )
     if percentile != Method.percentile and threshold != "percentile":
@@ -201,7 +209,8 @@ def convert_as(
         program, layers, weights = program_of(frozen_ann, batches.names, example, analog)
         kind.check_program(program)
         trained = trained_threshold(rectifier(layers, s.name) for s in program.neurons())
-        methods = candidates(given, threshold is None, corrections is None, trained, read)
+        left_open = LeftOpen(threshold is None, corrections is None, headroom is None)
+        methods = candidates(given, left_open, trained, read)
         if method == "opi":
             methods = methods[:1]
         fitted = fit(program, layers, weights, batches, methods, T, timing, progress)

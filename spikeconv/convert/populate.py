@@ -94,6 +94,7 @@ def populate(
             T=T,
             start=initial_potential(method.v_init),
             percent=method.percentile,
+            headroom=method.headroom,
             cap=activation.cap,
             levels=activation.levels,
             label=step.label,

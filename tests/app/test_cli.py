@@ -67,6 +67,7 @@ def test_evaluate_prints_a_table_and_writes_json_and_plot(
         "T": [5],
         "threshold": None,
         "percentile": None,
+        "headroom": None,
         "granularity": "channel",
         "v_init": "half",
         "method": "best",
@@ -117,12 +118,15 @@ def test_every_choice_of_calibration_reaches_conversion(weights: Path, tmp_path:
     result = tmp_path / "result.json"
     chosen = ["--threshold", "percentile", "--percentile", "99", "--granularity", "layer"]
     more = ["--v-init", "0.25", "--limit", "7", "--batch", "3", "--json", str(result)]
+    more += ["--headroom", "0.5"]
     assert main(evaluate(weights, *chosen, *more)) == 0
     content = json.loads(result.read_text())
     settings = content["settings"]
     assert content["images"] == 7
     assert (settings["threshold"], settings["percentile"]) == ("percentile", 99.0)
     assert (settings["granularity"], settings["v_init"]) == ("layer", 0.25)
+    (chosen,) = content["chosen_for_each_T"].values()
+    assert chosen["headroom"] == settings["headroom"] == 0.5
 
 
 @pytest.mark.usefixtures("cifar10_pixels")

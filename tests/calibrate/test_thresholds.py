@@ -118,6 +118,30 @@ def test_dead_layer(threshold: str, granularity: str) -> None:
     assert (snn(x) - net(x)).abs().max() < 0.1
 
 
+def test_headroom_by_hand() -> None:
+    """A quarter more than the largest of 4 is 5, up to a cap; no image was active in the third."""
+    currents = torch.tensor([[4.0, 1, -1], [2, 0.5, 0]])
+    assert theta(currents, "max", headroom=0.25) == [5, 1.25, 5]
+    assert theta(currents, "max", "layer", headroom=0.25) == [5]
+    assert theta(currents, "max", headroom=0.25, cap=4.5) == [4.5, 1.25, 4.5]
+    assert theta(currents, "mse", headroom=1.0) == [2 * one for one in theta(currents, "mse")]
+
+
+@pytest.mark.parametrize(
+    ("headroom", "error", "match"),
+    (
+        (-0.1, ValueError, "headroom, in units of theta, must be from 0 to 10, got -0.1"),
+        (10.5, ValueError, "from 0 to 10, got 10.5"),
+        (math.nan, ValueError, "from 0 to 10, got nan"),
+        ("0.1", TypeError, "headroom must be a number or None, got '0.1'"),
+        (True, TypeError, "headroom must be a number or None, got True"),
+    ),
+)
+def test_no_such_headroom(headroom: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        converted(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), images(4, 2), headroom=headroom)
+
+
 @pytest.mark.parametrize("granularity", ("channel", "layer"))
 @pytest.mark.parametrize("threshold", CALIBRATED)
 def test_a_cap_bounds_the_threshold(threshold: str, granularity: str) -> None:

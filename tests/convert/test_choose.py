@@ -14,7 +14,13 @@ from spikeconv import convert
 from spikeconv.activation import QCFS, Clip
 from spikeconv.calibrate.method import Method
 from spikeconv.convert import SpikingNetwork
-from spikeconv.convert.choose import candidates, choose, relative_error, trained_threshold
+from spikeconv.convert.choose import (
+    LeftOpen,
+    candidates,
+    choose,
+    relative_error,
+    trained_threshold,
+)
 from spikeconv.convert.populate import Populations
 from spikeconv.network.layers import Rectifier
 from tests.helpers import assert_same
@@ -39,10 +45,10 @@ def tried(snn: SpikingNetwork) -> list[str]:
 
 def test_candidates() -> None:
     """The paper's come first: bounds that were trained before others, no correction before some."""
-    given = Method()
 
     def all_of(any_threshold: bool, any_correction: bool, trained: str | None, T: int = 16) -> Any:
-        found = candidates(given, any_threshold, any_correction, trained, T)
+        found = candidates(Method(), LeftOpen(any_threshold, any_correction), trained, T)
+        assert not any(method.headroom for method in found)
         return [(method.threshold, "+".join(method.corrections)) for method in found]
 
     three = ["", "bias", "weights+search"]
@@ -52,11 +58,26 @@ def test_candidates() -> None:
     assert all_of(True, False, "qcfs") == [("qcfs", ""), ("mse", "")]
     assert all_of(False, False, "qcfs") == [("mse", "")]
     assert all_of(True, True, None, T=64) == [("mse", c) for c in three]
-    assert all_of(True, True, None, T=65) == [("mse", "")]
+
+
+def test_candidates_of_many_steps() -> None:
+    """Headroom in place of corrections; none above a trained bound, which is a cap."""
+
+    def all_of(trained: str | None, given: Method, **left_open: bool) -> Any:
+        found = candidates(given, LeftOpen(**left_open), trained, 65)
+        assert {method.corrections for method in found} == {given.corrections}
+        return [(method.threshold, method.headroom) for method in found]
+
+    assert all_of(None, Method()) == [("mse", 0), ("mse", 0.1)]
+    assert all_of("tcl", Method()) == [("tcl", 0), ("mse", 0), ("mse", 0.1)]
+    assert all_of(None, Method("max"), threshold=False) == [("max", 0), ("max", 0.1)]
+    assert all_of("tcl", Method("tcl"), threshold=False) == [("tcl", 0)]
+    assert all_of(None, Method(corrections=("bias",)), corrections=False)[1] == ("mse", 0.1)
+    assert all_of("tcl", Method(headroom=0.3), headroom=False) == [("tcl", 0.3), ("mse", 0.3)]
 
 
 def test_one_threshold_for_a_layer_stays_one() -> None:
-    found = candidates(Method(granularity="layer"), True, True, None, 4)
+    found = candidates(Method(granularity="layer"), LeftOpen(), None, 4)
     assert [method.corrections for method in found] == [(), ("bias",), ("weights", "bias")]
     for node in best(network(), granularity="layer").populations().values():
         assert node.v_threshold.numel() == 1
@@ -129,7 +150,8 @@ def test_what_is_given_is_not_tried() -> None:
     assert len(tried(snn)) == 3 and all("threshold max per channel" in t for t in tried(snn))
     assert tried(best(network(), corrections=("bias",))) == []
     assert tried(best(network(), corrections=())) == []
-    assert tried(best(network(), T=65)) == []
+    assert len(tried(best(network(), T=65))) == 2
+    assert tried(best(network(), T=65, headroom=0)) == []
     signed = best(network(), signed=True, v_init=0.25)
     assert all("v_init 0.25" in t and t.endswith("signed") for t in tried(signed))
     assert all(node.signed for node in signed.populations().values())
