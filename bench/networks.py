@@ -6,18 +6,28 @@ the outputs of two correct contestants could not be compared. Fitted to syntheti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision import models
 
-from spikeconv.models import VGG, ResNet, build_model, load_model
+from preactivation import preactivation_resnet
+from spikeconv.models import build_model, load_model
 
-MODELS = ("resnet20", "resnet18", "resnet34", "vgg16")
 CLASSES = 10
+_OWN = ("resnet20", "resnet18", "resnet34", "vgg16")
+_OTHERS: dict[str, Callable[[], nn.Module]] = {
+    "preact14": partial(preactivation_resnet, CLASSES),
+    "mobilenet_v2": partial(models.mobilenet_v2, num_classes=CLASSES),
+    "mnasnet1_0": partial(models.mnasnet1_0, num_classes=CLASSES),
+}
+MODELS = (*_OWN, *_OTHERS)
 _FIT_IMAGES = 256
 _FIT_BATCH = 32
 
@@ -57,15 +67,24 @@ def build_network(
     image_size: int,
     weights: Path | None = None,
     device: torch.device | None = None,
-) -> ResNet | VGG:
+) -> nn.Module:
     """The ANN to convert, in eval mode: from a file of weights, or random and fitted.
 
     Args:
-        name: one of `MODELS`. Images below 64 pixels take the CIFAR form, others ImageNet's.
+        name: one of `MODELS`. Of this package's, images below 64 pixels take the CIFAR form, others
+            ImageNet's.
         image_size: height and width of the images.
         weights: a file as `spikeconv.models.load_model` opens it, or None.
         device: where it is fitted, and stays; default the CPU.
+
+    Raises:
+        ValueError: weights for a network that is not one of this package's.
     """
+    if name in _OTHERS:
+        if weights is not None:
+            raise ValueError(f"--weights: wanted one of {', '.join(_OWN)} as --model, got {name}")
+        torch.manual_seed(0)
+        return fit(_open(_OTHERS[name]()).to(device), Images(image_size))
     registered = "vgg16_bn" if name == "vgg16" else name
     if weights is not None:
         return load_model(weights, registered).to(device)
@@ -81,7 +100,15 @@ def build_network(
     return fit(ann.to(device), Images(image_size))
 
 
-def fit(ann: ResNet | VGG, images: Drawn) -> ResNet | VGG:
+def _open(ann: nn.Module) -> nn.Module:
+    """Most rectifiers open: fifty random layers that halve what they see leave nothing to fit."""
+    for module in ann.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.bias, 2)
+    return ann
+
+
+def fit(ann: nn.Module, images: Drawn) -> nn.Module:
     """Give random features the statistics of images, and a head that is fitted to them."""
     _settle_batch_norm(ann, images)
     _fit_head(ann, images)
@@ -101,10 +128,9 @@ def _settle_batch_norm(ann: nn.Module, images: Drawn) -> None:
     ann.eval()
 
 
-def _fit_head(ann: ResNet | VGG, images: Drawn) -> None:
+def _fit_head(ann: nn.Module, images: Drawn) -> None:
     """Fit the last linear layer by ridge regression on what arrives there."""
-    head = ann.fc if isinstance(ann, ResNet) else ann.classifier[-1]
-    assert isinstance(head, nn.Linear)
+    head = [module for module in ann.modules() if isinstance(module, nn.Linear)][-1]
     arrived: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda module, inputs: arrived.append(inputs[0]))
     labels: list[Tensor] = []

@@ -1,6 +1,7 @@
 """bench/throughput.py: its JSON, its networks, and the red gate."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -255,6 +256,19 @@ def test_weights_of_a_file_are_taken(tmp_path):
     loaded = build_network("resnet20", 32, tmp_path / "weights.pt")
     assert torch.equal(loaded.fc.bias, weights["fc.bias"])
     assert not loaded.training
+
+
+@pytest.mark.parametrize(
+    ("name", "neurons"), (("preact14", 13), ("mobilenet_v2", 35), ("mnasnet1_0", 35))
+)
+def test_networks_of_others_are_fitted_and_converted(name, neurons):
+    ann = build_network(name, 32)
+    images, labels = Images(32).draw(50, seed=3)
+    with torch.no_grad():
+        assert (ann(images).argmax(1) == labels).float().mean() > 0.9
+    assert len(convert(ann, images, T=2, method="opi", progress=False).neurons) == neurons
+    with pytest.raises(ValueError, match=f"wanted one of resnet20, .* as --model, got {name}"):
+        build_network(name, 32, Path("weights.pt"))
 
 
 def test_rows_are_in_units_of_the_ann():
