@@ -23,9 +23,11 @@ _CORRECTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
     "layer": ((), ("bias",), ("weights", "bias")),
 }
 
-# With more steps than these a spike is worth so little that there is nothing left to correct. What
-# is lost then is lost by neurons that would have to fire at every step, for want of headroom.
+# With more steps than these a spike is worth so little that neurons have nothing left to correct.
+# What is lost then is lost by those that would have to fire at every step, for want of headroom,
+# and by spikes of the first steps that come too early, which the next layer's weights make up for.
 _LARGEST_T = 64
+_OF_MANY_STEPS: tuple[tuple[str, ...], ...] = ((), ("weights",))
 _HEADROOM = 0.1
 
 # Combinations are compared on so many images; on fewer where that is more work than so many values
@@ -69,8 +71,8 @@ def candidates(given: Method, left_open: LeftOpen, trained: str | None, T: int) 
     if left_open.threshold and trained is not None:
         thresholds = [trained, given.threshold]
     corrections: Sequence[tuple[str, ...]] = [given.corrections]
-    if left_open.corrections and T <= _LARGEST_T:
-        corrections = _CORRECTIONS[given.granularity]
+    if left_open.corrections:
+        corrections = _CORRECTIONS[given.granularity] if T <= _LARGEST_T else _OF_MANY_STEPS
     headrooms = [given.headroom]
     if left_open.headroom and T > _LARGEST_T:
         headrooms = [given.headroom, _HEADROOM]

@@ -87,8 +87,8 @@ def convert(
             ``"best"``: all combinations of these thresholds with no correction, bias correction,
             and refitted weights with a search over the neurons' parameters are made, and the one
             whose outputs on held-out calibration images are nearest to the ANN's is kept;
-            `report()` says which and why. No labels are used. For more than 64 steps nothing is
-            left to correct, and a headroom of 0.1 is compared with none. With one threshold a
+            `report()` says which and why. No labels are used. For more than 64 steps it is no
+            correction and refitted weights, without headroom and with 0.1. With one threshold a
             layer, bias correction takes the place of the search, which gives every channel its own
             threshold, start and biases.
         corrections: names, in the order in which they are applied: ``"rts"``, ``"bias"``,

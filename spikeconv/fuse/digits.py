@@ -81,11 +81,11 @@ class Digits:
         """
         worth = (self.coefficient * unit).view(-1, 1, 1)
         most = sum(largest * _BASE**i for i, largest in enumerate(self.largest.values()))
-        values = (current.to(torch.float64) / worth).nan_to_num(-math.inf)
-        left = values.clamp(-most, most).round()
+        left = current.to(torch.float64) / worth
+        left.nan_to_num_(-math.inf).clamp_(-most, most).round_()
         digits = []
         for _ in self.largest:
-            above = (left / _BASE).round()  # no tie: the base is odd
-            digits.append((left - above * _BASE).to(torch.int8))
+            above = (left / _BASE).round_()  # no tie: the base is odd
+            digits.append(left.sub_(above, alpha=_BASE).to(torch.int8))
             left = above
         return tuple(digits)

@@ -123,7 +123,7 @@ class FusedSimulation(Simulation):
                 value = torch.einsum("km,bmhw->bkhw", static.scale, value)
             else:
                 value = value * static.scale.view(-1, 1, 1)
-            total = total + value
+            total = value if total.dim() == 0 else total.add_(value)
         return total
 
     def _run_moved(self, name: str, chunk: Chunk) -> None:

@@ -61,19 +61,28 @@ def test_candidates() -> None:
 
 
 def test_candidates_of_many_steps() -> None:
-    """Headroom in place of corrections; none above a trained bound, which is a cap."""
+    """Refitted weights alone, and headroom; none above a trained bound, which is a cap."""
 
     def all_of(trained: str | None, given: Method, **left_open: bool) -> Any:
         found = candidates(given, LeftOpen(**left_open), trained, 65)
-        assert {method.corrections for method in found} == {given.corrections}
-        return [(method.threshold, method.headroom) for method in found]
+        return [(method.threshold, *method.corrections, method.headroom) for method in found]
 
-    assert all_of(None, Method()) == [("mse", 0), ("mse", 0.1)]
-    assert all_of("tcl", Method()) == [("tcl", 0), ("mse", 0), ("mse", 0.1)]
-    assert all_of(None, Method("max"), threshold=False) == [("max", 0), ("max", 0.1)]
-    assert all_of("tcl", Method("tcl"), threshold=False) == [("tcl", 0)]
-    assert all_of(None, Method(corrections=("bias",)), corrections=False)[1] == ("mse", 0.1)
-    assert all_of("tcl", Method(headroom=0.3), headroom=False) == [("tcl", 0.3), ("mse", 0.3)]
+    def each(threshold: str, *headrooms: float) -> Any:
+        corrections: tuple[tuple[str, ...], ...] = ((), ("weights",))
+        return [(threshold, *c, h) for c in corrections for h in headrooms]
+
+    assert all_of(None, Method()) == each("mse", 0, 0.1)
+    assert all_of("tcl", Method()) == each("tcl", 0) + each("mse", 0, 0.1)
+    assert all_of(None, Method("max"), threshold=False) == each("max", 0, 0.1)
+    assert all_of("tcl", Method("tcl"), threshold=False) == each("tcl", 0)
+    assert all_of("tcl", Method(headroom=0.3), headroom=False) == each("tcl", 0.3) + each(
+        "mse", 0.3
+    )
+    given = Method("max", corrections=("bias",))
+    assert all_of(None, given, threshold=False, corrections=False) == [
+        ("max", "bias", 0),
+        ("max", "bias", 0.1),
+    ]
 
 
 def test_one_threshold_for_a_layer_stays_one() -> None:
@@ -150,8 +159,8 @@ def test_what_is_given_is_not_tried() -> None:
     assert len(tried(snn)) == 3 and all("threshold max per channel" in t for t in tried(snn))
     assert tried(best(network(), corrections=("bias",))) == []
     assert tried(best(network(), corrections=())) == []
-    assert len(tried(best(network(), T=65))) == 2
-    assert tried(best(network(), T=65, headroom=0)) == []
+    assert len(tried(best(network(), T=65))) == 4
+    assert tried(best(network(), T=65, headroom=0, corrections=())) == []
     signed = best(network(), signed=True, v_init=0.25)
     assert all("v_init 0.25" in t and t.endswith("signed") for t in tried(signed))
     assert all(node.signed for node in signed.populations().values())

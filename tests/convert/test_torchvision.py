@@ -106,10 +106,10 @@ def test_tends_to_the_ann(name: str) -> None:
         assert relative_error(snn(x[:1], T=T), wanted) < WANTED * 1024 / T
 
 
-@pytest.mark.parametrize(("seed", "threshold"), ((0, None), (1, "max"), (2, None)))
+@pytest.mark.parametrize(("seed", "threshold"), ((0, None), (1, "max")))
 def test_headroom_of_many_steps(seed: int, threshold: str | None) -> None:
-    """Without it the errors of these three are 0.019 to 0.022: neurons near their thresholds lack
-    spikes for good, after 33 layers that settle one behind the other.
+    """The paper's alone has errors of 0.019 and 0.022 in these two: neurons near their thresholds
+    lack spikes for good, after 33 layers that settle one behind the other.
     """
     torch.manual_seed(seed)
     net, x = make("resnet34"), images(8, 3, 32, 32)
@@ -117,7 +117,7 @@ def test_headroom_of_many_steps(seed: int, threshold: str | None) -> None:
     snn = converted(net, x, T=1024, threshold=threshold, method="best")
     assert snn.report().settings["headroom"] == 0.1
     with torch.no_grad():
-        assert relative_error(snn(x[:1]), net(x[:1])) < 0.75 * WANTED
+        assert relative_error(snn(x[:1]), net(x[:1])) < 0.5 * WANTED
 
 
 @pytest.mark.parametrize("name", ("squeezenet1_1", "shufflenet_v2_x0_5"))
