@@ -30,7 +30,7 @@ from accuracy_plots import draw
 from accuracy_quick import compare, verdict
 from accuracy_tables import goals, methods, report
 from cells import ARITHMETICS, Cells
-from lookup import Results
+from lookup import Results, steps_of
 from machine import Facts, machine_facts, machine_line
 from methods import METHODS, STEPS, Method, by_name, own_method
 from report import write_json
@@ -75,10 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     try:
         stopped = not options.tables and _measure(tasks, results, facts, options.arithmetic, device)
-    except (
-        ValueError,
-        TypeError,
-    ) as error:  # of settings that convert refuses; what was measured is kept
+    # Settings that convert refuses, or a disk that is full; what was measured is kept.
+    except (ValueError, TypeError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     if options.quick:
@@ -177,7 +175,8 @@ def open_results(options: argparse.Namespace, cells: Cells) -> Results:
             print(f"not measured: {network.name}: {reason}", file=sys.stderr)
     rows = (*METHODS, *_combined(options))
     count, seed = options.calibration_images, options.seed
-    return Results(cells, networks, loaded, absent, count, seed, methods=rows)
+    columns = steps_of(cells, networks, options.T or ())
+    return Results(cells, networks, loaded, absent, count, seed, columns, rows)
 
 
 def write(out: Path, results: Results, facts: Facts, settings: dict[str, Any]) -> None:

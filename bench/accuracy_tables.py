@@ -9,11 +9,12 @@ from typing import Any
 from accuracy_goals import GOALS, Goal
 from cells import ARITHMETICS, Cell
 from lookup import Results
-from methods import CLAIM_STEPS, FREE_THRESHOLDS, TRAINED_THRESHOLDS
+from methods import CLAIM_STEPS, FREE_THRESHOLDS, TRAINED_THRESHOLDS, by_name
 from published import PUBLISHED, Published
 from scan import EXIT_METHOD, EXIT_T
 
 NONE = "-"
+_BEFORE = "steps before the readout"
 _CLAIM = {"v_init 0": "/zero", "RTS shift": "/rts", "theta/2": "", "ours": "/ours"}
 
 
@@ -37,10 +38,11 @@ def report(
         "Top-1 accuracy in percent after exactly T steps of a network converted for that T; T "
         "counts all steps, those before the readout too. Binary spikes unless a row says signed. "
         f"Calibrated on {_calibrated(results)}, which seed {results.seed} draws; "
-        f"`{NONE}`: not measured, or the method needs more steps. `*`: on fewer than all test "
+        f"`{NONE}`: not measured (what shows the initial potential is so from T = 4 to 32), or the "
+        "method needs more steps. `*`: on fewer than all test "
         "images; _in italics_: run by the integer program, `snn.fuse()`, not the simulation. Made "
         "by `python bench/accuracy.py`; [cells.jsonl](cells.jsonl) has every cell with its "
-        "settings, arithmetic, seconds and commit.",
+        "settings, arithmetic and seconds, and with its commit where one was known.",
         f"{facts['machine']}; torch {facts['torch']}, commit {facts['commit']}; "
         f"{len(results.cells)} cells, {seconds / 3600:.1f} hours; "
         + ", ".join(f"{key} {value}" for key, value in settings.items() if value is not None),
@@ -74,8 +76,9 @@ def goals(results: Results) -> str:
     rows = []
     for goal in ours:
         cells = [_goal_cell(results, goal, T) for T in steps]
-        rows.append([goal.label, goal.network, goal.method, *cells])
-    table = markdown(["", "network", "method", *(f"T={T}" for T in steps)], rows)
+        before = by_name(goal.method, results.methods).before_in_words()
+        rows.append([goal.label, goal.network, goal.method, before, *cells])
+    table = markdown(["", "network", "method", _BEFORE, *(f"T={T}" for T in steps)], rows)
     missed = [goal for goal, row in zip(ours, rows, strict=True) if "not reached" in str(row)]
     return "\n\n".join([table, *(f"{g.label}: {g.tried}" for g in missed if g.tried)])
 
@@ -106,7 +109,7 @@ def methods(results: Results, network: str) -> str:
         cells = (results.cell(network, method.name, T) for T in results.steps)
         shown = [_percent(cell, whole) for cell in cells]
         rows.append([method.name, method.label, method.before_in_words(), *shown])
-    head = ["method", "what it is", "steps before the readout"]
+    head = ["method", "what it is", _BEFORE]
     return markdown([*head, *(f"T={T}" for T in results.steps)], rows)
 
 
@@ -128,8 +131,10 @@ def _initialisations(results: Results, network: str) -> list[str]:
             if any(cells):
                 zero, _, half, ours = cells
                 lifts = [_lift(half, zero), _lift(ours, half)]
-                rows.append([threshold, str(T), *(_percent(c, whole) for c in cells), *lifts])
-    head = ["threshold", "T", *_CLAIM, "theta/2 over 0", "ours over theta/2"]
+                before = by_name(threshold, results.methods).before_in_words()
+                shown = (_percent(cell, whole) for cell in cells)
+                rows.append([threshold, before, str(T), *shown, *lifts])
+    head = ["threshold", _BEFORE, "T", *_CLAIM, "theta/2 over 0", "ours over theta/2"]
     return ["### What the initial potential lifts", markdown(head, rows)] if rows else []
 
 
@@ -157,10 +162,11 @@ def _early_exit(results: Results, network: str) -> list[str]:
     if cell is None or not cell.exit:
         return []
     curve = zip(cell.exit["confidences"], cell.exit["steps"], cell.exit["accuracies"], strict=True)
-    rows = [[f"{c:g}", f"{s:.2f}", f"{100 * a:.2f}"] for c, s, a in curve]
-    rows.append(["never sure enough", f"{EXIT_T:.2f}", f"{100 * cell.accuracy:.2f}"])
+    before = str(cell.before)
+    rows = [[f"{c:g}", before, f"{s:.2f}", f"{100 * a:.2f}"] for c, s, a in curve]
+    rows.append(["never sure enough", before, f"{EXIT_T:.2f}", f"{100 * cell.accuracy:.2f}"])
     title = f"### Early exit, `{EXIT_METHOD}` at T = {EXIT_T}"
-    return [title, markdown(["confidence", "mean steps", "accuracy"], rows)]
+    return [title, markdown(["confidence", _BEFORE, "mean steps", "accuracy"], rows)]
 
 
 def _linked(network: str, pictures: Container[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 VERSION = 1
 """Raise it when all cells have to be measured anew; for one method, raise its revision."""
+
+_BEGIN = b'{"key": {'
 
 ARITHMETICS = ("float32", "int16", "int8")
 """What networks are run in, the most exact first: the simulation, or the integer program."""
@@ -108,15 +111,24 @@ class Cells:
         path: the file, which need not exist, or None to keep cells in memory only.
 
     Raises:
-        ValueError: a line of the file is no cell; names the line.
+        ValueError: a line of the file is no cell; names the line. Of the last one the beginning,
+            as a run leaves that was cut off, does not count, and the next cell takes its place.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self._half_line = 0
         self._cells: dict[tuple[str, str], tuple[Key, Cell]] = {}
         self._best: dict[tuple[str, str], Cell] = {}
         if path is not None and path.exists():
-            for key, cell in _read(path):
+            content = path.read_bytes()
+            self._half_line = _half_line(content)
+            if self._half_line:
+                warnings.warn(
+                    f"{path}: its last line is cut off, so that cell is measured again",
+                    stacklevel=2,
+                )
+            for key, cell in _read(path, content[: len(content) - self._half_line]):
                 self._keep(key, cell)
 
     def best(self, key: Key, arithmetics: Sequence[str] = ARITHMETICS) -> Cell | None:
@@ -144,14 +156,21 @@ class Cells:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"key": asdict(key), "cell": asdict(cell)}, allow_nan=False) + "\n"
         # One write to the end of the file: neither Ctrl-C nor another run can get in between.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
+            size = os.fstat(descriptor).st_size - self._half_line
+            if self._half_line:
+                os.ftruncate(descriptor, size)
+                self._half_line = 0
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = "\n" + line
             written = os.write(descriptor, line.encode())
+            if written != len(line.encode()):
+                os.ftruncate(descriptor, size)
+                raise OSError(f"{self.path}: the disk took {written} of {len(line)} bytes")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if written != len(line.encode()):
-            raise OSError(f"{self.path}: the disk took {written} of {len(line)} bytes; is it full?")
 
     def _keep(self, key: Key, cell: Cell) -> None:
         self._cells.pop((key.text(), cell.arithmetic), None)  # the order is that of measuring
@@ -171,12 +190,22 @@ def _without_images(key: Key) -> str:
     return replace(key, images=0).text()
 
 
-def _read(path: Path) -> Iterator[tuple[Key, Cell]]:
+def _half_line(content: bytes) -> int:
+    """Bytes of a last line that a run which was cut off has not written to its end; it is none."""
+    last = content[content.rfind(b"\n") + 1 :]
+    if last[: len(_BEGIN)] != _BEGIN[: len(last)]:
+        return 0  # not one of ours
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: wanted lines of JSON, found something else ({error})") from error
-    for number, line in enumerate(text.splitlines(), start=1):
+        json.loads(last or b"0")
+    except ValueError:
+        return len(last)
+    return 0
+
+
+def _read(path: Path, text: bytes) -> Iterator[tuple[Key, Cell]]:
+    for number, line in enumerate(text.split(b"\n"), start=1):
+        if not line.strip():
+            continue
         try:
             content = json.loads(line)
             key, cell = Key(**content["key"]), Cell(**content["cell"])

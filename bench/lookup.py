@@ -12,6 +12,15 @@ from scan import ann_key, cell_key
 from trained import Loaded, Network
 
 
+def steps_of(
+    cells: Cells, networks: Sequence[Network], asked: Sequence[int] = ()
+) -> tuple[int, ...]:
+    """The columns of tables: T that all have, and what else was measured or is asked for."""
+    names = {network.name for network in networks}
+    measured = (key.T for key, _ in cells if key.network in names)
+    return tuple(sorted({*STEPS, *asked, *measured} - {0}))
+
+
 @dataclass(frozen=True)
 class Results:
     """The cells, and what the networks are.

@@ -85,7 +85,10 @@ class Loaded:
     given: dict[str, Any]
 
 
-_RELU = f"{_TRAIN} --model resnet20 --epochs 30 --schedule onecycle --compile --out runs/relu"
+_RELU = (
+    f"{_TRAIN} --model resnet20 --epochs 30 --schedule onecycle --bf16 off --compile "
+    "--out runs/relu"
+)
 _QCFS = (
     f"{_RELU}; {_TRAIN} --model resnet20 --activation qcfs --levels 4 "
     "--init runs/relu/best.safetensors --epochs 150 --holdout 1000 --compile --out runs/qcfs"

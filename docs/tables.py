@@ -46,7 +46,8 @@ def shared_resnet20() -> str:
         cells = methods[method]
         rows.append([what, *(_in_italics_if_fused(cells.get(str(T))) for T in steps)])
     ann = _percent(_accuracy()["resnet20-shared"]["ann"])
-    return _table([f"ANN {ann}", "T = 4", "T = 8", "T = 16", "T = 32"], rows)
+    first = f"ANN {ann}; 0 steps before the readout"
+    return _table([first, "T = 4", "T = 8", "T = 16", "T = 32"], rows)
 
 
 def accuracy() -> str:

@@ -71,6 +71,9 @@ def early_exit(logits: Tensor, confidence: float) -> Exit:
 
         steps = the first t with max softmax(logits_t) >= confidence, T if there is none
 
+    Source: Li, Geller, Kim, Panda, "SEENN: Towards Temporal Spiking Early-Exit Neural Networks",
+    NeurIPS 2023 (there SEENN-I).
+
     Args:
         logits: ``[T, B, C]`` after every step, as ``snn(x, readout="all")`` gives them.
         confidence: above 0, at most 1.

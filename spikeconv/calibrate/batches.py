@@ -164,9 +164,11 @@ class Batches:
             wrong = [t for t in tensors if not isinstance(t, Tensor) or not t.is_floating_point()]
             if wrong:
                 kind = wrong[0].dtype if isinstance(wrong[0], Tensor) else type(wrong[0]).__name__
+                several = isinstance(wrong[0], tuple | list)
+                advice = "; a forward that takes several tensors needs an argument for each"
                 raise TypeError(
                     f"{what} must be a floating-point tensor, or a pair that begins with one, "
-                    f"got {kind}"
+                    f"got {kind}{advice * several}"
                 )
             _check_strided(what, tensors)
             return tensors

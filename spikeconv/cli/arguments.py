@@ -9,6 +9,7 @@ import torch
 
 from spikeconv.calibrate import INITIAL_POTENTIALS
 from spikeconv.calibrate.correct import CORRECTION_NAMES
+from spikeconv.early_exit import check_confidence
 from spikeconv.train.recipe import MOST_SEED
 
 _MOST_THREADS = 1024
@@ -66,6 +67,17 @@ def numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(
             f"wanted numbers with commas between them, got {text!r}"
         ) from None
+
+
+def confidences(text: str) -> tuple[float, ...]:
+    """Parse points of an early-exit curve."""
+    values = numbers(text)
+    for value in values:
+        try:
+            check_confidence("--confidences", value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return values
 
 
 def seed(text: str) -> int:

@@ -13,6 +13,7 @@ from spikeconv.calibrate.correct import CORRECTION_NAMES
 from spikeconv.calibrate.method import METHODS
 from spikeconv.cli.arguments import (
     check_device,
+    confidences,
     corrections,
     numbers,
     positive,
@@ -23,6 +24,7 @@ from spikeconv.cli.arguments import (
 )
 from spikeconv.convert import convert
 from spikeconv.data import DATASETS, Dataset, load_dataset
+from spikeconv.early_exit import CONFIDENCES
 from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.files.library import import_safetensors
 from spikeconv.fuse.form import PRECISIONS
@@ -122,6 +124,8 @@ def add(commands: Any) -> None:
         metavar="N",
         help=f"of the training set ({_CALIBRATION_IMAGES}, fewer where there are fewer)",
     )
+    early = "points of the early-exit curve, above 0, at most 1 (0.4 to 0.999)"
+    add("--confidences", type=confidences, default=CONFIDENCES, metavar="A,B,C", help=early)
     add("--batch", type=positive, default=100, metavar="N", help="images at once (%(default)s)")
     add("--limit", type=positive, metavar="N", help="test images, evenly spaced (all)")
     add(
@@ -227,7 +231,8 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
             progress=group.first,
         )
         measured = snn if args.fuse is None else snn.fuse(args.fuse)
-        results[T] = evaluate(ann, measured, loader.share(group.rank, group.count), group=group)
+        share = loader.share(group.rank, group.count)
+        results[T] = evaluate(ann, measured, share, confidences=args.confidences, group=group)
         report = snn.report()
         chosen[T] = {**report.settings, "tried": [asdict(one) for one in report.tried]}
         say(f"\nconverted for T = {T}\n{report.choice()}\n\n{results[T]}")

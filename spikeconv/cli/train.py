@@ -64,7 +64,7 @@ def add(commands: Any) -> None:
         "--augment",
         type=_names,
         metavar="A,B",
-        help="of crop, flip, autoaugment, cutout, jitter, in their order, or none "
+        help="of crop, flip, autoaugment, cutout, jitter, in their order (cutout last), or none "
         "(crop,flip; with jitter for imagenet and folder; none for digits)",
     )
     add(

@@ -89,6 +89,13 @@ def fit(
             "method='opi'",
             stacklevel=4,
         )
+    if timing != Timing() and all(set(m.corrections) - WITHOUT_IMAGES for m in methods):
+        warnings.warn(
+            "convert: corrections are fitted to a run without the steps of delay, srp and cos, "
+            "beside which they can do harm; leave corrections open, so that method='best' compares "
+            "them with none, or measure both",
+            stacklevel=4,
+        )
     if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
         warnings.warn(
             f"convert: {batches.images} calibration images are too little data for "

@@ -36,7 +36,7 @@ _NOT_A_CHECKPOINT = (
     struct.error,
 )
 # Fields of a configuration that no weight shows; this package's own files say them.
-_UNSEEN = ("pooling", "dropout")
+_UNSEEN = ("pooling", "pools", "dropout")
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
 
 

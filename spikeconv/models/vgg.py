@@ -30,6 +30,8 @@ class VGGConfig:
         batch_norm: batch norm after each convolution.
         form: ``"imagenet"`` (three linear layers, 4096 wide, with dropout) or ``"cifar"`` (one).
         pooling: ``"max"`` as published or ``"avg"``.
+        pools: stages that end in a pool, from the first on: 5 as published, fewer for images of
+            less than 32 pixels.
         num_classes: width of the head.
         in_channels: channels of the images.
         dropout: share of values dropped in the ImageNet head while training, in [0, 1).
@@ -46,6 +48,7 @@ class VGGConfig:
     dropout: float = 0.5
     activation: str = "relu"
     levels: int = 4
+    pools: int = 5
 
     def __post_init__(self) -> None:
         if self.depth not in VGG_STAGES:
@@ -56,6 +59,8 @@ class VGGConfig:
             raise ValueError(f"VGGConfig: form must be 'imagenet' or 'cifar', got {self.form!r}")
         if self.pooling not in ("max", "avg"):
             raise ValueError(f"VGGConfig: pooling must be 'max' or 'avg', got {self.pooling!r}")
+        if not 0 <= self.pools <= len(WIDTHS):
+            raise ValueError(f"VGGConfig: pools must be from 0 to {len(WIDTHS)}, got {self.pools}")
         if min(self.num_classes, self.in_channels) < 1:
             raise ValueError(
                 "VGGConfig: num_classes and in_channels must be 1 or more, got "
@@ -122,7 +127,7 @@ class VGG(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map images ``[B, in_channels, H, W]`` (H, W >= 32) to logits ``[B, num_classes]``."""
+        """Map images ``[B, in_channels, H, W]``, H, W >= 2^pools, to logits ``[B, classes]``."""
         x = self.avgpool(self.features(x))
         logits: torch.Tensor = self.classifier(torch.flatten(x, 1))
         return logits
@@ -131,12 +136,14 @@ class VGG(nn.Module):
 def _features(config: VGGConfig) -> list[nn.Module]:
     layers: list[nn.Module] = []
     channels = config.in_channels
-    for convolutions, width in zip(VGG_STAGES[config.depth], WIDTHS, strict=True):
+    pool = nn.MaxPool2d if config.pooling == "max" else nn.AvgPool2d
+    for stage, convolutions in enumerate(VGG_STAGES[config.depth]):
+        width = WIDTHS[stage]
         for _ in range(convolutions):
             layers.append(nn.Conv2d(channels, width, 3, padding=1))
             if config.batch_norm:
                 layers.append(nn.BatchNorm2d(width))
             layers.append(config.make_activation())
             channels = width
-        layers.append(nn.MaxPool2d(2, 2) if config.pooling == "max" else nn.AvgPool2d(2, 2))
+        layers.append(pool(2, 2) if stage < config.pools else nn.Identity())
     return layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import Parameter
 
 from spikeconv.activation import QCFS, Clip
-from spikeconv.calibrate.inputs import Batch
+from spikeconv.calibrate.inputs import Batch, batch_of, tensors_of
 from spikeconv.network.structure import holds_tensors, tensors
 from spikeconv.passes.errors import ConversionError, Problem
 from spikeconv.passes.example import copies
@@ -75,11 +76,8 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
     Raises:
         ConversionError: the network fails on the images.
     """
-    first, second, double = (_Recorder(traced) for _ in range(3))
-    with without_levels(traced):
-        first.run(*copies(batch[:1]))
-        second.run(*copies(batch[1:]))
-        double.run(*copies(batch))
+    first, second, double = _run_apart(traced, batch)
+    exact: Mapping[str, bool] | None = None
     examples = {node: (first.env[node], value) for node, value in double.env.items()}
     for node in traced.graph.nodes:
         inputs = node.all_input_nodes
@@ -109,12 +107,43 @@ def examine(traced: fx.GraphModule, batch: Batch) -> list[Problem]:
         counted = signal and (is_sum(node) or is_product(node)) and isinstance(value, Tensor)
         counted = counted and any(_counts_images(n, examples) for n in inputs)
         counted = counted or (hidden and isinstance(value, Tensor))
-        if signal and (counted or cuts_batch(node) or not _apart(value, *alone)):
+        mixes = signal and (counted or cuts_batch(node) or not _apart(value, *alone))
+        if mixes and not counted and not cuts_batch(node):
+            exact = _apart_in_double(traced, batch) if exact is None else exact
+            mixes = not exact.get(node.name, False)
+        if mixes:
             node.meta["mixed"] = True
             node.meta["mixes"] = node.op != "placeholder"
     nodes = (node for node in traced.graph.nodes if node.op != "output")
     traced.meta["resolution"] = max(node.meta["resolution"] for node in nodes)
     return _note_overwriting(traced, first)
+
+
+def _run_apart(traced: fx.GraphModule, batch: Batch) -> tuple[_Recorder, _Recorder, _Recorder]:
+    """The first of two images, the second, and both in one batch."""
+    runs = _Recorder(traced), _Recorder(traced), _Recorder(traced)
+    with without_levels(traced):
+        for run, images in zip(runs, (batch[:1], batch[1:], batch), strict=True):
+            run.run(*copies(images))
+    return runs
+
+
+def _apart_in_double(traced: fx.GraphModule, batch: Batch) -> dict[str, bool]:
+    """By name of the node, whether images stay apart in float64; empty where it cannot be run.
+
+    A deep network of random weights can amplify the last bits of float32, in which a batch of two
+    differs from two of one, to what looks like another image's share.
+    """
+    try:
+        wide = copy.deepcopy(traced).double()
+        images = (x.double() if x.is_floating_point() else x for x in tensors_of(batch))
+        first, second, double = _run_apart(wide, batch_of(images))
+    except Exception:  # such as a forward that makes float32 tensors: then float32 decides
+        return {}
+    return {
+        node.name: _apart(value, first.env[node], second.env[node], _resolution(value))
+        for node, value in double.env.items()
+    }
 
 
 @contextmanager

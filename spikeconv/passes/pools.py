@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,9 @@ from spikeconv.passes import kinds
 from spikeconv.passes.rewrite import call_new_module, first, modules_of
 from spikeconv.passes.trace import called
 
-_SPELLINGS: dict[Callable[..., Any], tuple[type[nn.Module], tuple[str, ...]]] = {}
+_Spelling = tuple[type[nn.Module], tuple[str, ...]]
+_SPELLINGS: dict[Callable[..., Any], _Spelling] = {}
+_WITH_INDICES: dict[Callable[..., Any], _Spelling] = {}
 for _dim in (1, 2, 3):
     _window = ("kernel_size", "stride", "padding", "dilation")
     _pool = getattr(nn, f"MaxPool{_dim}d")
@@ -25,19 +28,23 @@ for _dim in (1, 2, 3):
         getattr(nn, f"AdaptiveMaxPool{_dim}d"),
         ("output_size",),
     )
+    for _name in (f"max_pool{_dim}d", f"adaptive_max_pool{_dim}d"):
+        _WITH_INDICES[getattr(F, f"{_name}_with_indices")] = _SPELLINGS[getattr(F, _name)]
 
 
 def as_max_pool(node: fx.Node) -> nn.Module | None:
     """The layer that a call of a function or method that pools its largest values stands for."""
     if node.target in _SPELLINGS and not kinds.returns_indices(node, {}):
-        pool, names = _SPELLINGS[node.target]
-        given = {
-            name: kinds.argument(node, position + 1, name) for position, name in enumerate(names)
-        }
-        return pool(**{name: value for name, value in given.items() if value is not None})
+        return _spelled_out(node, _SPELLINGS[node.target])
     if node.target in (torch.amax, "amax"):
         return _largest(node, kinds.argument(node, 1, "dim", ()))
     return None
+
+
+def _spelled_out(node: fx.Node, spelling: _Spelling) -> nn.Module:
+    pool, names = spelling
+    given = {name: kinds.argument(node, i, name) for i, name in enumerate(names, start=1)}
+    return pool(**{name: value for name, value in given.items() if value is not None})
 
 
 def _largest(node: fx.Node, dims: Any) -> nn.Module | None:
@@ -52,18 +59,31 @@ def _largest(node: fx.Node, dims: Any) -> nn.Module | None:
 
 
 def without_indices(traced: fx.GraphModule) -> None:
-    """`x.max(dim)`, of which nobody reads the indices, becomes a pool."""
+    """`x.max(dim)` and pools with indices that nobody reads become pools of values alone."""
     for node in list(traced.graph.nodes):
         values = [user for user in node.users if _is_values(user)]
-        if node.target not in (torch.max, "max") or not values or len(values) != len(node.users):
+        if not values or len(values) != len(node.users):
             continue
-        pool = _largest(node, kinds.argument(node, 1, "dim"))
+        pool = _values_alone(node, modules_of(traced))
         if pool is None:
             continue
         for user in values:
             call_new_module(traced, user, first(node), pool)
             user.meta.update(path=node.meta["path"], line=node.meta["line"])
         traced.graph.erase_node(node)
+
+
+def _values_alone(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Module | None:
+    """The pool of a call that gives maxima and their indices."""
+    if node.target in (torch.max, "max"):
+        return _largest(node, kinds.argument(node, 1, "dim"))
+    if not kinds.is_max_pool(node, modules) or not kinds.returns_indices(node, modules):
+        return None
+    if node.target in _WITH_INDICES:
+        return _spelled_out(node, _WITH_INDICES[node.target])
+    pool = copy.copy(modules[str(node.target)])
+    pool.__dict__["return_indices"] = False
+    return pool
 
 
 def _is_values(node: fx.Node) -> bool:
@@ -85,6 +105,8 @@ def pools_before_neurons(traced: fx.GraphModule) -> None:
         moved = False
         for node in traced.graph.nodes:
             if node.op != "call_module" or not kinds.is_max_pool(node, modules):
+                continue
+            if kinds.returns_indices(node, modules):
                 continue
             source = first(node)
             rectifier = _rectifier(source, modules)

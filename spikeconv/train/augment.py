@@ -47,9 +47,10 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def cutout(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Blacken a square of 16 x 16 pixels around a random centre, cut at the border.
+    """Put 0, the mean, into a square of 16 x 16 pixels around a random centre, cut at the border.
 
-    Of images below 32 pixels the square is half as high and wide as they are.
+    Of images below 32 pixels the square is half as high and wide as they are. Normalised images,
+    float32 ``[B, C, H, W]``.
 
     Source: DeVries, Taylor, "Improved Regularization of Convolutional Neural Networks with
     Cutout", 2017.
@@ -119,6 +120,7 @@ def augmented(
 ) -> Tensor:
     """Read training images and change them by augmentations, in the given order.
 
+    ``"cutout"`` comes last wherever it stands, after the normalisation: its hole is the mean.
     Of photos, ``"crop"`` is the window that they are cut to when they are opened, drawn anew (see
     `spikeconv.data.photos.random_window`), and comes first.
 
@@ -142,8 +144,10 @@ def augmented(
     else:
         raw = images.raw(indices)
     for name in names:
-        raw = AUGMENTATIONS[name](raw, generator)
-    return images.normalise(raw)
+        if name != "cutout":
+            raw = AUGMENTATIONS[name](raw, generator)
+    x = images.normalise(raw)
+    return cutout(x, generator) if "cutout" in names else x
 
 
 def augmented_batches(

@@ -8,16 +8,14 @@ from spikeconv.models.resnet_config import IMAGENET_STAGES, ResNetConfig
 from spikeconv.models.vgg import VGGConfig
 
 _LARGE = ("imagenet", "folder")
-# A VGG halves the image five times.
-_LEAST_SIZE_OF_VGG = 32
 
 
 def network_config(model: str, data: Dataset, activation: str, levels: int) -> Config:
     """Return the configuration that is trained for a dataset.
 
     ResNets of four stages (18, 34, 50, ...) get the CIFAR stem for small images and an average
-    pool after the ImageNet stem; VGGs get batch norm and average pooling, and for small images the
-    head of one linear layer.
+    pool after the ImageNet stem; VGGs get batch norm and average pooling, for small images the head
+    of one linear layer, and no pool where one pixel is left.
 
     Args:
         model: a name as `spikeconv.models.model_config` takes it; ``vgg16`` is ``vgg16_bn`` here.
@@ -38,14 +36,10 @@ def network_config(model: str, data: Dataset, activation: str, levels: int) -> C
     large = data.name in _LARGE
     config = model_config(model)
     if isinstance(config, VGGConfig):
-        if size < _LEAST_SIZE_OF_VGG:
-            raise ValueError(
-                f"train: {model} halves an image five times, so it needs images of 32 x 32 pixels "
-                f"or more, and those of {data.name} have {size} x {size}; train a resnet"
-            )
         name = f"vgg{config.depth}_bn"
         form = "imagenet" if large else "cifar"
-        return model_config(name, form=form, pooling="avg", **options)
+        pools = min(config.pools, size.bit_length() - 1)  # until one pixel is left
+        return model_config(name, form=form, pooling="avg", pools=pools, **options)
     if _has_four_stages(config):
         return model_config(
             model, **options, **({"pooling": "avg"} if large else {"stem": "cifar"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 import scan
 from cells import Cell, Cells, Key
-from lookup import Results
+from lookup import Results, steps_of
 from methods import METHODS, by_name
 from spikeconv import convert
 from spikeconv.calibrate import INITIAL_POTENTIALS, THRESHOLDS
@@ -141,6 +142,66 @@ def test_a_damaged_line_is_named(accuracy, command, table, tmp_path, capsys, dam
     error = capsys.readouterr().err
     assert f"{path}, line 3: wanted a measured cell" in error
     assert reason in error
+
+
+def cells_in(path, *corrects):
+    keys = [Key("net", "hash", "digits", 10, 5, 0, T) for T in range(1, len(corrects) + 1)]
+    cells = Cells(path)
+    for key, correct in zip(keys, corrects, strict=True):
+        cells.add(key, Cell(correct, 10))
+
+
+def corrects(path):
+    return [cell.correct for _, cell in Cells(path)]
+
+
+def test_a_line_that_was_cut_off_gives_way_to_the_next(tmp_path):
+    path = tmp_path / "cells.jsonl"
+    cells_in(path, 1, 2)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 4])
+    with pytest.warns(UserWarning, match="its last line is cut off"):
+        cells = Cells(path)
+    cells.add(Key("net", "hash", "digits", 10, 5, 0, 3), Cell(3, 10))
+    assert corrects(path) == [1, 2, 3]
+
+
+def test_neither_blank_lines_nor_a_missing_line_end_lose_a_cell(tmp_path):
+    path = tmp_path / "cells.jsonl"
+    cells_in(path, 1, 2)
+    path.write_bytes(b"\n" + path.read_bytes().rstrip(b"\n"))
+    Cells(path).add(Key("net", "hash", "digits", 10, 5, 0, 3), Cell(3, 10))
+    path.write_bytes(path.read_bytes() + b"\n  \n")
+    assert corrects(path) == [1, 2, 3]
+
+
+def test_bytes_that_are_no_text_are_a_damaged_line(tmp_path):
+    path = tmp_path / "cells.jsonl"
+    cells_in(path, 1, 2)
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b"\xff" + second)
+    with pytest.raises(ValueError, match=r"line 2: wanted a measured cell, found .*Unicode"):
+        Cells(path)
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
+    path, write = tmp_path / "cells.jsonl", os.write
+    cells_in(path, 1, 2)
+    monkeypatch.setattr(os, "write", lambda file, line: write(file, line[:20]))
+    with pytest.raises(OSError, match="the disk took 20 of"):
+        cells_in(path, 3)
+    monkeypatch.undo()
+    cells_in(path, 4)
+    assert corrects(path) == [2, 4]
+
+
+def test_every_T_that_was_measured_is_a_column(tmp_path):
+    network = Network("net", "digits", tmp_path, "")
+    cells = Cells(None)
+    for T in (0, 3, 16):
+        cells.add(Key("net", "hash", "digits", 10, 5, 0, T), Cell(1, 10))
+    cells.add(Key("other", "hash", "digits", 10, 5, 0, 5), Cell(1, 10))
+    assert steps_of(cells, [network], [128]) == (1, 2, 3, 4, 8, 16, 32, 64, 128)
 
 
 def test_two_files_of_cells_that_are_open_at_once_lose_nothing(tmp_path):

@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
         ("file/below", "--out: wanted the name of a folder, got the file"),
         ("page", "holds a README.md of something else; choose another folder"),
         ("odd", "wanted the name of a file to write, found a folder"),
-        ("binary", "cells.jsonl: wanted lines of JSON, found something else"),
+        ("binary", "cells.jsonl, line 1: wanted a measured cell, found something else"),
     ):
         assert accuracy.main(words(tiny, tmp_path / name, "cpu")) == 1
         said = capsys.readouterr().err

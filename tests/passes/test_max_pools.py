@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeconv.convert import SpikingNetwork
+from spikeconv.convert import ConversionError, SpikingNetwork
 from tests.convert.nets import Net, check, converted, images, refusal, relative_error
 
 
@@ -30,6 +30,8 @@ BEFORE: dict[str, Any] = {
     "max(dim)[0]": lambda h: h.max(3)[0],
     "max(dim).values": lambda h: torch.max(h, dim=2, keepdim=True).values,
     "through dropout": lambda h: F.max_pool2d(F.dropout(h, 0.5, False), 2),
+    "unread indices": lambda h: F.max_pool2d(h, 3, 2, return_indices=True)[0],
+    "unread indices, adaptive": lambda h: F.adaptive_max_pool2d(h, 3, return_indices=True)[0],
     "two in a row": lambda h: F.max_pool2d(F.max_pool2d(h, 2), 2),
 }
 
@@ -45,6 +47,24 @@ def test_it_moves_before_the_neuron(name: str) -> None:
     snn = check(net, neurons=2)
     *pools, last, end = kinds(snn)
     assert (last, end) == ("neuron", "neuron") and set(pools) == {"max_pool"}
+
+
+def test_indices_that_nobody_reads() -> None:
+    """Are left out, and those that unpooling reads are refused, also where analog is asked for."""
+
+    def unread(s: Net, x: Tensor) -> Any:
+        return s.last(F.relu(s.pool(F.relu(s.c1(x)))[0].mean((2, 3))))
+
+    def read(s: Net, x: Tensor) -> Any:
+        return s.last(F.relu(F.max_unpool2d(*s.pool(F.relu(s.c1(x))), 2).mean((2, 3))))
+
+    pool, last = nn.MaxPool2d(2, return_indices=True), nn.Linear(4, 3)
+    found = kinds(check(Net(unread, pool=pool, last=last), neurons=2))
+    assert found == ["max_pool", "neuron", "neuron"]
+    assert pool.return_indices
+    for analog in (False, True, ["pool"]):
+        with pytest.raises(ConversionError, match="max pooling that returns indices has no spikin"):
+            converted(Net(read, pool=pool, last=last), analog=analog)
 
 
 def _mean(h: Tensor) -> Tensor:

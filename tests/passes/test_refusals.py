@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import spikeconv
 from spikeconv.convert import ConversionError
+from spikeconv.passes import examine
 from tests.convert.nets import Net, between, converted, refusal
 
 UNKNOWN = "neither as linear nor as a ReLU"
@@ -190,12 +191,17 @@ def test_division_that_rounds(rounding: str) -> None:
     "pool", (nn.MaxPool2d(2, return_indices=True), nn.AdaptiveMaxPool2d(2, True))
 )
 def test_pools_with_indices(pool: nn.Module) -> None:
-    net = Net(lambda s, x: s.head(F.relu(s.c2(s.pool(F.relu(s.c1(x)))[0]))), pool=pool)
-    (problem,) = refusal(net)
-    assert "return_indices=False" in problem.reason
-    by_function = between(lambda h: F.max_pool2d(h, 2, return_indices=True)[0])
+    """That somebody reads; those that nobody reads are left out."""
+
+    def both(pair: Any) -> Tensor:
+        values, indices = pair
+        return values + indices.float()
+
+    net = Net(lambda s, x: s.head(F.relu(s.c2(both(s.pool(F.relu(s.c1(x))))))), pool=pool)
+    assert "return_indices=False" in refusal(net)[0].reason
+    by_function = between(lambda h: both(F.max_pool2d(h, 2, return_indices=True)))
     assert "return_indices=False" in refusal(by_function)[0].reason
-    by_position = between(lambda h: F.max_pool2d(h, 2, 2, 0, 1, False, True)[0])
+    by_position = between(lambda h: both(F.max_pool2d(h, 2, 2, 0, 1, False, True)))
     assert "return_indices=False" in refusal(by_position)[0].reason
 
 
@@ -240,3 +246,16 @@ def test_constant_output() -> None:
     net = Net(lambda s, x: (s.head(F.relu(s.c1(x))), s.scale), scale=nn.Parameter(torch.ones(3)))
     (problem,) = refusal(net)
     assert "does not depend on the input" in problem.reason
+
+
+def test_rounding_is_no_mixing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where float32 tells batches of one and two apart, as of random networks, float64 counts."""
+    exact = examine.is_close
+
+    def only_in_float64(a: Tensor, b: Tensor, resolution: float, root: int = 2) -> bool:
+        return resolution < 1e-12 and exact(a, b, resolution, root)
+
+    monkeypatch.setattr(examine, "is_close", only_in_float64)
+    converted(Net(lambda s, x: F.relu(s.c1(x))))
+    (found,) = refusal(Net(lambda s, x: F.relu(s.c1(x - x.mean(0)))))
+    assert "mixes the images of a batch" in found.reason

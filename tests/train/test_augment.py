@@ -78,6 +78,20 @@ def test_cutout_blackens_one_square(noise: Tensor) -> None:
         assert int(hole.sum()) == height * width
 
 
+def test_cutout_comes_after_the_normalisation(noise: Tensor) -> None:
+    """Wherever it is named, its hole is the mean; the rest is as without it."""
+    images = ImageSet(noise, torch.zeros(len(noise)), (0.25, 0.5, 0.75), (0.5, 0.25, 0.125))
+    indices = torch.arange(len(noise))
+    for names in (("cutout",), ("cutout", "flip"), ("flip", "cutout")):
+        x = augmented(images, indices, names, generator())
+        without = augmented(
+            images, indices, [name for name in names if name != "cutout"], generator()
+        )
+        hole = (x == 0).all(1, keepdim=True)
+        assert hole.flatten(1).sum(1).min() >= 8 * 8 and hole.flatten(1).sum(1).max() <= 16 * 16
+        assert torch.equal(x, without.masked_fill(hole, 0))
+
+
 def test_cutout_leaves_three_quarters_of_a_small_image() -> None:
     white = torch.full((50, 1, 8, 8), 255, dtype=torch.uint8)
     holes = (cutout(white, generator()) == 0).sum((1, 2, 3))

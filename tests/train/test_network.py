@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,8 @@ PHOTOS = dataset("imagenet", 3, 224, 1000)
         ("resnet18", CIFAR, {"name": "resnet18", "stem": "cifar", "pooling": "max"}),
         ("vgg16", CIFAR, {"name": "vgg16_bn", "form": "cifar", "pooling": "avg"}),
         ("vgg16_bn", CIFAR, {"name": "vgg16_bn", "form": "cifar", "pooling": "avg"}),
+        ("vgg16", DIGITS, {"name": "vgg16_bn", "form": "cifar", "pools": 3}),
+        ("vgg11", CIFAR, {"name": "vgg11_bn", "pools": 5}),
         ("resnet8", DIGITS, {"name": "resnet8", "in_channels": 1, "num_classes": 10}),
         ("resnet34", PHOTOS, {"name": "resnet34", "stem": "imagenet", "pooling": "avg"}),
         ("vgg16", PHOTOS, {"name": "vgg16_bn", "form": "imagenet", "pooling": "avg"}),
@@ -42,7 +46,6 @@ def test_the_form_fits_the_images(model: str, data: Dataset, wanted: dict[str, A
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [
-        ("vgg16", DIGITS, "images of 32 x 32 pixels or more, and those of digits have 8 x 8"),
         ("resnet20", PHOTOS, "resnet20 is made for images of 32 x 32 .* one of resnet18, resnet34"),
         ("alexnet", CIFAR, "name must be one of resnet20, .*, got 'alexnet'"),
     ],
@@ -50,6 +53,24 @@ def test_the_form_fits_the_images(model: str, data: Dataset, wanted: dict[str, A
 def test_what_does_not_go_together_is_refused(model: str, data: Dataset, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         network_config(model, data, "relu", 4)
+
+
+def test_a_vgg_of_small_images_ends_at_one_pixel(tmp_path: Path) -> None:
+    """8 x 8 pixels are halved three times, and the file of weights says so."""
+    from spikeconv.models import VGG, VGGConfig, load_model
+    from spikeconv.models.registry import build
+    from spikeconv.models.weights import Weights, write_weights
+
+    net = build(network_config("vgg11", DIGITS, "relu", 4)).eval()
+    images = torch.rand(2, 1, 8, 8)
+    assert isinstance(net, VGG) and net.features(images).shape == (2, 512, 1, 1)
+    about = {"model": net.config.name, "config": asdict(net.config)}
+    write_weights(tmp_path / "vgg.safetensors", Weights(net.state_dict(), about))
+    again = load_model(tmp_path / "vgg.safetensors")
+    assert torch.equal(again(images), net(images))
+    for pools in (-1, 6):
+        with pytest.raises(ValueError, match="pools must be from 0 to 5, got"):
+            VGGConfig(11, pools=pools)
 
 
 def test_an_unknown_activation_is_refused() -> None:
