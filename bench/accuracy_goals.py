@@ -55,12 +55,11 @@ GOALS: tuple[Goal, ...] = (
         "vgg16-cifar10-clip",
         "best",
         {2: 92, 4: 94.3, 8: 95.0, 16: 95.4, 32: 95.5},
-        "tried were all rows of its table below. At T = 2 none of the binary ones is better, at "
-        "T = 4 one is, by 0.2 points; signed neurons have 92.73 and 94.53 there. From T = 16 on it "
-        "has the accuracy of its ANN, 94.81, and at T = 8 it is 0.2 below, so a better ANN is what "
-        "is missing: the QCFS paper's has 95.52 after 300 epochs, ours was trained for 75, some "
-        "four hours on two CPU threads. SGD in place of Muon gave less in that time "
-        "(bench/NOTES.md).",
+        "tried were all rows of its table below. At T = 2 no binary one is better, at T = 4 and 8 "
+        "some are, by 0.2 points at most; signed neurons have 92.73 and 94.53 at T = 2 and 4. From "
+        "T = 8 on it is near its ANN's 94.81, so a better ANN is missing: the QCFS paper's has "
+        "95.52 after 300 epochs, ours was trained for 75, some four hours on two CPU threads. SGD "
+        "in place of Muon gave less in that time (bench/NOTES.md).",
     ),
 )
 
