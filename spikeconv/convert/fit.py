@@ -91,9 +91,9 @@ def fit(
         )
     if timing != Timing() and all(set(m.corrections) - WITHOUT_IMAGES for m in methods):
         warnings.warn(
-            "convert: corrections are fitted to a run without the steps of delay, srp and cos, "
-            "beside which they can do harm; leave corrections open, so that method='best' compares "
-            "them with none, or measure both",
+            "convert: corrections are fitted to the mean of a run without srp, cos and delay, "
+            "beside which they can do harm; leave corrections open, so that method='best' compares them "
+            "with none, or measure both",
             stacklevel=4,
         )
     if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
@@ -107,7 +107,8 @@ def fit(
 
     def make(method: Method, x: Batch) -> Populations:
         made = populate(program, layers, histograms, method, read)
-        return tune(program, aimed_at, made, weights, x, read, method.corrections, progress)
+        steps = read + timing.delay  # of the run that is read, its first ones included
+        return tune(program, aimed_at, made, weights, x, steps, method.corrections, progress)
 
     if len(methods) == 1:
         return Fitted(make(methods[0], images[:most]), methods[0])

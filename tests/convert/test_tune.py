@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -246,3 +247,19 @@ def test_what_looks_at_no_image_runs_one(
     node = next(iter(snn.neurons.values()))
     if wanted == 1:
         assert torch.equal(node.bias, node.v_threshold / 8)
+
+
+@pytest.mark.parametrize(("timing", "rows"), (({"delay": 2}, 8), ({"srp": 2, "cos": 1}, 5)))
+def test_corrections_beside_steps_before_the_readout(timing: dict[str, int], rows: int) -> None:
+    """They are for the steps of the run that is read, its delay included; nobody overlooks it."""
+    net, x = convolutional(), images(32, 2, 8, 8)
+    options: dict[str, Any] = {"T": 8, "method": "opi", "progress": False, **timing}
+    with pytest.warns(UserWarning, match="corrections are fitted to the mean of a run without srp"):
+        snn = convert(net, x, corrections=("step-bias",), **options)
+    for node in snn.populations().values():
+        assert node.step_bias is not None and len(node.step_bias) == rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        convert(net, x, **options)
+        convert(net, x, corrections=("rts",), v_init="zero", **options)
+        convert(net, x, **{**options, "method": "best"})
