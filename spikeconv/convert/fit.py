@@ -92,8 +92,8 @@ def fit(
     if timing != Timing() and all(set(m.corrections) - WITHOUT_IMAGES for m in methods):
         warnings.warn(
             "convert: corrections are fitted to the mean of a run without srp, cos and delay, "
-            "beside which they can do harm; leave corrections open, so that method='best' compares them "
-            "with none, or measure both",
+            "beside which they can do harm; leave corrections open, so that method='best' compares "
+            "them with none, or measure both",
             stacklevel=4,
         )
     if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
