@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx
 
 
@@ -22,6 +23,10 @@ def _addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     return input + tensor1 / tensor2 * value
 
 
+def _constant_pad(input: Any, pad: Any, value: Any = 0) -> Any:
+    return F.pad(input, pad, value=value)
+
+
 COMPOUNDS: dict[Any, Callable[..., Any]] = {
     torch.lerp: _lerp,
     "lerp": _lerp,
@@ -29,8 +34,9 @@ COMPOUNDS: dict[Any, Callable[..., Any]] = {
     "addcmul": _addcmul,
     torch.addcdiv: _addcdiv,
     "addcdiv": _addcdiv,
+    torch.constant_pad_nd: _constant_pad,
 }
-"""Functions and methods that are traced as the sums and products which they are."""
+"""Functions and methods that are traced as the sums, products and paddings which they are."""
 
 
 @contextmanager

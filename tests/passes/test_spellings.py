@@ -113,6 +113,7 @@ BETWEEN: dict[str, Any] = {
     "lerp by method": lambda s, h: h.lerp(end=s.scale, weight=0.25),
     "addcmul": lambda s, h: torch.addcmul(h, s.scale, h.flip(3), value=0.5),
     "addcdiv": lambda s, h: s.gain.addcdiv(h, s.scale + 1),
+    "constant_pad_nd": lambda s, h: torch.constant_pad_nd(h, (1, 0, 2, -2), 0.5)[..., :-1],
     "tensordot": lambda s, h: torch.tensordot(h, s.c2.weight[:, :, 0, 0], ([1], [1])).movedim(3, 1),
     "sizes of data": lambda s, h: h.reshape(h.data.size(0), h.data.shape[1], -1).view_as(h),
     "bmm": lambda s, h: torch.bmm(h.flatten(2), s.square.expand(h.size(0), -1, -1)).view(h.shape),
