@@ -175,7 +175,7 @@ def open_results(options: argparse.Namespace, cells: Cells) -> Results:
             print(f"not measured: {network.name}: {reason}", file=sys.stderr)
     rows = (*METHODS, *_combined(options))
     count, seed = options.calibration_images, options.seed
-    columns = steps_of(cells, networks, options.T or ())
+    columns = steps_of(cells, networks, seed, options.T or ())
     return Results(cells, networks, loaded, absent, count, seed, columns, rows)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 VERSION = 1
 """Raise it when all cells have to be measured anew; for one method, raise its revision."""
@@ -117,18 +118,17 @@ class Cells:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._half_line = 0
         self._cells: dict[tuple[str, str], tuple[Key, Cell]] = {}
         self._best: dict[tuple[str, str], Cell] = {}
         if path is not None and path.exists():
             content = path.read_bytes()
-            self._half_line = _half_line(content)
-            if self._half_line:
+            half = _half_line(content)
+            if half:
                 warnings.warn(
                     f"{path}: its last line is cut off, so that cell is measured again",
                     stacklevel=2,
                 )
-            for key, cell in _read(path, content[: len(content) - self._half_line]):
+            for key, cell in _read(path, content[: len(content) - half]):
                 self._keep(key, cell)
 
     def best(self, key: Key, arithmetics: Sequence[str] = ARITHMETICS) -> Cell | None:
@@ -155,22 +155,20 @@ class Cells:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"key": asdict(key), "cell": asdict(cell)}, allow_nan=False) + "\n"
-        # One write to the end of the file: neither Ctrl-C nor another run can get in between.
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            size = os.fstat(descriptor).st_size - self._half_line
-            if self._half_line:
-                os.ftruncate(descriptor, size)
-                self._half_line = 0
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        # Append-only, and one at a time: neither Ctrl-C nor another run can get in between.
+        with self.path.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            content = _tail(file)
+            if half := _half_line(content):
+                file.truncate(file.tell() - half)
+            elif content and not content.endswith(b"\n"):
                 line = "\n" + line
-            written = os.write(descriptor, line.encode())
+            size = os.fstat(file.fileno()).st_size
+            written = os.write(file.fileno(), line.encode())
             if written != len(line.encode()):
-                os.ftruncate(descriptor, size)
+                file.truncate(size)
                 raise OSError(f"{self.path}: the disk took {written} of {len(line)} bytes")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            os.fsync(file.fileno())
 
     def _keep(self, key: Key, cell: Cell) -> None:
         self._cells.pop((key.text(), cell.arithmetic), None)  # the order is that of measuring
@@ -188,6 +186,18 @@ class Cells:
 
 def _without_images(key: Key) -> str:
     return replace(key, images=0).text()
+
+
+def _tail(file: BinaryIO) -> bytes:
+    """The last line of a file, and its position moved to the end."""
+    size = file.seek(0, os.SEEK_END)
+    length = 2**16
+    while True:
+        file.seek(max(0, size - length))
+        content = file.read()
+        if length >= size or b"\n" in content[:-1]:
+            return content[content.rfind(b"\n", 0, -1) + 1 :]
+        length *= 2
 
 
 def _half_line(content: bytes) -> int:

@@ -13,11 +13,10 @@ from trained import Loaded, Network
 
 
 def steps_of(
-    cells: Cells, networks: Sequence[Network], asked: Sequence[int] = ()
+    cells: Cells, networks: Sequence[Network], seed: int, asked: Sequence[int] = ()
 ) -> tuple[int, ...]:
     """The columns of tables: T that all have, and what else was measured or is asked for."""
-    names = {network.name for network in networks}
-    measured = (key.T for key, _ in cells if key.network in names)
+    measured = (key.T for network in networks for key in cells.newest(network.name, seed))
     return tuple(sorted({*STEPS, *asked, *measured} - {0}))
 
 

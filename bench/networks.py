@@ -15,17 +15,25 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision import models
 
 from preactivation import preactivation_resnet
 from spikeconv.models import build_model, load_model
 
 CLASSES = 10
 _OWN = ("resnet20", "resnet18", "resnet34", "vgg16")
+
+
+def _torchvision(name: str) -> nn.Module:
+    from torchvision import models  # which the other networks do without
+
+    net: nn.Module = getattr(models, name)(num_classes=CLASSES)
+    return net
+
+
 _OTHERS: dict[str, Callable[[], nn.Module]] = {
     "preact14": partial(preactivation_resnet, CLASSES),
-    "mobilenet_v2": partial(models.mobilenet_v2, num_classes=CLASSES),
-    "mnasnet1_0": partial(models.mnasnet1_0, num_classes=CLASSES),
+    "mobilenet_v2": partial(_torchvision, "mobilenet_v2"),
+    "mnasnet1_0": partial(_torchvision, "mnasnet1_0"),
 }
 MODELS = (*_OWN, *_OTHERS)
 _FIT_IMAGES = 256

@@ -29,6 +29,7 @@ _CORRECTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
 _LARGEST_T = 64
 _OF_MANY_STEPS: tuple[tuple[str, ...], ...] = ((), ("weights",))
 _HEADROOM = 0.1
+_TRAINED = ("tcl", "qcfs")
 
 # Combinations are compared on so many images; on fewer where that is more work than so many values
 # of the widest layer at all steps.
@@ -81,7 +82,7 @@ def candidates(given: Method, left_open: LeftOpen, trained: str | None, T: int) 
         for t in thresholds
         for c in corrections
         for h in headrooms
-        if t != trained or h == given.headroom  # a trained bound is a cap: no threshold is above it
+        if t not in _TRAINED or h == given.headroom  # such a bound is a cap: none is above it
     ]
 
 

@@ -71,7 +71,8 @@ def fit(
         progress: show progress bars.
     """
     read = timing.steps_read(T)
-    most = tuning_images(program, read)
+    steps = read + timing.delay  # of the run that is read, its first ones included
+    most = tuning_images(program, steps)
     keep = most + comparison_images(program, read)
     histograms, images = observe(program, layers, weights, batches, keep, progress)
     fitted = len(methods) > 1 or bool(set(methods[0].corrections) - WITHOUT_IMAGES)
@@ -91,9 +92,9 @@ def fit(
         )
     if timing != Timing() and all(set(m.corrections) - WITHOUT_IMAGES for m in methods):
         warnings.warn(
-            "convert: corrections are fitted to the mean of a run without srp, cos and delay, "
-            "beside which they can do harm; leave corrections open, so that method='best' compares "
-            "them with none, or measure both",
+            "convert: corrections are fitted as if srp and cos had changed nothing, and to all "
+            "steps after them, a delay included, so they can do harm; leave corrections open, so "
+            "that method='best' compares them with none, or measure both",
             stacklevel=4,
         )
     if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
@@ -107,7 +108,6 @@ def fit(
 
     def make(method: Method, x: Batch) -> Populations:
         made = populate(program, layers, histograms, method, read)
-        steps = read + timing.delay  # of the run that is read, its first ones included
         return tune(program, aimed_at, made, weights, x, steps, method.corrections, progress)
 
     if len(methods) == 1:

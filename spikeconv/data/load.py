@@ -145,9 +145,12 @@ def _digits(mean: Sequence[float] | None, std: Sequence[float] | None, seed: int
     images, labels = grey.round().to(torch.uint8), torch.from_numpy(digits.target).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     train, test = order[360:], order[:360]
-    pixels = images[train].double() / 255
+    # In integers, which any number of threads adds up to the same.
+    pixels = images[train].long()
+    count, total, squares = pixels.numel(), int(pixels.sum()), int(pixels.square().sum())
+    deviation = math.sqrt((squares - total**2 / count) / (count - 1)) / 255
     normalise = _statistics(
-        "digits", mean or (pixels.mean().item(),), std or (pixels.std().item(),), channels=1
+        "digits", mean or (total / count / 255,), std or (deviation,), channels=1
     )
     return Dataset(
         "digits",

@@ -15,7 +15,7 @@ VGG_STAGES: dict[int, tuple[int, ...]] = {
     16: (2, 2, 3, 3, 3),
     19: (2, 2, 4, 4, 4),
 }
-"""Depth -> convolutions in each of the five stages; a pooling layer ends each stage."""
+"""Depth -> convolutions in each of the five stages; as published, a pooling layer ends each."""
 
 WIDTHS = (64, 128, 256, 512, 512)
 
@@ -59,8 +59,10 @@ class VGGConfig:
             raise ValueError(f"VGGConfig: form must be 'imagenet' or 'cifar', got {self.form!r}")
         if self.pooling not in ("max", "avg"):
             raise ValueError(f"VGGConfig: pooling must be 'max' or 'avg', got {self.pooling!r}")
-        if not 0 <= self.pools <= len(WIDTHS):
-            raise ValueError(f"VGGConfig: pools must be from 0 to {len(WIDTHS)}, got {self.pools}")
+        if self.pools not in range(len(WIDTHS) + 1):
+            raise ValueError(
+                f"VGGConfig: pools must be from 0 to {len(WIDTHS)}, got {self.pools!r}"
+            )
         if min(self.num_classes, self.in_channels) < 1:
             raise ValueError(
                 "VGGConfig: num_classes and in_channels must be 1 or more, got "

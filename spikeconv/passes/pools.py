@@ -41,7 +41,10 @@ def as_max_pool(node: fx.Node) -> nn.Module | None:
     return None
 
 
-def _spelled_out(node: fx.Node, spelling: _Spelling) -> nn.Module:
+def _spelled_out(node: fx.Node, spelling: _Spelling) -> nn.Module | None:
+    """The module of a call of a function; None where sizes of its input are among its arguments."""
+    if len(node.all_input_nodes) > 1:
+        return None
     pool, names = spelling
     given = {name: kinds.argument(node, i, name) for i, name in enumerate(names, start=1)}
     return pool(**{name: value for name, value in given.items() if value is not None})
@@ -60,6 +63,9 @@ def _largest(node: fx.Node, dims: Any) -> nn.Module | None:
 
 def without_indices(traced: fx.GraphModule) -> None:
     """`x.max(dim)` and pools with indices that nobody reads become pools of values alone."""
+    for node in reversed(traced.graph.nodes):
+        if node.target is operator.getitem and not node.users:
+            traced.graph.erase_node(node)  # as `values, _ = pool(x)` leaves it
     for node in list(traced.graph.nodes):
         values = [user for user in node.users if _is_values(user)]
         if not values or len(values) != len(node.users):
@@ -68,14 +74,14 @@ def without_indices(traced: fx.GraphModule) -> None:
         if pool is None:
             continue
         for user in values:
-            call_new_module(traced, user, first(node), pool)
+            call_new_module(traced, user, first(node), copy.copy(pool))
             user.meta.update(path=node.meta["path"], line=node.meta["line"])
         traced.graph.erase_node(node)
 
 
 def _values_alone(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Module | None:
     """The pool of a call that gives maxima and their indices."""
-    if node.target in (torch.max, "max"):
+    if node.op != "call_module" and node.target in (torch.max, "max"):
         return _largest(node, kinds.argument(node, 1, "dim"))
     if not kinds.is_max_pool(node, modules) or not kinds.returns_indices(node, modules):
         return None

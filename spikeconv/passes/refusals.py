@@ -59,6 +59,10 @@ _PRODUCT = (
 )
 _ROUNDS = "division that rounds is not linear, so it has no spiking form; leave out rounding_mode"
 _INDICES = "max pooling that returns indices has no spiking form; set return_indices=False"
+_SIZED = (
+    "max pooling of spikes over a window whose size the forward computes has no spiking form; give "
+    "numbers, or take amax over the dimensions or an adaptive pool"
+)
 _BATCH_STATISTICS = (
     "batch norm without running statistics uses those of the batch; set "
     "track_running_stats=True and train, or calibrate, once more"
@@ -177,7 +181,10 @@ def _has_no_spiking_form(
         return None
     if kinds.is_max_pool(node, modules):
         indices = kinds.returns_indices(node, modules)
-        return Refusal(_INDICES, keepable=True) if indices else None
+        if indices:
+            return Refusal(_INDICES, keepable=True)
+        sized = node.op != "call_module" and phases[node] is Phase.TEMPORAL
+        return Refusal(_SIZED) if sized else None
     if kinds.is_batch_norm(node, modules):
         if isinstance(target, nn.Module) and target.training:
             return Refusal(_IN_TRAINING)

@@ -27,6 +27,16 @@ _ADVICE = (
 _NEEDED = {"recipe", "epoch", "model", "optimiser", "schedule"}
 
 
+def with_new_fields(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of a run, with the fields of a network's configuration that are newer.
+
+    A new field says of a network that could be trained before what there was no other choice of.
+    """
+    if not (isinstance(theirs.get("config"), dict) and isinstance(ours.get("config"), dict)):
+        return dict(theirs)
+    return {**theirs, "config": {**ours["config"], **theirs["config"]}}
+
+
 class RunFolder:
     """Where a run lives; the folder is made when something is written.
 
@@ -116,6 +126,7 @@ class RunFolder:
         except ValueError:
             about = {}
         # A run that ended between its first weights and its first checkpoint has left such.
+        about = with_new_fields(about, ours)
         if about.get("epoch") == 1 and all(about.get(key) == ours[key] for key in ours):
             return
         raise ValueError(

@@ -21,7 +21,7 @@ from spikeconv.models.weights import Weights, write_weights
 from spikeconv.processes import Processes
 from spikeconv.train.augment import augmented_batches
 from spikeconv.train.bounds import Bounds
-from spikeconv.train.checkpoint import RunFolder, State
+from spikeconv.train.checkpoint import RunFolder, State, with_new_fields
 from spikeconv.train.optimise import Optimisers
 from spikeconv.train.recipe import Recipe
 
@@ -153,7 +153,11 @@ class Trainer:
         """Names of what this run and that of a checkpoint do not have in common."""
         # A checkpoint that lacks a field was written before there was one, by today's default.
         defaults = {**asdict(Recipe()), **self.about}
-        theirs = {**defaults, **state["recipe"], **state.get("about", {})}
+        theirs = {
+            **defaults,
+            **state["recipe"],
+            **with_new_fields(state.get("about", {}), self.about),
+        }
         ours = {**asdict(self.recipe), **self.about}
         return [key for key in ours if theirs[key] != ours[key]]
 

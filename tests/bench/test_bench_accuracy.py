@@ -166,6 +166,25 @@ def test_a_line_that_was_cut_off_gives_way_to_the_next(tmp_path):
     assert corrects(path) == [1, 2, 3]
 
 
+def test_what_others_wrote_since_is_not_cut_off(tmp_path):
+    """Neither another run's cells, nor those that are left when somebody has mended the file."""
+    path = tmp_path / "cells.jsonl"
+    cells_in(path, 1, 2)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 4])
+    with pytest.warns(UserWarning, match="its last line is cut off"):
+        first, second, third = Cells(path), Cells(path), Cells(path)
+    second.add(Key("net", "hash", "digits", 10, 5, 0, 3), Cell(3, 10))
+    first.add(Key("net", "hash", "digits", 10, 5, 0, 4), Cell(4, 10))
+    assert corrects(path) == [1, 2, 3, 4]
+    path.write_bytes(whole)
+    third.add(Key("net", "hash", "digits", 10, 5, 0, 5), Cell(5, 10))
+    assert corrects(path) == [1, 2, 5]
+    path.unlink()
+    third.add(Key("net", "hash", "digits", 10, 5, 0, 6), Cell(6, 10))
+    assert corrects(path) == [6]
+
+
 def test_neither_blank_lines_nor_a_missing_line_end_lose_a_cell(tmp_path):
     path = tmp_path / "cells.jsonl"
     cells_in(path, 1, 2)
@@ -201,7 +220,8 @@ def test_every_T_that_was_measured_is_a_column(tmp_path):
     for T in (0, 3, 16):
         cells.add(Key("net", "hash", "digits", 10, 5, 0, T), Cell(1, 10))
     cells.add(Key("other", "hash", "digits", 10, 5, 0, 5), Cell(1, 10))
-    assert steps_of(cells, [network], [128]) == (1, 2, 3, 4, 8, 16, 32, 64, 128)
+    cells.add(Key("net", "hash", "digits", 10, 5, 1, 7), Cell(1, 10))
+    assert steps_of(cells, [network], 0, [128]) == (1, 2, 3, 4, 8, 16, 32, 64, 128)
 
 
 def test_two_files_of_cells_that_are_open_at_once_lose_nothing(tmp_path):

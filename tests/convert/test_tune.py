@@ -254,7 +254,7 @@ def test_corrections_beside_steps_before_the_readout(timing: dict[str, int], row
     """They are for the steps of the run that is read, its delay included; nobody overlooks it."""
     net, x = convolutional(), images(32, 2, 8, 8)
     options: dict[str, Any] = {"T": 8, "method": "opi", "progress": False, **timing}
-    with pytest.warns(UserWarning, match="corrections are fitted to the mean of a run without srp"):
+    with pytest.warns(UserWarning, match="fitted as if srp and cos had changed nothing"):
         snn = convert(net, x, corrections=("step-bias",), **options)
     for node in snn.populations().values():
         assert node.step_bias is not None and len(node.step_bias) == rows

@@ -58,7 +58,18 @@ def test_indices_that_nobody_reads() -> None:
     def read(s: Net, x: Tensor) -> Any:
         return s.last(F.relu(F.max_unpool2d(*s.pool(F.relu(s.c1(x))), 2).mean((2, 3))))
 
+    def unpacked(s: Net, x: Tensor) -> Any:
+        values, _ = s.pool(F.relu(s.c1(x)))
+        largest, _ = values.max(3)
+        return s.last(F.relu(largest.mean(2)))
+
+    def twice(s: Net, x: Tensor) -> Any:
+        both = s.pool(F.relu(s.c1(x)))
+        return s.last(F.relu((both[0] + both[0] * 2).mean((2, 3))))
+
     pool, last = nn.MaxPool2d(2, return_indices=True), nn.Linear(4, 3)
+    for body, neurons in ((unpacked, 2), (twice, 3)):
+        check(Net(body, pool=pool, last=last), neurons=neurons)
     found = kinds(check(Net(unread, pool=pool, last=last), neurons=2))
     assert found == ["max_pool", "neuron", "neuron"]
     assert pool.return_indices
@@ -145,6 +156,10 @@ def test_pooling_every_step_for_itself_would_not_do() -> None:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
+    "window of the input's size": (
+        lambda h: F.interpolate(F.max_pool2d(h, h.shape[2:]), scale_factor=4.0),
+        "give numbers, or take amax",
+    ),
     "indices": (
         lambda h: F.max_unpool2d(*F.max_pool2d(h, 2, return_indices=True), 2),
         "set return_indices=False",

@@ -253,7 +253,8 @@ def test_rounding_is_no_mixing(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = examine.is_close
 
     def only_in_float64(a: Tensor, b: Tensor, resolution: float, root: int = 2) -> bool:
-        return resolution < 1e-12 and exact(a, b, resolution, root)
+        first_layer = a.dim() == 4 and a.shape[1] == 4  # not the images themselves
+        return (resolution < 1e-12 or not first_layer) and exact(a, b, resolution, root)
 
     monkeypatch.setattr(examine, "is_close", only_in_float64)
     converted(Net(lambda s, x: F.relu(s.c1(x))))
