@@ -142,7 +142,6 @@ def test_other_weights_of_the_same_name(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--model", "vgg16"], "those of digits have 8 x 8; train a resnet"),
         (["--model", "resnet21"], "must be one of resnet20"),
         (["--dataset", "cifar10"], "cifar10 needs data_dir"),
         (["--augment", "crop,mirror"], "names must be among crop, flip"),
