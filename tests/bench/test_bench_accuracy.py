@@ -151,15 +151,21 @@ def cells_in(path, *corrects):
         cells.add(key, Cell(correct, 10))
 
 
+def cut_off(path):
+    """Write two cells and the beginning of a third; return what is whole."""
+    cells_in(path, 1, 2)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 4])
+    return whole
+
+
 def corrects(path):
     return [cell.correct for _, cell in Cells(path)]
 
 
 def test_a_line_that_was_cut_off_gives_way_to_the_next(tmp_path):
     path = tmp_path / "cells.jsonl"
-    cells_in(path, 1, 2)
-    whole = path.read_bytes()
-    path.write_bytes(whole + whole[: len(whole) // 4])
+    cut_off(path)
     with pytest.warns(UserWarning, match="its last line is cut off"):
         cells = Cells(path)
     cells.add(Key("net", "hash", "digits", 10, 5, 0, 3), Cell(3, 10))
@@ -169,9 +175,7 @@ def test_a_line_that_was_cut_off_gives_way_to_the_next(tmp_path):
 def test_what_others_wrote_since_is_not_cut_off(tmp_path):
     """Neither another run's cells, nor those that are left when somebody has mended the file."""
     path = tmp_path / "cells.jsonl"
-    cells_in(path, 1, 2)
-    whole = path.read_bytes()
-    path.write_bytes(whole + whole[: len(whole) // 4])
+    whole = cut_off(path)
     with pytest.warns(UserWarning, match="its last line is cut off"):
         first, second, third = Cells(path), Cells(path), Cells(path)
     second.add(Key("net", "hash", "digits", 10, 5, 0, 3), Cell(3, 10))
