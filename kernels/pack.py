@@ -14,38 +14,46 @@ from .fields import get, padded, planes_for, put
 
 _BLOCK = 1024
 
+# Pixels and channels of a program that packs. Pixels lie side by side in trains, channels in
+# fields: a tile fills whole sectors of memory in both.
+_TILE = 64
+
 
 @triton.jit
 def pack_kernel(
-    train_ptr: tl.tensor,
+    train_ptr: tl.tensor,  # a train, or int32 words of 32 steps of one bit
     fields_ptr: tl.tensor,
     T: tl.tensor,
-    pixels: tl.tensor,
-    height: tl.tensor,
-    width: tl.tensor,
+    images: tl.tensor,
+    places: tl.tensor,  # of an image: its height times its width
     channels: tl.tensor,
-    strides: tl.tuple,  # of the train: time, image, channel, row, column
+    strides: tl.tuple,  # of the train: time, image, channel, place
     PIXEL: tl.constexpr,  # channels rounded up
     BITS: tl.constexpr,
-    BLOCK: tl.constexpr,
+    WORDS: tl.constexpr,
+    PLACES: tl.constexpr,
+    CHANNELS: tl.constexpr,
 ) -> None:
-    n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    q = tl.program_id(1).to(tl.int64)
-    c = n % PIXEL
-    pixel = n // PIXEL
-    y = pixel // width
-    image = y // height
-    x = pixel - y * width
-    y = y - image * height
-    here = image * strides[1] + c * strides[2] + y * strides[3] + x * strides[4]
-    inside = pixel < pixels
-    byte = tl.zeros([BLOCK], tl.int32)
-    for field in tl.static_range(8 // BITS):
-        t = q * (8 // BITS) + field
-        s = tl.load(train_ptr + t * strides[0] + here, mask=inside & (c < channels) & (t < T))
-        s = to_float32(s).to(tl.int32) if s.dtype.is_floating() else s.to(tl.int32)
-        byte |= tl.where((c < channels) & (t < T), put(s, BITS, field), 0)
-    tl.store(fields_ptr + q * pixels * PIXEL + n, byte.to(tl.int8), mask=inside)
+    tiles = tl.cdiv(places, PLACES)
+    image = tl.program_id(0) // tiles
+    p = (tl.program_id(0) - image * tiles) * PLACES + tl.arange(0, PLACES).to(tl.int64)[:, None]
+    q = tl.program_id(1) // tl.cdiv(PIXEL, CHANNELS)
+    c = tl.program_id(1) % tl.cdiv(PIXEL, CHANNELS) * CHANNELS
+    c += tl.arange(0, CHANNELS).to(tl.int64)[None, :]
+    image, q = image.to(tl.int64), q.to(tl.int64)
+    here = image * strides[1] + c * strides[2] + p * strides[3]
+    inside = (p < places) & (c < channels)
+    if WORDS:
+        byte = tl.load(train_ptr + here, mask=inside, other=0) >> (8 * q).to(tl.int32)
+    else:
+        byte = tl.zeros([PLACES, CHANNELS], tl.int32)
+        for field in tl.static_range(8 // BITS):
+            t = q * (8 // BITS) + field
+            s = tl.load(train_ptr + t * strides[0] + here, mask=inside & (t < T), other=0)
+            s = to_float32(s).to(tl.int32) if s.dtype.is_floating() else s.to(tl.int32)
+            byte |= put(s, BITS, field)
+    there = ((q * images + image) * places + p) * PIXEL + c
+    tl.store(fields_ptr + there, byte.to(tl.int8), mask=(p < places) & (c < PIXEL))
 
 
 @triton.jit
@@ -77,16 +85,28 @@ def unpack_kernel(
 
 def pack(train: Tensor, bits: int) -> Tensor:
     """A train `[T, B, C, H, W]` of any dtype and strides as fields."""
-    T, B, C, H, W = train.shape
+    train = train.view(torch.uint8) if train.dtype == torch.bool else train
+    return _packed(train, bits, len(train))
+
+
+def pack_words(words: Tensor, T: int) -> Tensor:
+    """Spikes int32 `[B, C, H, W]`, step t of at most 32 in bit t, as fields of one bit."""
+    return _packed(words.unsqueeze(0), 1, T, words=True)
+
+
+def _packed(train: Tensor, bits: int, T: int, *, words: bool = False) -> Tensor:
+    _, B, C, H, W = train.shape
     fields = train.new_empty((planes_for(T, bits), B, H, W, padded(C)), dtype=torch.int8)
     if train.numel() == 0:
         return fields
-    train = train.view(torch.uint8) if train.dtype == torch.bool else train
-    grid = (triton.cdiv(fields[0].numel(), _BLOCK), len(fields))
+    train = train.flatten(3)  # a copy only where rows lie apart
+    pixel = fields.shape[-1]
+    width = min(_TILE, triton.next_power_of_2(pixel))
+    grid = (B * triton.cdiv(H * W, _TILE), len(fields) * triton.cdiv(pixel, width))
     with torch.cuda.device(train.device) if train.is_cuda else nullcontext():
         pack_kernel[grid](
-            train, fields, T, B * H * W, H, W, C, train.stride(),
-            PIXEL=fields.shape[-1], BITS=bits, BLOCK=_BLOCK,
+            train, fields, T, B, H * W, C, train.stride(),
+            PIXEL=pixel, BITS=bits, WORDS=words, PLACES=_TILE, CHANNELS=width,
         )  # fmt: skip
     return fields
 

@@ -53,6 +53,8 @@ class TritonEngine(StepwiseEngine):
     `SpikingNetwork.fuse` makes one, where it is on a GPU or asked for by ``backend="triton"``.
     """
 
+    packs_words = True
+
     def __init__(
         self,
         program: IntegerProgram,
@@ -74,6 +76,12 @@ class TritonEngine(StepwiseEngine):
 
         _check_device(train)
         return Fields(pack(train, self._bits(name)), len(train))
+
+    def pack_words(self, name: str, words: Tensor, T: int) -> Fields:
+        from spikeconv.kernels.pack import pack_words
+
+        _check_device(words)
+        return Fields(pack_words(words, T), T)
 
     def unpack(self, name: str, spikes: Fields) -> Tensor:
         from spikeconv.kernels.pack import unpack

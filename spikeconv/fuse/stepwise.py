@@ -14,6 +14,7 @@ from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Want
 from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.reference import State, run_layer, run_pool
 from spikeconv.ops import if_multistep
+from spikeconv.ops.call import WORD_BITS
 
 
 class StepwiseEngine(ABC):
@@ -25,6 +26,7 @@ class StepwiseEngine(ABC):
     """
 
     packs = True
+    packs_words = False  # whether there is a `pack_words`
 
     def __init__(self, program: IntegerProgram, encoders: Iterable[Encoder] = ()) -> None:
         self.program = program
@@ -33,6 +35,10 @@ class StepwiseEngine(ABC):
     @abstractmethod
     def pack(self, name: str, train: Tensor) -> Any:
         """As `Engine.pack`."""
+
+    def pack_words(self, name: str, words: Tensor, T: int) -> Any:
+        """The same, from int32 ``[B, C, H, W]`` with step t of T in bit t, of unsigned neurons."""
+        raise NotImplementedError
 
     @abstractmethod
     def unpack(self, name: str, spikes: Any) -> Tensor:
@@ -102,31 +108,33 @@ class StepwiseEngine(ABC):
         """All steps of a population in floating point."""
         done = 0 if state is None else state.done
         signed = self.program.sources[encoder.name].signed
-        train, v = if_multistep(
+        counted = encoder.name in want.counts
+        in_words = self.packs_words and not (signed or counted) and given.T <= WORD_BITS
+        emitted, v = if_multistep(
             given.currents[encoder.name],
             encoder.v_threshold,
             encoder.v_init if state is None else state.v,
             encoder.bias_from(done, given.T),
             T=given.T,
             signed=signed,
-            emit="uint8",
+            emit="words" if in_words else "uint8",
             return_v="last" if want.states else None,
             count_init=None if state is None else state.net_count,
         )
-        counted = encoder.name in want.counts
         keeps_net = signed and want.states
-        count = train.sum(0, dtype=torch.int32) if counted or keeps_net else None
+        count = emitted.sum(0, dtype=torch.int32) if counted or keeps_net else None
         after = None
         if v is not None:
             net = count if keeps_net else None
             if net is not None and state is not None and state.net_count is not None:
                 net = net + state.net_count
             after = State(v, net, done + given.T)
-        return Fired(
-            self.pack(encoder.name, train) if want_spikes else None,
-            count if counted else None,
-            after,
-        )
+        spikes = None
+        if want_spikes and in_words:
+            spikes = self.pack_words(encoder.name, emitted, given.T)
+        elif want_spikes:
+            spikes = self.pack(encoder.name, emitted)
+        return Fired(spikes, count if counted else None, after)
 
 
 class ReferenceEngine(StepwiseEngine):

@@ -49,6 +49,19 @@ def test_unsigned_spikes_of_bool_and_uint8() -> None:
         assert torch.equal(engine.unpack("s", packed).cpu(), train)
 
 
+@pytest.mark.parametrize("T", [1, 8, 13, 32])
+@pytest.mark.parametrize("channels", [3, 70])
+def test_words_are_packed_as_their_train_is(T: int, channels: int) -> None:
+    train = spikes_of((T, 2, channels, 5, 13), 1, False, seed=T, density=0.5)
+    words = torch.zeros(train.shape[1:], dtype=torch.int32)
+    for t in range(T):
+        words |= train[t].to(torch.int32) << t
+    engine = engine_of(Source("s", train.shape[2:], 1, False, NOWHERE))
+    packed = engine.pack_words("s", words.to(DEVICE), T)
+    assert torch.equal(packed.data, engine.pack("s", train.to(DEVICE)).data)
+    assert torch.equal(engine.unpack("s", packed).cpu(), train)
+
+
 def test_a_byte_by_hand() -> None:
     # Steps 0 and 3 of nine: bits 0 and 3 of the first plane, and nothing in the second.
     train = torch.zeros(9, 1, 1, 1, 1, dtype=torch.int8)
