@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -61,7 +63,22 @@ def choose_engine(backend: str | None, device: torch.device) -> str:
             raise ValueError(f"fuse: {asked} {backend!r} cannot run here: {reason}")
         if backend in _ENGINES:
             return backend
-    return next(n for n, kind in _ENGINES.items() if kind.unavailable(device.type) is None)
+    best = next(n for n, kind in _ENGINES.items() if kind.unavailable(device.type) is None)
+    if best == "reference":
+        _warn_of_reference(device.type)
+    return best
+
+
+@cache
+def _warn_of_reference(device_type: str) -> None:
+    """Say once why nothing faster than the definition runs on a type of device."""
+    others = {name: kind.unavailable(device_type) for name, kind in _ENGINES.items()}
+    said = "; ".join(f"{name}: {reason}" for name, reason in others.items() if reason is not None)
+    warnings.warn(
+        f"fuse: networks in integers run in plain torch on {device_type}, which gives the same "
+        f"spikes many times slower. What is faster cannot run: {said}",
+        stacklevel=2,
+    )
 
 
 def make_engine(name: str, program: IntegerProgram, encoders: Iterable[Encoder]) -> Engine:

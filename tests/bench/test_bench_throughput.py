@@ -201,6 +201,13 @@ def test_a_thousandth_of_the_images_may_differ_and_no_more(ann, snn):
     assert gate.refused == {"two": "same class for 99.80% of 1000 images, wanted 99.9%"}
 
 
+def test_a_head_may_round_otherwise_in_a_batch_and_no_spike_may_differ():
+    alone = torch.tensor([[1.0, -5.0, 2.5]])
+    assert contestants.differing_in_batch(alone * (1 + 1e-6), alone) is None
+    spike_more = alone + torch.tensor([[0.0, 0.0, 1e-4]])  # of 1,024, of a weight of a tenth
+    assert "1 logits of images in a batch" in contestants.differing_in_batch(spike_more, alone)
+
+
 def test_step_neuron_equals_ours_and_forgets_on_reset(population):
     x, node = population
     neuron = rival_networks.StepNeuron(node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
 import pytest
@@ -68,7 +69,12 @@ def test_an_engine_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> 
     kind = engines._Kind(CpuEngine, lambda device_type: "the extension is not installed")
     monkeypatch.setitem(engines._ENGINES, "cpp", kind)
     monkeypatch.delitem(engines._ENGINES, "triton")  # which its interpreter lets run here
-    assert isinstance(engine_of(None), ReferenceEngine)
+    engines._warn_of_reference.cache_clear()
+    with pytest.warns(UserWarning, match="many times slower.* cpp: the extension is not installed"):
+        assert isinstance(engine_of(None), ReferenceEngine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is said once
+        assert isinstance(engine_of(None), ReferenceEngine)
 
 
 @torch.no_grad()
