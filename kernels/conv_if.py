@@ -13,7 +13,38 @@ import triton
 import triton.language as tl
 
 from .conv_sums import accumulate, add_each, add_sums
-from .fields import TURN_STEPS, put
+from .fields import TURN_STEPS
+
+
+@triton.jit
+def _fire(
+    m: tl.tensor,  # int32 [PIXELS, CHANNELS]: membranes with what entered
+    theta: tl.tensor,
+    net: tl.tensor,
+    runs: tl.tensor,  # whether this is a step of the run
+    BIT: tl.constexpr,  # of the step in the spikes
+    SIGNED: tl.constexpr,
+    COUNTED: tl.constexpr,
+    WHOLE: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    # Selections and not products: an instruction each, and no number 0 or 1 in between.
+    up = m >= theta
+    if not WHOLE:
+        up &= runs
+    v = tl.where(up, m - theta, m)
+    field = tl.where(up, 1 << BIT, 0)
+    if COUNTED:
+        net += up.to(tl.int32)
+    if SIGNED:
+        # No neuron does both: thresholds are above 0. -1 is two bits, which can be a word's last.
+        DOWN: tl.constexpr = (3 << BIT) - ((1 << 32) if BIT == 30 else 0)
+        down = (m < 0) & (net > 0)
+        if not WHOLE:
+            down &= runs
+        v = tl.where(down, m + theta, v)
+        field = tl.where(down, DOWN, field)
+        net -= down.to(tl.int32)
+    return v, net, field
 
 
 @triton.jit(do_not_specialize=["T", "done", "bias_rows", "images", "height", "width"])
@@ -134,18 +165,13 @@ def conv_if_kernel(
                         bias = tl.load(bias_ptr + at, mask=owned, other=0)
                     else:
                         bias = tl.load(bias_ptr + row * rows + k)[None, :]
-                    m = v + currents[i] + bias
-                    s = (m >= theta).to(tl.int32)
-                    if SIGNED:
-                        s -= ((m < 0) & (net > 0)).to(tl.int32)
-                    after = m - theta * s
-                    if not WHOLE:
-                        after = tl.where(first + i < T, after, v)
-                        s = tl.where(first + i < T, s, 0)
-                    v = after
-                    if COUNTED:
-                        net += s
-                    spikes |= put(s, OUT_BITS, i if STEPS > BYTE else (part * STEPS + i) % BYTE)
+                    after, net, field = _fire(
+                        v + currents[i] + bias, theta, net, first + i < T,
+                        OUT_BITS * (i if STEPS > BYTE else (part * STEPS + i) % BYTE),
+                        SIGNED, COUNTED, WHOLE,
+                    )  # fmt: skip
+                    v = after if WHOLE else tl.where(first + i < T, after, v)
+                    spikes |= field
                 if spikes_ptr is not None:
                     for p in tl.static_range(STEPS // BYTE if STEPS > BYTE else 1):
                         there = kept & ((byte + p) * BYTE < T)

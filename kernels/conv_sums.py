@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from .casts import to_float32
-from .fields import factor, get, product
+from .fields import factor, product, times
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def add_sums(
     UP: tl.constexpr = SHIFT + 8 if PASS.high else SHIFT
     added: tl.tuple = ()
     for i in tl.static_range(STEPS):
-        total = product(acc[i].to(tl.int32), weight_sums, PASS.bits, (OFFSET + i) % FIELDS)
-        added += (currents[i] + (total << UP),)
+        total = product(acc[i].to(tl.int32), weight_sums, PASS.bits, (OFFSET + i) % FIELDS, UP)
+        added += (currents[i] + total,)
     return added
 
 
@@ -220,7 +220,7 @@ def add_each(
                     # and as four bytes, and the kernel of a layer with a shortcut spills registers.
                     s = tl.where(currents[0] >= -(2**31), s, 0)
                 for i in tl.static_range(FIELDS):
-                    spike = get(s, BITS, (OFFSET + i) % (8 // BITS))
-                    added += (currents[p * FIELDS + i] + coefficient * spike,)
+                    entering = times(coefficient, s, BITS, (OFFSET + i) % (8 // BITS))
+                    added += (currents[p * FIELDS + i] + entering,)
             currents = added
     return currents

@@ -64,6 +64,17 @@ def get(x: tl.tensor, BITS: tl.constexpr, FIELD: tl.constexpr) -> tl.tensor:
 
 
 @triton.jit
+def times(
+    coefficient: tl.tensor, x: tl.tensor, BITS: tl.constexpr, FIELD: tl.constexpr
+) -> tl.tensor:
+    """int32 products of a coefficient and a field of bytes that came as int32."""
+    if BITS == 1:  # two instructions, where to take it out and multiply is four
+        return tl.where((x & (1 << FIELD)) != 0, coefficient, 0)
+    else:
+        return coefficient * get(x, BITS, FIELD)
+
+
+@triton.jit
 def factor(x: tl.tensor, BITS: tl.constexpr, FIELD: tl.constexpr) -> tl.tensor:
     """int8 factors of a matrix product, one instruction for four bytes; `product` undoes them."""
     if BITS == 8:
@@ -84,17 +95,20 @@ def product(
     weight_sums: tl.tensor,  # sums of all weights, broadcasting to acc
     BITS: tl.constexpr,
     FIELD: tl.constexpr,
+    UP: tl.constexpr,
 ) -> tl.tensor:
-    """The sums of weight * s that sums of weight * factor stand for."""
+    """The sums of weight * s that sums of weight * factor stand for, times 2^UP modulo 2^32."""
+    # Sums of a field end in the zeros of its place, so that the two shifts are one.
+    LEFT: tl.constexpr = UP - (BITS * FIELD if BITS < 8 else 0)
+    shifted = acc >> -LEFT if LEFT < 0 else acc << LEFT
     if BITS == 8:
-        return acc
-    shifted = acc >> (BITS * FIELD)
-    if BITS * (FIELD + 1) == 8:
+        return shifted
+    elif BITS * (FIELD + 1) == 8:
         return -shifted if BITS == 1 else shifted
     elif BITS == 1:
         return shifted
     else:
-        return shifted - (weight_sums << (BITS - 1))
+        return shifted - (weight_sums << (BITS - 1 + UP))
 
 
 @triton.jit

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.calibrate.inputs import Batch
+from spikeconv.fuse import stems
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import Engine, Given, Want
 from spikeconv.fuse.layer import IntegerLayer
@@ -56,6 +57,13 @@ class FusedSimulation(Simulation):
     def _fix(self, x: Batch) -> None:
         super()._fix(x)
         self.digits: dict[str, tuple[Tensor, ...]] = {}
+
+    def _call(self, step: Step, read: Any) -> Any:
+        if step.name not in self.plan.stems or self.like.device.type not in stems.DEVICES:
+            return super()._call(step, read)
+        return super()._call(
+            step, lambda name: read(name).contiguous(memory_format=torch.channels_last)
+        )
 
     def _start(self, stage: Stage) -> None:
         super()._start(stage)
