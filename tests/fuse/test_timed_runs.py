@@ -58,7 +58,11 @@ def test_long_runs_come_in_chunks(name: str, timing: str) -> None:
     snn = timed(name, timing, signed=True)
     fused, x = snn.fuse(), images(shape_of(name), 2)
     assert torch.equal(fused(x, T=70), snn(x, T=70))
-    assert torch.equal(fused(x, T=70, readout="all"), snn(x, T=70, readout="all"))
+    # Theirs are chunks of other lengths, and some libraries round a head's sums, of means that are
+    # no exact numbers after 70 steps, by the size of the batch: MKL on an Intel processor does.
+    torch.testing.assert_close(
+        fused(x, T=70, readout="all"), snn(x, T=70, readout="all"), rtol=1e-6, atol=1e-6
+    )
 
 
 @torch.no_grad()
