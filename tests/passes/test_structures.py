@@ -121,7 +121,8 @@ def test_dataclasses(wrap: Any) -> None:
     assert torch.equal(out.doubled[2:], 2 * out.logits[2:])
     running = answer(snn(x[2:5], readout="all"))
     assert running.logits.shape == (2, 3, 3)
-    assert torch.equal(running.doubled[-1], out.doubled[2:5])
+    # Three images alone and among 1,100: a head may round by the size of the batch.
+    torch.testing.assert_close(running.doubled[-1], out.doubled[2:5], rtol=1e-6, atol=1e-6)
 
 
 def test_an_object_that_may_hide_tensors() -> None:
