@@ -24,9 +24,10 @@ from contestants import (
 from rival_networks import rival_networks, spikingjelly_default
 from spikeconv.convert import NaiveSimulation, SpikingNetwork
 
-# Of the images that must get the same class: other kernels sum in another order, and who rounds to
-# bfloat16 may decide otherwise wherever two classes are close.
-SAME_CLASS_GPU = 0.99
+# Of the images that must get the same class. Other kernels sum in another order: SpikingJelly's
+# neurons, which divide by the threshold, gave 1 or 2 of 64 images of a random ResNet-18 another one
+# on an H200. Who rounds to bfloat16 may decide otherwise wherever two classes are close.
+SAME_CLASS_GPU = 0.95
 SAME_CLASS_BF16 = 0.9
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from parts import machine, not_timed, number, percent, population, ratio, reached, setting, table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -38,16 +40,16 @@ def shared_resnet20() -> str:
         ("the same, `signed=True`", "signed"),
     ):
         runs = _evaluated(kind)
-        rows.append([what, *(_percent(runs.get(T)) for T in steps)])
+        rows.append([what, *(percent(runs.get(T)) for T in steps)])
     for what, method in (
         ('`method="best"`, the default', "best"),
         ("the same, `signed=True`", "best-signed"),
     ):
         cells = methods[method]
         rows.append([what, *(_in_italics_if_fused(cells.get(str(T))) for T in steps)])
-    ann = _percent(_accuracy()["resnet20-shared"]["ann"])
+    ann = percent(_accuracy()["resnet20-shared"]["ann"])
     first = f"ANN {ann}; 0 steps before the readout"
-    return _table([first, "T = 4", "T = 8", "T = 16", "T = 32"], rows)
+    return table([first, "T = 4", "T = 8", "T = 16", "T = 32"], rows)
 
 
 def accuracy() -> str:
@@ -60,11 +62,11 @@ def accuracy() -> str:
             shown = [_in_italics_if_fused(cells.get(str(T))) for T in _STEPS]
             before = _span([cell["before_readout"] for cell in cells.values()])
             seconds = _span([cell["seconds"]["convert"] for cell in cells.values()])
-            first = [network["label"], f"`{name}`", before, _percent(network["ann"])]
+            first = [network["label"], f"`{name}`", before, percent(network["ann"])]
             rows.append([*first, *shown, seconds])
     head = ["network", "method", "of T before the readout", "ANN", *(f"T={T}" for T in _STEPS)]
     said = "In italics: by the integer program, `snn.fuse()`; all others by the simulation."
-    return f"{_table([*head, 'seconds to convert'], rows)}\n\n{said}"
+    return f"{table([*head, 'seconds to convert'], rows)}\n\n{said}"
 
 
 def _span(values: list[float]) -> str:
@@ -81,11 +83,11 @@ def neurons() -> str:
         dtypes = list(dict.fromkeys(row["dtype"] for row in content["rows"]))
         cells: dict[tuple[str, str], dict[str, str]] = {}
         for row in content["rows"]:
-            figure = f"{_number(row['ns_per_element'])} ({row['times_clone']:.2f})"
+            figure = f"{number(row['ns_per_element'])} ({row['times_clone']:.2f})"
             cells.setdefault((row["name"], row["emit"]), {})[row["dtype"]] = figure
         rows = [[f"`{n}`", e, *(c.get(d, "-") for d in dtypes)] for (n, e), c in cells.items()]
-        parts += [_population(content["setting"]), _table(["", "emits", *dtypes], rows)]
-        parts += [*_not_timed(content), _machine(content["machine"])]
+        parts += [population(content["setting"]), table(["", "emits", *dtypes], rows)]
+        parts += [*not_timed(content), machine(content["machine"])]
     return _or_missing(parts, "bench/kernels.py")
 
 
@@ -94,29 +96,29 @@ def throughput() -> str:
     parts = []
     for path in _files("throughput"):
         content = json.loads(path.read_text())
-        for table in content.get("tables", [content]):
+        for one in content.get("tables", [content]):
             rows = [
                 [
                     f"`{row['name']}`",
-                    _number(row["images_per_s"]),
-                    _number(row["ms"]),
+                    number(row["images_per_s"]),
+                    number(row["ms"]),
                     "-" if row["times_ann"] is None else f"{row['times_ann']:.2f}",
                     "-" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}",
                 ]
-                for row in table["rows"]
+                for row in one["rows"]
             ]
             head = ["", "images/s", "ms a batch", "times one ANN pass", "peak MB"]
-            parts += [f"**{_setting(table['setting'])}**", _table(head, rows), *_not_timed(table)]
+            parts += [f"**{setting(one['setting'])}**", table(head, rows), *not_timed(one)]
         if content.get("goals"):
             rows = [
-                [g["goal"], f"{g['least']:.2f}", _ratio(g["ratio"]), _reached(g["reached"])]
+                [g["goal"], f"{g['least']:.2f}", ratio(g["ratio"]), reached(g["reached"])]
                 for g in content["goals"]
             ]
-            parts.append(_table(["goal, as a ratio", "wanted", "measured", ""], rows))
+            parts.append(table(["goal, as a ratio", "wanted", "measured", ""], rows))
         if (plot := path.with_suffix(".svg")).exists():
             where = plot.relative_to(ROOT).as_posix()
             parts.append(f"![milliseconds of a call by T and by batch](../{where})")
-        parts.append(_machine(content["machine"]))
+        parts.append(machine(content["machine"]))
     return _or_missing(parts, "bench/throughput.py")
 
 
@@ -131,15 +133,15 @@ def drop_in() -> str:
                 row["layer"],
                 row["mode"],
                 f"{row['neurons']:,}",
-                _number(row["before_ms"]),
-                _number(row["after_ms"]),
+                number(row["before_ms"]),
+                number(row["after_ms"]),
                 f"{row['faster']:.2f}",
             ]
             for row in content["rows"]
         ]
         head = ["library", "layer", "mode", "neurons", "before, ms", "after, ms", "times as fast"]
-        parts += [f"**T = {content['setting']['T']}**", _table(head, rows)]
-        parts += [*_not_timed(content), _machine(content["machine"])]
+        parts += [f"**T = {content['setting']['T']}**", table(head, rows)]
+        parts += [*not_timed(content), machine(content["machine"])]
     return _or_missing(parts, "bench/drop_in.py")
 
 
@@ -153,15 +155,15 @@ def training() -> str:
                 f"`{row['name']}`",
                 row["dtype"],
                 row["reset"],
-                _number(row["ns_per_element"]),
+                number(row["ns_per_element"]),
                 f"{row['times_clone']:.2f}",
                 _kept(row),
             ]
             for row in content["rows"]
         ]
         head = ["", "dtype", "reset", "ns an element", "times a copy", "bytes kept beside x"]
-        parts += [_population(content["setting"]), _table(head, rows)]
-        parts += [*_not_timed(content), _machine(content["machine"])]
+        parts += [population(content["setting"]), table(head, rows)]
+        parts += [*not_timed(content), machine(content["machine"])]
     return _or_missing(parts, "bench/backward.py")
 
 
@@ -179,12 +181,30 @@ def gpu_layers() -> str:
         for layer, found in layers.items():
             rate = found["spikeconv-int8"]["top_per_s"]
             names = ("spikeconv-int8", "spikeconv-bf16", "cudnn-tf32", "cudnn-bf16")
-            times = [_number(found[name]["ms"]) for name in names]
+            times = [number(found[name]["ms"]) for name in names]
             rows.append([layer, f"{rate:.0f}", f"{rate / peak:.2f}", *times])
         head = ["layer", "Top/s of int8", "of the peak", "int8, ms", "bf16, ms", "cuDNN TF32, ms"]
-        parts += [_table([*head, "cuDNN bf16, ms"], rows), f"Int8 peak: {peak:.0f} Top/s."]
-        parts += [*_not_timed(content), _machine(content["machine"])]
+        parts += [table([*head, "cuDNN bf16, ms"], rows), f"Int8 peak: {peak:.0f} Top/s."]
+        parts += [*not_timed(content), machine(content["machine"])]
     return _or_missing(parts, "bench/gpu_layers.py")
+
+
+def gpu_networks() -> str:
+    """Milliseconds of a batch of whole networks on a GPU: a column for each setting."""
+    parts = []
+    for path in _files("gpu-networks"):
+        content = json.loads(path.read_text())
+        found = content["tables"]
+        names = list(dict.fromkeys(row["name"] for one in found.values() for row in one["rows"]))
+        cells = {
+            key: {row["name"]: number(row["ms"]) for row in one["rows"]}
+            for key, one in found.items()
+        }
+        rows = [[f"`{name}`", *(cells[key].get(name, "-") for key in found)] for name in names]
+        parts.append(table(["ms a batch", *found], rows))
+        parts += [f"{key}: {said}" for key, one in found.items() for said in not_timed(one)]
+        parts.append(machine(content["machine"]))
+    return _or_missing(parts, "bench/gpu_networks.py")
 
 
 def _kept(row: Mapping[str, Any]) -> str:
@@ -201,6 +221,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "drop-in": drop_in,
     "training": training,
     "gpu-layers": gpu_layers,
+    "gpu-networks": gpu_networks,
 }
 
 
@@ -215,7 +236,7 @@ def _in_italics_if_fused(cell: Mapping[str, Any] | None) -> str:
     if cell is None or cell["images"] != _ALL_IMAGES:
         return "-"
     italics = "" if cell["arithmetic"] == "float32" else "_"
-    return f"{italics}{_percent(cell['accuracy'])}{italics}"
+    return f"{italics}{percent(cell['accuracy'])}{italics}"
 
 
 def _evaluated(kind: str) -> dict[int, float]:
@@ -233,68 +254,6 @@ def _files(stem: str) -> list[Path]:
 
 def _or_missing(parts: Sequence[str], script: str) -> str:
     return "\n\n".join(parts) or f"Not measured yet: `python {script}` does it."
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown, words to the left and figures to the right."""
-    rows = list(rows)
-    figures = [all(re.fullmatch(r"[\d.,()_ -]+", row[i]) for row in rows) for i in range(len(head))]
-    lines = [head, ["---:" if figure else "---" for figure in figures], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _population(setting: Mapping[str, Any]) -> str:
-    """What a table of one population is about: the shape of its input."""
-    return f"**x = [T, N], T = {setting['T']} steps of N = {setting['N']:,} neurons**"
-
-
-def _not_timed(found: Mapping[str, Any]) -> list[str]:
-    """A paragraph for those without a row: wrong, or unable to run there; with the reasons."""
-    said = (("refused", "Refused, so not timed"), ("skipped", "Not run"))
-    return [
-        f"{label}: {'; '.join(f'`{name}`: {why}' for name, why in found[kind].items())}."
-        for kind, label in said
-        if found.get(kind)
-    ]
-
-
-def _machine(facts: Mapping[str, Any]) -> str:
-    return (
-        f"{facts['machine']}; torch {facts['torch']}, load {facts['load']} when it began, "
-        f"commit {facts['commit']}."
-    )
-
-
-def _setting(setting: Mapping[str, Any]) -> str:
-    size = setting["image_size"]
-    threads = setting.get("threads")
-    said = [
-        f"{setting['model']}, {size} x {size} pixels, batch {setting['batch']}, T = {setting['T']}",
-        "" if threads is None else f"{threads} thread{'s' * (threads != 1)}",
-        f"our kernels with {setting['isa']}" if setting.get("isa") else "",
-        f"torch with {setting['torch_isa']}" if setting.get("torch_isa") else "",
-        f"{setting['firing_rate']:.1%} of neurons fire at a step"
-        if "firing_rate" in setting
-        else "",
-    ]
-    return ", ".join(filter(None, said))
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f}"
-
-
-def _number(value: float) -> str:
-    """Three digits, and all before the point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
-
-
-def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _reached(reached: bool | None) -> str:
-    return {True: "reached", False: "not reached", None: "not measured"}[reached]
 
 
 if __name__ == "__main__":

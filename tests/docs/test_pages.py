@@ -98,8 +98,9 @@ def test_every_page_can_be_found() -> None:
             assert f": {path.name}\n" in nav
 
 
-@pytest.fixture(scope="module")
-def tables() -> ModuleType:
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(DOCS)  # where it finds what it imports, as a script does
     spec = importlib.util.spec_from_file_location("docs_tables", DOCS / "tables.py")
     assert spec is not None
     assert spec.loader is not None
