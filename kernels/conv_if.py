@@ -31,7 +31,7 @@ def _fire(
     up = m >= theta
     if not WHOLE:
         up &= runs
-    v = tl.where(up, m - theta, m)
+    v = m - tl.where(up, theta, 0)
     field = tl.where(up, 1 << BIT, 0)
     if COUNTED:
         net += up.to(tl.int32)
@@ -41,7 +41,7 @@ def _fire(
         down = (m < 0) & (net > 0)
         if not WHOLE:
             down &= runs
-        v = tl.where(down, m + theta, v)
+        v += tl.where(down, theta, 0)
         field = tl.where(down, DOWN, field)
         net -= down.to(tl.int32)
     return v, net, field

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from .casts import to_float32
-from .fields import factor, product, times
+from .fields import factor, get, product
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def add_each(
                     # and as four bytes, and the kernel of a layer with a shortcut spills registers.
                     s = tl.where(currents[0] >= -(2**31), s, 0)
                 for i in tl.static_range(FIELDS):
-                    entering = times(coefficient, s, BITS, (OFFSET + i) % (8 // BITS))
-                    added += (currents[p * FIELDS + i] + entering,)
+                    spike = get(s, BITS, (OFFSET + i) % (8 // BITS))
+                    added += (currents[p * FIELDS + i] + coefficient * spike,)
             currents = added
     return currents

@@ -10,7 +10,7 @@ from .conv_launch import Tile
 _BUSY = 128
 
 # Tiles with many sums for each byte that is loaded. They take pixels * channels * steps /
-# (32 * num_warps) registers of a thread; 128 are half of what it has. The first never spills; each
+# (32 * num_warps) registers of a thread; 128 are half of what it has. The first spills least; each
 # other was the fastest of some thirty for a layer of ResNet-18 on an H200 (bench/NOTES.md).
 _OF_EIGHT_STEPS = (
     Tile(128, 32, 8, 64, 8, 3),

@@ -64,17 +64,6 @@ def get(x: tl.tensor, BITS: tl.constexpr, FIELD: tl.constexpr) -> tl.tensor:
 
 
 @triton.jit
-def times(
-    coefficient: tl.tensor, x: tl.tensor, BITS: tl.constexpr, FIELD: tl.constexpr
-) -> tl.tensor:
-    """int32 products of a coefficient and a field of bytes that came as int32."""
-    if BITS == 1:  # two instructions, where to take it out and multiply is four
-        return tl.where((x & (1 << FIELD)) != 0, coefficient, 0)
-    else:
-        return coefficient * get(x, BITS, FIELD)
-
-
-@triton.jit
 def factor(x: tl.tensor, BITS: tl.constexpr, FIELD: tl.constexpr) -> tl.tensor:
     """int8 factors of a matrix product, one instruction for four bytes; `product` undoes them."""
     if BITS == 8:

@@ -106,7 +106,7 @@ def _packed(train: Tensor, bits: int, T: int, *, words: bool = False) -> Tensor:
     with torch.cuda.device(train.device) if train.is_cuda else nullcontext():
         pack_kernel[grid](
             train, fields, T, B, H * W, C, train.stride(),
-            PIXEL=pixel, BITS=bits, WORDS=words, PLACES=_TILE, CHANNELS=width,
+            PIXEL=pixel, BITS=bits, WORDS=words, PLACES=_TILE, CHANNELS=width, num_warps=8,
         )  # fmt: skip
     return fields
 

@@ -50,14 +50,14 @@ def run(
         signed=layer.signed,
         **outputs,
     )
-    problem = layer.problem(images, T)
     if interpreted():
-        launch(tile=_INTERPRETED_GROUPED if problem.grouped else _INTERPRETED)
+        grouped = any(one.group[0] for one in layer.passes)
+        launch(tile=_INTERPRETED_GROUPED if grouped else _INTERPRETED)
         return
     untried = os.environ.get("SPIKECONV_TUNE") == "0"
     tile = None if untried else layer.tiles.get((images, T))
     if tile is None:
-        candidates = tiles(problem)
+        candidates = tiles(layer.problem(images, T))
         device = layer.theta.device
         if untried or torch.cuda.is_current_stream_capturing():
             launch(tile=candidates[0])

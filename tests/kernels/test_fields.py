@@ -18,7 +18,6 @@ from spikeconv.kernels.fields import (
     get,
     product,
     put,
-    times,
 )
 from tests.kernels.if_case import DEVICE
 
@@ -29,7 +28,6 @@ def fields_kernel(
     values_ptr,
     factors_ptr,
     products_ptr,
-    times_ptr,
     back_ptr,
     BITS: tl.constexpr,
     UP: tl.constexpr,
@@ -47,9 +45,6 @@ def fields_kernel(
         acc = 5 * one.to(tl.int32) - 3 * nothing
         total = product(acc, tl.full([256], 2, tl.int32), BITS, i, UP)
         tl.store(products_ptr + i * 256 + n, total)
-        tl.store(
-            times_ptr + i * 256 + n, times(tl.full([256], -7, tl.int32), x.to(tl.int32), BITS, i)
-        )
         back |= put(value, BITS, i)
     tl.store(back_ptr + n, back)
 
@@ -63,18 +58,17 @@ def test_examples() -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_every_byte(bits: int, up: int) -> None:
     numbers = torch.arange(256, dtype=torch.int32)
-    outputs = [torch.zeros(8 // bits, 256, dtype=torch.int32, device=DEVICE) for _ in range(4)]
+    outputs = [torch.zeros(8 // bits, 256, dtype=torch.int32, device=DEVICE) for _ in range(3)]
     back = torch.zeros(256, dtype=torch.int32, device=DEVICE)
     fields_kernel[(1,)](
         numbers.to(torch.uint8).view(torch.int8).to(DEVICE), *outputs, back, bits, up
     )
-    values, factors, products, multiples = (output.cpu() for output in outputs)
+    values, factors, products = (output.cpu() for output in outputs)
     for i in range(8 // bits):
         raw = (numbers >> (bits * i)) & ((1 << bits) - 1)
         signed = torch.where(raw >= 1 << (bits - 1), raw - (1 << bits), raw)
         assert torch.equal(values[i], raw if bits == 1 else signed)
     assert torch.equal(products, (5 * values) << up)
-    assert torch.equal(multiples, -7 * values)
     assert factors.abs().max() <= LARGEST_FACTOR
     assert torch.equal(back.cpu() & 255, numbers)
 
