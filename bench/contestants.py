@@ -126,7 +126,7 @@ def differing_in_batch(found: Tensor, alone: Tensor) -> str | None:
     choose by the size of the batch. One spike more or less changes logits by ten times the limit.
     """
     limit = 2e-6 * float(alone.abs().max())
-    wrong = int(((found - alone).abs() > limit).sum())
+    wrong = int((~((found - alone).abs() <= limit)).sum())  # NaN is wrong too
     return (
         f"{wrong} logits of images in a batch are not those of the images alone" if wrong else None
     )
@@ -135,9 +135,9 @@ def differing_in_batch(found: Tensor, alone: Tensor) -> str | None:
 def too_many(wrong: int, images: int, least: float) -> str | None:
     """What is wrong where so many images have another class; least is the share with the right one.
 
-    One image may be so near to a border between classes that the order of a sum decides.
+    One of several may be so near to a border between classes that the order of a sum decides.
     """
-    if wrong <= max(1, int((1 - least) * images + 1e-9)):
+    if wrong <= max(int(images > 1), int((1 - least) * images + 1e-9)):
         return None
     return f"same class for {1 - wrong / images:.2%} of {images} images, wanted {least:.1%}"
 

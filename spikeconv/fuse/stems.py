@@ -11,7 +11,8 @@ from spikeconv.network.program import Phase, Program, refs
 DEVICES = ("cuda",)
 """Types of device on which channels-last is the order that convolutions are made for."""
 
-# What keeps the order that it is given, and gives the same numbers in either.
+# What keeps the order that it is given, and gives the same numbers in either, up to the order in
+# which a convolution is summed.
 _KEEP = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d, nn.Identity)
 
 

@@ -206,6 +206,14 @@ def test_a_head_may_round_otherwise_in_a_batch_and_no_spike_may_differ():
     assert contestants.differing_in_batch(alone * (1 + 1e-6), alone) is None
     spike_more = alone + torch.tensor([[0.0, 0.0, 1e-4]])  # of 1,024, of a weight of a tenth
     assert "1 logits of images in a batch" in contestants.differing_in_batch(spike_more, alone)
+    assert "3 logits" in contestants.differing_in_batch(torch.full((1, 3), torch.nan), alone)
+
+
+def test_the_only_image_must_be_right():
+    assert contestants.too_many(1, 1, 0.95) == "same class for 0.00% of 1 images, wanted 95.0%"
+    assert contestants.too_many(0, 1, 0.95) is None
+    assert contestants.too_many(1, 2, 0.95) is None
+    assert contestants.too_many(4, 64, 0.95) is not None
 
 
 def test_step_neuron_equals_ours_and_forgets_on_reset(population):

@@ -1,4 +1,4 @@
-"""Which convolutions see images in channels-last order, and that no bit depends on it."""
+"""Which convolutions see images in channels-last order, and that values stay where they are."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_only_what_leads_to_neurons_alone_is_in_channels_last() -> None:
 @torch.no_grad()
 @pytest.mark.usefixtures("anywhere")
 @pytest.mark.parametrize("name", NETS)
-def test_no_bit_depends_on_it(name: str) -> None:
+def test_exact_networks_give_the_same_bits(name: str) -> None:
     snn, x = exact(name), images(shape_of(name), 3)
     assert torch.equal(snn.fuse()(x), snn(x))
 

@@ -112,6 +112,7 @@ def conv_variants() -> Iterator[tuple[str, Any]]:
             yield f"sm_{arch} {name}", compiled(case, first, arch)
     for arch in (80, 90):
         yield f"sm_{arch} narrow", compiled(layers()["plain"], NARROW, arch)
+        yield f"sm_{arch} signed narrow", compiled(layers()["signed shortcut"], NARROW, arch)
         yield (
             f"sm_{arch} bf16",
             compiled(layers()["plain"], Tile(128, 32, 8, 64, 8, 3), arch, "bf16"),
@@ -121,8 +122,10 @@ def conv_variants() -> Iterator[tuple[str, Any]]:
 def other_kernels() -> Iterator[tuple[str, Any]]:
     """Packing and pools."""
     train = torch.zeros(T, B, 64, 14, 14)
+    words = torch.zeros(B, 64, 14, 14, dtype=torch.int32)
     for name, module, launch in (
         ("pack", pack, lambda: pack.pack(train, 1)),
+        ("pack words", pack, lambda: pack.pack_words(words, T)),
         ("unpack", pack, lambda: pack.unpack(zeros(2, B, 14, 14, 64), 1, T, 64)),
         (
             "pool",
@@ -130,10 +133,12 @@ def other_kernels() -> Iterator[tuple[str, Any]]:
             lambda: pool.pool(zeros(2, B, 14, 14, 64), 1, T, 4, (2, 2), (2, 2), (0, 0), (7, 7)),
         ),
     ):
-        kernel = getattr(module, f"{name}_kernel")
+        attribute = f"{name.partition(' ')[0]}_kernel"
+        kernel = getattr(module, attribute)
         recorder = Recorder(kernel, 90)
-        setattr(module, f"{name}_kernel", recorder)
+        setattr(module, attribute, recorder)
         launch()
+        setattr(module, attribute, kernel)
         yield f"sm_90 {name}", recorder.compiled
 
 
