@@ -53,8 +53,6 @@ class TritonEngine(StepwiseEngine):
     `SpikingNetwork.fuse` makes one, where it is on a GPU or asked for by ``backend="triton"``.
     """
 
-    packs_words = True
-
     def __init__(
         self,
         program: IntegerProgram,

@@ -26,7 +26,6 @@ class StepwiseEngine(ABC):
     """
 
     packs = True
-    packs_words = False  # whether there is a `pack_words`
 
     def __init__(self, program: IntegerProgram, encoders: Iterable[Encoder] = ()) -> None:
         self.program = program
@@ -38,7 +37,8 @@ class StepwiseEngine(ABC):
 
     def pack_words(self, name: str, words: Tensor, T: int) -> Any:
         """The same, from int32 ``[B, C, H, W]`` with step t of T in bit t, of unsigned neurons."""
-        raise NotImplementedError
+        steps = torch.arange(T, device=words.device, dtype=torch.int32).view(-1, 1, 1, 1, 1)
+        return self.pack(name, (words >> steps) & 1)
 
     @abstractmethod
     def unpack(self, name: str, spikes: Any) -> Tensor:
@@ -109,7 +109,7 @@ class StepwiseEngine(ABC):
         done = 0 if state is None else state.done
         signed = self.program.sources[encoder.name].signed
         counted = encoder.name in want.counts
-        in_words = self.packs_words and not (signed or counted) and given.T <= WORD_BITS
+        in_words = not (signed or counted) and given.T <= WORD_BITS
         emitted, v = if_multistep(
             given.currents[encoder.name],
             encoder.v_threshold,

@@ -11,6 +11,7 @@ from spikeconv.fuse.engine import IntegerProgram, Source
 from spikeconv.fuse.gpu import TritonEngine
 from spikeconv.fuse.layer import Pool
 from spikeconv.fuse.reference import run_pool
+from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.kernels.fields import bits_for
 from tests.fuse.gpu_layers import DEVICE, NOWHERE, spikes_of, unpacked
 
@@ -57,6 +58,7 @@ def test_words_are_packed_as_their_train_is(T: int, channels: int) -> None:
     for t in range(T):
         words |= train[t].to(torch.int32) << t
     engine = engine_of(Source("s", train.shape[2:], 1, False, NOWHERE))
+    assert torch.equal(ReferenceEngine(engine.program).pack_words("s", words, T), train)
     packed = engine.pack_words("s", words.to(DEVICE), T)
     assert torch.equal(packed.data, engine.pack("s", train.to(DEVICE)).data)
     assert torch.equal(engine.unpack("s", packed).cpu(), train)
