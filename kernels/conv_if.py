@@ -87,6 +87,7 @@ def conv_if_kernel(
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
     STEPS: tl.constexpr,
+    JOINED: tl.constexpr,  # steps of one matrix product
     CHUNK: tl.constexpr,
     STAGES: tl.constexpr,
 ) -> None:
@@ -128,20 +129,21 @@ def conv_if_kernel(
                     currents += (tl.zeros([PIXELS, CHANNELS], tl.int32),)
                 if len(DENSE) > 0:
                     empty: tl.tuple = ()
-                    for _ in tl.static_range(STEPS):
-                        empty += (tl.zeros([PIXELS, CHANNELS], SUMS),)
+                    for _ in tl.static_range(STEPS // JOINED):
+                        empty += (tl.zeros([JOINED * PIXELS, CHANNELS], SUMS),)
                     acc = empty
                     for d in tl.static_range(len(DENSE)):
                         acc = accumulate(
                             acc, dense_spikes[d], dense_weights[d], dense_sizes[d], turn,
                             image, oy, ox, inside, k_first, k,
-                            DENSE, d, part * STEPS, STEPS, TURN, FACTORS, CHUNK, STAGES,
+                            DENSE, d, part * STEPS, STEPS, JOINED, TURN, FACTORS, CHUNK, STAGES,
                         )  # fmt: skip
                         if DENSE[d].last:
                             weight_sums = tl.load(dense_sums[d] + k)[None, :]
                             currents = add_sums(
-                                currents, acc, weight_sums, DENSE, d, SHIFT, part * STEPS, STEPS
-                            )
+                                currents, acc, weight_sums,
+                                DENSE, d, SHIFT, part * STEPS, STEPS, JOINED,
+                            )  # fmt: skip
                             acc = empty
                 for e in tl.static_range(len(EACH)):
                     currents = add_each(

@@ -18,6 +18,9 @@ from .conv_sums import Dense, Each
 ROWS = 128
 """Output channels of weights and parameters come in multiples of it, zeros after the last."""
 
+WRITTEN = ("spikes", "count", "v_after", "net_after")
+"""What a launch fills, those that are given."""
+
 # Up to here all offsets fit 32 bits, also past the end in the last program.
 NARROW_LIMIT = 2**31 - 2**20
 
@@ -32,6 +35,7 @@ class Tile:
         chunk: terms of the sums that are loaded at once, a power of two of 32 or more.
         num_warps: 32 threads each.
         num_stages: chunks on their way at the same time.
+        joined: steps that are rows of one matrix product, 1, 2 or 4; `steps` is a multiple of it.
     """
 
     pixels: int
@@ -40,6 +44,7 @@ class Tile:
     chunk: int
     num_warps: int
     num_stages: int
+    joined: int = 1
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def conv_if(
     tile: Tile,
     warmup: bool = False,
 ) -> Any:
-    """Fill `spikes`, `count`, `v_after` and `net_after`, those that are given.
+    """Fill what is given of `WRITTEN`.
 
     Args:
         dense, each: what enters.
@@ -154,6 +159,7 @@ def conv_if(
         "PIXELS": tile.pixels,
         "CHANNELS": tile.channels,
         "STEPS": tile.steps,
+        "JOINED": tile.joined,
         "CHUNK": tile.chunk,
         "STAGES": tile.num_stages,
         "num_warps": tile.num_warps,

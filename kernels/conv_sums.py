@@ -1,7 +1,9 @@
 """What enters the membranes of a tile: convolutions by matrix products, and single channels.
 
 Both add to STEPS tensors `[PIXELS, CHANNELS]`, one for each time-step of a part of a turn: number i
-of the tuple is step OFFSET + i of the turn.
+of the tuple is step OFFSET + i of the turn. While matrix products add up they are STEPS // JOINED
+tensors `[JOINED * PIXELS, CHANNELS]`: one step after the other, the rows of so many are multiplied
+at once.
 """
 
 from __future__ import annotations
@@ -68,8 +70,35 @@ class Each:
 
 
 @triton.jit
+def _stack(steps: tl.tuple, JOINED: tl.constexpr) -> tl.tensor:
+    """JOINED tensors `[R, C]` as `[JOINED * R, C]`."""
+    if JOINED == 1:
+        return steps[0]
+    elif JOINED == 2:
+        both = tl.join(steps[0], steps[1]).permute(2, 0, 1)
+        return both.reshape(2 * steps[0].shape[0], steps[0].shape[1])
+    else:
+        tl.static_assert(JOINED == 4)
+        pairs = tl.join(tl.join(steps[0], steps[1]), tl.join(steps[2], steps[3]))
+        return pairs.permute(3, 2, 0, 1).reshape(4 * steps[0].shape[0], steps[0].shape[1])
+
+
+@triton.jit
+def _unstack(rows: tl.tensor, JOINED: tl.constexpr) -> tl.tuple:
+    """`[JOINED * R, C]` as JOINED tensors `[R, C]`."""
+    if JOINED == 1:
+        return (rows,)
+    elif JOINED == 2:
+        return tl.split(rows.reshape(2, rows.shape[0] // 2, rows.shape[1]).permute(1, 2, 0))
+    else:
+        pairs = rows.reshape(2, 2, rows.shape[0] // 4, rows.shape[1]).permute(2, 3, 1, 0)
+        low, high = tl.split(pairs)
+        return tl.split(low) + tl.split(high)
+
+
+@triton.jit
 def accumulate(
-    acc: tl.tuple,  # STEPS sums of weight * factor, [PIXELS, CHANNELS]
+    acc: tl.tuple,  # STEPS // JOINED sums of weight * factor, [JOINED * PIXELS, CHANNELS]
     spikes_ptr: tl.tensor,
     weight_ptr: tl.tensor,  # [K rounded up, taps * span]
     size: tl.tuple,  # of its source: height, width, bytes of a plane, planes
@@ -84,6 +113,7 @@ def accumulate(
     NUMBER: tl.constexpr,
     OFFSET: tl.constexpr,  # of the first step in its turn
     STEPS: tl.constexpr,
+    JOINED: tl.constexpr,
     TURN: tl.constexpr,
     FACTORS: tl.constexpr,  # dtype of what is multiplied
     CHUNK: tl.constexpr,
@@ -132,6 +162,7 @@ def accumulate(
             w = tl.load(weights)
         w = w if w.dtype == FACTORS else to_float32(w)
         added: tl.tuple = ()
+        steps: tl.tuple = ()
         for p in tl.static_range(PLANES):
             there = here + (first + p) * plane
             if PLANES > 1:
@@ -139,9 +170,12 @@ def accumulate(
             else:
                 s = tl.load(spikes_ptr + there, mask=seen, other=0)
             for i in tl.static_range(FIELDS):
-                a = factor(s, BITS, (OFFSET + i) % (8 // BITS)).to(FACTORS)
-                before = acc[p * FIELDS + i]
-                added += (tl.dot(a, w, before, out_dtype=before.dtype),)
+                steps += (factor(s, BITS, (OFFSET + i) % (8 // BITS)).to(FACTORS),)
+                if (p * FIELDS + i) % JOINED == JOINED - 1:
+                    before = acc[(p * FIELDS + i) // JOINED]
+                    a = _stack(steps, JOINED)
+                    added += (tl.dot(a, w, before, out_dtype=before.dtype),)
+                    steps = ()
         acc = added
     return acc
 
@@ -149,21 +183,30 @@ def accumulate(
 @triton.jit
 def add_sums(
     currents: tl.tuple,  # STEPS of [PIXELS, CHANNELS], int32
-    acc: tl.tuple,  # sums of weight * factor of the same steps
+    acc: tl.tuple,  # sums of weight * factor of the same steps, [JOINED * PIXELS, CHANNELS]
     weight_sums: tl.tensor,
     DENSE: tl.constexpr,
     NUMBER: tl.constexpr,
     SHIFT: tl.constexpr,
     OFFSET: tl.constexpr,
     STEPS: tl.constexpr,
+    JOINED: tl.constexpr,
 ) -> tl.tuple:
     PASS: tl.constexpr = DENSE[NUMBER]
     FIELDS: tl.constexpr = 8 // PASS.bits
     UP: tl.constexpr = SHIFT + 8 if PASS.high else SHIFT
     added: tl.tuple = ()
-    for i in tl.static_range(STEPS):
-        total = product(acc[i].to(tl.int32), weight_sums, PASS.bits, (OFFSET + i) % FIELDS, UP)
-        added += (currents[i] + total,)
+    for j in tl.static_range(STEPS // JOINED):
+        sums = _unstack(acc[j], JOINED)
+        for i in tl.static_range(JOINED):
+            total = product(
+                sums[i].to(tl.int32),
+                weight_sums,
+                PASS.bits,
+                (OFFSET + j * JOINED + i) % FIELDS,
+                UP,
+            )
+            added += (currents[j * JOINED + i] + total,)
     return added
 
 

@@ -16,6 +16,11 @@ _OF_EIGHT_STEPS = (
     Tile(128, 32, 8, 64, 8, 3),
     Tile(64, 64, 8, 128, 8, 3),
     Tile(64, 32, 8, 128, 4, 4),
+    # The same sums in fewer products, each of which is waited for. Every warp has all steps of its
+    # pixels, so that nothing moves between them.
+    Tile(64, 32, 8, 128, 4, 4, joined=2),
+    Tile(64, 32, 8, 64, 4, 4, joined=4),
+    Tile(128, 32, 8, 64, 8, 3, joined=4),
 )
 _OF_FOUR_STEPS = (
     Tile(64, 64, 4, 64, 4, 3),
@@ -29,6 +34,7 @@ _ROOMY = (
     Tile(64, 64, 2, 128, 8, 3),
     Tile(64, 64, 4, 128, 8, 3),
     Tile(128, 32, 4, 128, 8, 3),
+    Tile(64, 32, 4, 64, 4, 4, joined=4),
 )
 # Where there are few pixels: more programs, and weights read once for 16 steps.
 _NARROW = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 import triton
+from torch import Tensor
 from triton.runtime.errors import OutOfResources, PTXASError
 
 from .conv_launch import Tile
@@ -20,17 +22,39 @@ from .conv_launch import Tile
 _PAUSE = 2_000_000
 
 
-def time_tiles(launch: Callable[..., Any], candidates: Sequence[Tile]) -> dict[Tile, float]:
+def time_tiles(
+    launch: Callable[..., Any], written: Sequence[Tensor], candidates: Sequence[Tile]
+) -> dict[Tile, float]:
     """Seconds of a launch with each tile; infinity where it takes more than the GPU has.
 
-    All are compiled side by side, then timed one after the other.
+    All are compiled side by side, then timed one after the other. Whatever the tile, the bits are
+    the same. Where those of one are not the first one's, a compiler has erred: it gets infinity
+    too, and a warning names it.
 
     Args:
         launch: `conv_launch.conv_if` with everything but `tile` and `warmup` filled in.
+        written: the tensors that a launch fills.
         candidates: tiles.
     """
     compile_all(launch, candidates)
-    return {tile: _seconds(partial(launch, tile=tile)) for tile in candidates}
+    seconds = dict.fromkeys(candidates, float("inf"))
+    first: Tile | None = None
+    for tile in candidates:
+        run = partial(launch, tile=tile)
+        if not _launches(run):
+            continue
+        if first is None:
+            first, wanted = tile, [tensor.clone() for tensor in written]
+        if all(map(torch.equal, written, wanted)):
+            seconds[tile] = _seconds(run)
+        else:
+            warnings.warn(
+                f"spikeconv: with {tile} this GPU gives other spikes than with {first}, so it is "
+                f"not used: an error of triton {triton.__version__} or of the kernel, which "
+                "spikeconv's developers would like to know of",
+                stacklevel=2,
+            )
+    return seconds
 
 
 def compile_all(launch: Callable[..., Any], candidates: Sequence[Tile]) -> None:
@@ -52,16 +76,21 @@ def code_version() -> tuple[str, str]:
     return triton.__version__, hashlib.sha256(text).hexdigest()[:16]
 
 
+def _launches(launch: Callable[[], Any]) -> bool:
+    """Launches, unless it takes more than the GPU has."""
+    try:
+        launch()
+    except (OutOfResources, PTXASError):
+        return False
+    return True
+
+
 def _seconds(launch: Callable[[], Any], calls: int = 5, rounds: int = 3) -> float:
     """The least of a few samples.
 
     A launch takes Python 60 us, longer than a small layer takes a GPU. So calls are lined up behind
     a pause, and run one right after the other.
     """
-    try:
-        launch()
-    except (OutOfResources, PTXASError):
-        return float("inf")
     samples = []
     for _ in range(rounds):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

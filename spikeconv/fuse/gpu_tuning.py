@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spikeconv.fuse.gpu_layer import GpuLayer
 from spikeconv.fuse.tile_cache import TileCache, cache_folder
-from spikeconv.kernels.conv_launch import Tile, conv_if
+from spikeconv.kernels.conv_launch import WRITTEN, Tile, conv_if
 from spikeconv.kernels.conv_tiles import tiles
 from spikeconv.kernels.conv_timing import code_version, time_tiles
 from spikeconv.ops.triton import interpreted
@@ -63,7 +63,9 @@ def run(
             launch(tile=candidates[0])
             return
         key = signature(layer, images, T, device)
-        tile = choose(key, candidates, TileCache(cache_folder()), partial(time_tiles, launch))
+        written = [outputs[name] for name in WRITTEN if outputs[name] is not None]
+        timed = partial(time_tiles, launch, written)
+        tile = choose(key, candidates, TileCache(cache_folder()), timed)
         layer.tiles[images, T] = tile
     launch(tile=tile)
 
@@ -106,7 +108,7 @@ def choose(
         key: what the choice depends on.
         candidates: tiles, one or more.
         kept: choices on disk.
-        time_all: seconds of every candidate, infinity for one that cannot be launched.
+        time_all: seconds of every candidate, infinity for one that cannot be used.
 
     Raises:
         RuntimeError: none of the candidates can be launched.

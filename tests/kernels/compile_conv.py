@@ -104,12 +104,15 @@ def bits_of(case: Case, name: str) -> int:
 
 
 def conv_variants() -> Iterator[tuple[str, Any]]:
-    """The main configurations: of every layer the tile that is taken untried, and a narrow one."""
+    """Of every layer the tile that is taken untried, those that join steps, and a narrow one."""
     for name, case in layers().items():
         layer = prepare(case.layer, case.program, torch.device("cpu"), "int8")
-        first = tiles(layer.problem(64, T))[0]
+        first, *others = tiles(layer.problem(64, T))
         for arch in (80, 90):
             yield f"sm_{arch} {name}", compiled(case, first, arch)
+        for tile in others:
+            if tile.joined > 1:
+                yield f"sm_90 {name} {tile}", compiled(case, tile, 90)
     for arch in (80, 90):
         yield f"sm_{arch} narrow", compiled(layers()["plain"], NARROW, arch)
         yield f"sm_{arch} signed narrow", compiled(layers()["signed shortcut"], NARROW, arch)

@@ -47,10 +47,11 @@ def test_tiles_are_compiled_side_by_side(everything: dict[str, Any]) -> None:
 
 def test_no_more_than_a_few_registers_spill(built: dict[str, Any]) -> None:
     # Eight of them cost nothing: of five tiles for 64 channels one that spills 24 bytes was the
-    # fastest on an H200.
-    spilling = {name: v["STACK"] for name, v in built.items() if v["STACK"] > 32 or v["LOCAL"]}
+    # fastest on an H200. A tile that is never taken untimed may spill twice as many.
     assert built
-    assert not spilling
+    for name, variant in built.items():
+        assert variant["STACK"] <= (64 if "joined" in name else 32), name
+        assert not variant["LOCAL"], name
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -87,6 +88,21 @@ def test_a_spike_costs_a_quarter_of_an_instruction(built: dict[str, Any], arch: 
     assert counts == {max(counts)}, counts
     # 128 x 64 bytes of fields are loaded by 256 threads, 8 registers each.
     assert max(counts) == 8
+
+
+def test_products_of_joined_steps_are_waited_for_together(built: dict[str, Any]) -> None:
+    # A chunk's products are the same whatever is joined; after so many steps of them comes a wait.
+    waits = {}
+    for chunk, warps, joined in ((128, 4, 2), (64, 4, 4), (64, 8, 4)):
+        (name,) = (
+            name
+            for name in built
+            if re.search(rf"plain .*chunk={chunk}, num_warps={warps}.*joined={joined}", name)
+        )
+        ptx = built[name]["ptx"]
+        waits[joined, warps] = len(re.findall(r"wgmma\.wait_group", ptx))
+        assert len(re.findall(r"wgmma\.mma_async", ptx)) == 8 * chunk // 32, name
+    assert waits == {(2, 4): 4, (4, 4): 2, (4, 8): 2}
 
 
 @pytest.mark.parametrize("arch", [80, 90])

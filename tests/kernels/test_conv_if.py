@@ -48,6 +48,14 @@ def test_steps_held_at_once(bits: int, steps: int) -> None:
     check_tile(layer_of(bits), Tile(64, 32, steps, 64, 4, 2))
 
 
+@pytest.mark.parametrize("joined", [2, 4])
+@pytest.mark.parametrize("bits", SUMS)
+def test_steps_of_one_product(bits: int, joined: int) -> None:
+    for steps, T in ((joined, 9), (8, 16), (16, 5)):
+        check_tile(layer_of(bits, T), Tile(32, 32, steps, 64, 4, 2, joined))
+    check_tile(layer_of(bits), Tile(32, 32, 8, 64, 4, 2, joined), "bf16")
+
+
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_without_spikes(steps: int, signed: bool) -> None:
@@ -109,6 +117,10 @@ def test_a_layer_as_large_as_they_come() -> None:
         Tile(128, 32, 4, 128, 8, 3),
         Tile(64, 64, 4, 128, 8, 3),
         Tile(16, 32, 16, 64, 4, 3),
+        Tile(64, 32, 8, 128, 4, 4, joined=2),
+        Tile(64, 32, 8, 64, 4, 4, joined=4),
+        Tile(128, 32, 8, 64, 8, 3, joined=4),
+        Tile(64, 32, 4, 64, 4, 4, joined=4),
     ):
         for multiply in ("int8", "bf16"):
             check_tile(case, tile, multiply)
