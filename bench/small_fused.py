@@ -1,4 +1,4 @@
-"""Integer layers of every kind once, on a few images, in Triton: food for a sanitizer.
+"""Integer layers of every kind and an encoder, on a few images, in Triton: food for a sanitizer.
 
     compute-sanitizer --tool memcheck python bench/small_fused.py
 
@@ -20,10 +20,12 @@ if any("cpu" in argument for argument in sys.argv[1:]):
 import torch
 
 from gpu_layers import Shape, make_layer, make_train
+from spikeconv.fuse.encoder import Encoder, Unpooled
 from spikeconv.fuse.engine import IntegerProgram, Source
 from spikeconv.fuse.gpu import MULTIPLY, TritonEngine
 from spikeconv.fuse.layer import Convolution, Pool
 from spikeconv.fuse.stepwise import ReferenceEngine
+from spikeconv.ops import if_multistep
 
 ALL = {"want_spikes": True, "want_count": True, "want_state": True}
 
@@ -36,10 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("SPIKECONV_TUNE", "0")  # one tile a layer: under a sanitizer all is slow
     kinds = ("plain", "int16", "depthwise", "groups", "strided", "pooled")
     cases = list(product(kinds, (False, True), MULTIPLY))
-    wrong = [case for case in cases if not agrees(device, *case)]
+    wrong: list[object] = [case for case in cases if not agrees(device, *case)]
+    if not encodes(device):
+        wrong.append("encoder")
     for case in wrong:
         print(f"differs from the reference: {case}", file=sys.stderr)
-    print(f"{len(cases)} cases, {len(wrong)} wrong")
+    print(f"{len(cases) + 1} cases, {len(wrong)} wrong")
     return 1 if wrong else 0
 
 
@@ -86,6 +90,19 @@ def agrees(device: torch.device, kind: str, signed: bool, multiply: str) -> bool
             return False
         state = wanted.state
     return True
+
+
+def encodes(device: torch.device) -> bool:
+    """Whether neurons behind a bias and a max-pool give the spikes that torch's pool leads to."""
+    random = torch.Generator().manual_seed(0)
+    pool = torch.nn.MaxPool2d(3, 2, 1)
+    x, offset = torch.randn(2, 18, 9, 7, generator=random), torch.randn(18, generator=random)
+    given = Unpooled(x.to(device), offset.to(device), pool, (18, 5, 4))
+    theta, v = (torch.full((18, 1, 1), value, device=device) for value in (0.75, 0.25))
+    encoder, program = Encoder("s", theta, v, None), IntegerProgram({}, {}, {})
+    ours = TritonEngine(program).encode(encoder, given, 9)
+    wanted, _ = if_multistep(given.current(), theta, v, T=9, emit="uint8", backend="reference")
+    return torch.equal(ours.data, packed(wanted, 1))
 
 
 def packed(train: torch.Tensor, bits: int) -> torch.Tensor:

@@ -32,7 +32,7 @@ NARROW_LIMIT = 2**31
 
 
 @triton.jit
-def _step(
+def step(
     x: tl.tensor,  # [BLOCK], input of step t
     t: tl.tensor,
     v: tl.tensor,  # [BLOCK] float32
@@ -165,7 +165,7 @@ def if_multistep_fwd_kernel(
             t = first + i
             if t < T:
                 b = biases[i] if BIAS_IN_TIME else bias
-                v, tally = _step(
+                v, tally = step(
                     xs[i], t, v, tally, theta, b, v_reset, plus, minus, emitted_ptr, v_ptr,
                     n, mask, N, HARD, SIGNED, TIE_FIRES, EMIT, RETURN_V,
                 )  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.fuse.cpu_chain import ENCODER, LAYER, POOL, Chain, ChainStep
-from spikeconv.fuse.encoder import Encoder
+from spikeconv.fuse.encoder import Encoder, current_of
 from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Source, Want
 from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.planes import Plane, Planes
@@ -34,6 +34,7 @@ class CpuEngine:
     """
 
     packs = True
+    pools = False
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class CpuEngine:
         counts = tuple(name for name in steps if name in want.counts)
         return self.chain(steps, spikes, counts).run(
             given.spikes,
-            given.currents,
+            {name: current_of(given.currents[name]) for name in given.currents},
             given.T,
             given.states or None,
             want_states=want.states,

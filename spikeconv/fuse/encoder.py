@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeconv.neuron import IFNode
+
+Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,56 @@ class Encoder:
             return None
         steps = torch.arange(start, start + T, device=self.bias.device)
         return self.bias[steps.clamp(max=len(self.bias) - 1)].unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Unpooled:
+    """A static current that still lacks a bias and a max-pool: max over a window of x, + offset.
+
+    That is the pool of the convolution x + offset, bit for bit: rounding turns no two numbers
+    around.
+
+    Attributes:
+        x: ``[B, C, h, w]``.
+        offset: ``[C]``, or None for zeros.
+        pool: None for windows of one pixel.
+        shape: of the current, ``(C, H, W)``.
+    """
+
+    x: Tensor
+    offset: Tensor | None
+    pool: nn.MaxPool2d | None
+    shape: tuple[int, int, int]
+
+    def current(self) -> Tensor:
+        """What it stands for, float32 ``[B, C, H, W]``."""
+        x = self.x if self.pool is None else self.pool(self.x)
+        return (x if self.offset is None else x + self.offset.view(-1, 1, 1)).to(torch.float32)
+
+    def window(self) -> Window:
+        """The max-pool's kernel, stride, padding and dilation, each (vertical, horizontal).
+
+        >>> Unpooled(torch.zeros(1, 2, 8, 8), None, nn.MaxPool2d(3, 2, 1), (2, 4, 4)).window()
+        ((3, 3), (2, 2), (1, 1), (1, 1))
+        """
+        if self.pool is None:
+            return (1, 1), (1, 1), (0, 0), (1, 1)
+        pool = self.pool
+        return (
+            _both(pool.kernel_size),
+            _both(pool.stride),
+            _both(pool.padding),
+            _both(pool.dilation),
+        )
+
+
+def current_of(given: Tensor | Unpooled) -> Tensor:
+    """A static current, with what it still lacks."""
+    return given.current() if isinstance(given, Unpooled) else given
+
+
+def _both(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
 def _as_image(value: Tensor, shape: tuple[int, ...]) -> Tensor:

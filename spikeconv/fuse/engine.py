@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from spikeconv.fuse.encoder import Unpooled
 from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.reference import State
 
@@ -77,9 +78,11 @@ class Engine(Protocol):
 
     Attributes:
         packs: spikes take bits in that format, not numbers.
+        pools: encoders take currents that still lack a bias and a max-pool.
     """
 
     packs: bool
+    pools: bool
 
     def pack(self, name: str, train: Tensor) -> Any:
         """Spikes of a source in the engine's format, from a train ``[T, B, C, H, W]`` of any dtype
@@ -98,13 +101,13 @@ class Given:
 
     Attributes:
         spikes: of the sources that come from before, in the engine's format.
-        currents: float32 ``[B, C, H, W]`` of the encoders.
+        currents: float32 ``[B, C, H, W]`` of the encoders, or what leads to it.
         T: number of time-steps.
         states: of all its populations after the steps before; empty where there are none.
     """
 
     spikes: Mapping[str, Any]
-    currents: Mapping[str, Tensor]
+    currents: Mapping[str, Tensor | Unpooled]
     T: int
     states: Mapping[str, State]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from spikeconv.fuse.encoder import Encoder
+from spikeconv.fuse.encoder import Encoder, Unpooled
 from spikeconv.fuse.engine import Fired, IntegerProgram
 from spikeconv.fuse.layer import IntegerLayer, Pool, channels_first, channels_last
 from spikeconv.fuse.reference import State
@@ -80,6 +80,26 @@ class TritonEngine(StepwiseEngine):
 
         _check_device(words)
         return Fields(pack_words(words, T), T)
+
+    def encode(self, encoder: Encoder, given: Unpooled, T: int) -> Fields:
+        from spikeconv.kernels.encode import encode
+
+        _check_device(given.x)
+        bias = encoder.bias
+        if given.x.dtype != torch.float32 or (bias is not None and len(bias) > 1):
+            fields: Fields = super().encode(encoder, given, T)
+            return fields
+        shape = given.shape
+        data = encode(
+            given.x,
+            given.offset,
+            given.window(),
+            encoder.v_threshold.expand(shape),
+            encoder.v_init.expand(shape),
+            None if bias is None else bias[0].expand(shape),
+            T,
+        )
+        return Fields(data, T)
 
     def unpack(self, name: str, spikes: Fields) -> Tensor:
         from spikeconv.kernels.pack import unpack

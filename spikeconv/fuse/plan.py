@@ -17,7 +17,7 @@ from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.quantise import quantise
 from spikeconv.fuse.segments import Segment, find_segments
 from spikeconv.fuse.sources import all_sources, read_in_integers, spikes_at_once
-from spikeconv.fuse.stems import find_stems
+from spikeconv.fuse.stems import Front, find_fronts, find_stems
 from spikeconv.fuse.terms import Current, Reader, Static, Term
 from spikeconv.network.limits import INTEGER_STEPS
 from spikeconv.network.program import Phase, Program, Step, refs
@@ -42,6 +42,7 @@ class Plan:
         statics: what an image adds to each integer layer at every step, by name of the population.
         segments: what runs in integers from end to end.
         stems: static convolutions that a GPU computes in channels-last order.
+        fronts: those of them, by name of an encoder, whose bias and max-pool its engine may take.
         whole: whether nothing that varies in time is in floating point.
     """
 
@@ -55,6 +56,7 @@ class Plan:
     statics: Mapping[str, tuple[Static, ...]]
     segments: tuple[Segment, ...]
     stems: frozenset[str]
+    fronts: Mapping[str, Front]
     whole: bool
     _placed: dict[tuple[str, torch.device], IntegerLayer] = field(default_factory=dict)
     _scaled: dict[tuple[str, torch.device], tuple[Static, ...]] = field(default_factory=dict)
@@ -156,6 +158,7 @@ def make_plan(
         statics,
         find_segments(program, integers, encoders),
         find_stems(program, layers, encoders),
+        find_fronts(program, layers, encoders),
         all(
             step.name in absorbed or step.name in found or step.name in encoders
             for step in program.phase(Phase.TEMPORAL)

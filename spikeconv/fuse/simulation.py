@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from spikeconv.calibrate.inputs import Batch
+from spikeconv.calibrate.inputs import Batch, tensors_of
 from spikeconv.fuse import stems
-from spikeconv.fuse.encoder import Encoder
+from spikeconv.fuse.encoder import Encoder, Unpooled
 from spikeconv.fuse.engine import Engine, Given, Want
 from spikeconv.fuse.layer import IntegerLayer
 from spikeconv.fuse.plan import Plan
@@ -55,15 +55,33 @@ class FusedSimulation(Simulation):
         super().__init__(program, layers, neurons, weights, x, timing, monitor)
 
     def _fix(self, x: Batch) -> None:
+        on = tensors_of(x)[0].device.type in stems.DEVICES
+        self.stems = self.plan.stems if on else frozenset()
+        self.fronts: dict[str, tuple[nn.Conv2d, nn.MaxPool2d | None]] = {}
+        self.unbiased: dict[str, nn.Conv2d] = {}
+        self.unpooled: set[str | None] = set()
+        for name, front in self.plan.fronts.items() if on and self.engine.pools else ():
+            layers = stems.layers_of(front, self.layers)
+            if layers is not None:
+                self.fronts[name] = layers
+                self.unbiased[front.convolution] = layers[0]
+                self.unpooled.add(front.pool)
         super()._fix(x)
         self.digits: dict[str, tuple[Tensor, ...]] = {}
 
     def _call(self, step: Step, read: Any) -> Any:
-        if step.name not in self.plan.stems or self.like.device.type not in stems.DEVICES:
+        if step.name in self.unpooled:
+            return read(step.args[0].name)
+        if step.name not in self.stems:
             return super()._call(step, read)
-        return super()._call(
-            step, lambda name: read(name).contiguous(memory_format=torch.channels_last)
-        )
+
+        def last(name: str) -> Tensor:
+            x: Tensor = read(name).contiguous(memory_format=torch.channels_last)
+            return x
+
+        if step.name in self.unbiased:
+            return stems.without_bias(self.unbiased[step.name], last(step.args[0].name))
+        return super()._call(step, last)
 
     def _start(self, stage: Stage) -> None:
         super()._start(stage)
@@ -233,10 +251,14 @@ class FusedSimulation(Simulation):
                 self._add(name, count, chunk)
         self.spikes |= {name: fired[name].spikes for name in kept}
 
-    def _current(self, encoder: str) -> Tensor:
+    def _current(self, encoder: str) -> Tensor | Unpooled:
         """The static current of an encoder as images; in float32, which holds 16 bits exactly."""
-        current: Tensor = self.fixed[self.currents[encoder]].to(torch.float32)
-        return current.reshape(self.batch, *self.plan.program.sources[encoder].shape)
+        current: Tensor = self.fixed[self.currents[encoder]]
+        shape = self.plan.program.sources[encoder].shape
+        if encoder not in self.fronts:
+            return current.to(torch.float32).reshape(self.batch, *shape)
+        convolution, pool = self.fronts[encoder]
+        return Unpooled(current, convolution.bias, pool, shape)
 
     def _tell(self, name: str, spikes: Any, chunk: Chunk) -> None:
         """Give a population's train to all that are not in integers."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeconv.fuse.encoder import Encoder
+from spikeconv.fuse.encoder import Encoder, Unpooled, current_of
 from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Want
 from spikeconv.fuse.layer import IntegerLayer, Pool
 from spikeconv.fuse.reference import State, run_layer, run_pool
@@ -26,6 +26,7 @@ class StepwiseEngine(ABC):
     """
 
     packs = True
+    pools = True
 
     def __init__(self, program: IntegerProgram, encoders: Iterable[Encoder] = ()) -> None:
         self.program = program
@@ -39,6 +40,18 @@ class StepwiseEngine(ABC):
         """The same, from int32 ``[B, C, H, W]`` with step t of T in bit t, of unsigned neurons."""
         steps = torch.arange(T, device=words.device, dtype=torch.int32).view(-1, 1, 1, 1, 1)
         return self.pack(name, (words >> steps) & 1)
+
+    def encode(self, encoder: Encoder, given: Unpooled, T: int) -> Any:
+        """Spikes of the first T steps, at most 32, of unsigned neurons in floating point."""
+        words, _ = if_multistep(
+            given.current(),
+            encoder.v_threshold,
+            encoder.v_init,
+            encoder.bias_from(0, T),
+            T=T,
+            emit="words",
+        )
+        return self.pack_words(encoder.name, words, T)
 
     @abstractmethod
     def unpack(self, name: str, spikes: Any) -> Tensor:
@@ -110,8 +123,12 @@ class StepwiseEngine(ABC):
         signed = self.program.sources[encoder.name].signed
         counted = encoder.name in want.counts
         in_words = not (signed or counted) and given.T <= WORD_BITS
+        current = given.currents[encoder.name]
+        whole = state is None and want_spikes and not want.states
+        if isinstance(current, Unpooled) and in_words and whole:
+            return Fired(self.encode(encoder, current, given.T), None, None)
         emitted, v = if_multistep(
-            given.currents[encoder.name],
+            current_of(current),
             encoder.v_threshold,
             encoder.v_init if state is None else state.v,
             encoder.bias_from(done, given.T),

@@ -238,6 +238,13 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         ),
         (3, 16, 16),
     ),
+    "max-pooled": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, (2, 1), 1, ceil_mode=True),
+            nn.Conv2d(6, 5, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3),
+        ),
+        (3, 8, 7),
+    ),
     "linear": (
         sequential(nn.Flatten(), nn.LazyLinear(12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU()),
         (3, 5, 6),

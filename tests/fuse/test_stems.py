@@ -1,4 +1,4 @@
-"""Which convolutions see images in channels-last order, and that values stay where they are."""
+"""How a GPU computes what leads to the first neurons, and that values stay what they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import spikeconv
-from spikeconv.fuse import stems
+from spikeconv import SpikingNetwork
+from spikeconv.fuse import gpu, stems
+from spikeconv.fuse.encoder import Unpooled
+from spikeconv.fuse.stems import Front
+from spikeconv.network.timing import Timing
 from tests.fuse.nets import NETS, exact, images, shape_of
 
 
@@ -65,10 +69,95 @@ def test_only_what_leads_to_neurons_alone_is_in_channels_last() -> None:
 
 @torch.no_grad()
 @pytest.mark.usefixtures("anywhere")
+@pytest.mark.parametrize("backend", ["cpp", "reference"])
 @pytest.mark.parametrize("name", NETS)
-def test_exact_networks_give_the_same_bits(name: str) -> None:
+def test_exact_networks_give_the_same_bits(name: str, backend: str) -> None:
     snn, x = exact(name), images(shape_of(name), 3)
-    assert torch.equal(snn.fuse()(x), snn(x))
+    assert torch.equal(snn.fuse(backend=backend)(x), snn(x))
+
+
+def fronts_of(ann: nn.Module, shape: tuple[int, ...]) -> dict[str, Front]:
+    ann.eval()(images(shape, 1))  # lazy layers take their shape
+    snn = spikeconv.convert(ann, images(shape, 4), T=4, method="opi", progress=False)
+    integers = snn.fuse().integers
+    assert integers is not None
+    return dict(integers.plan(4).fronts)
+
+
+def test_a_front_is_a_convolution_and_a_pool_that_nothing_else_reads() -> None:
+    assert fronts_of(Viewed(), (3, 8, 8)) == {"one": Front("second", "second", "pool", "pool")}
+    found = fronts_of(NETS["max-pooled"][0](), shape_of("max-pooled"))
+    (front,) = found.values()
+    assert front.pool is not None
+    assert [front.layer, front.pool_layer] == ["_0", "_2_1"]
+    (front,) = fronts_of(NETS["strided"][0](), shape_of("strided")).values()
+    assert front == Front(front.convolution, "_0", None, None)
+    # What two populations read is not one, and neither is what comes from a linear layer.
+    ann = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+    assert fronts_of(ann, (3, 2, 2)) == {}
+
+
+class Forked(nn.Module):
+    """Two populations under the same convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.next = nn.Conv2d(3, 4, 3), nn.Conv2d(8, 4, 3)
+        self.one, self.two, self.three = nn.ReLU(), nn.ReLU(), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.three(self.next(torch.cat([self.one(x), self.two(-x)], 1))).flatten(1)
+
+
+def test_what_two_populations_read_is_no_front() -> None:
+    assert fronts_of(Forked(), (3, 8, 8)) == {}
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("anywhere")
+@pytest.mark.parametrize("backend", ["reference", "triton"])
+@pytest.mark.parametrize("T", [1, 16, 40])
+@pytest.mark.parametrize("signed", [False, True])
+def test_pools_and_biases_are_an_engine_s(
+    backend: str, T: int, signed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+    original = gpu.TritonEngine.encode
+    monkeypatch.setattr(
+        gpu.TritonEngine, "encode", lambda *args: encoded.append(args[1:]) or original(*args)
+    )
+    # On the CPU in the interpreter, as a GPU would.
+    snn, x = exact("max-pooled", signed=signed), images(shape_of("max-pooled"), 3)
+    assert torch.equal(snn.fuse(backend=backend)(x, T=T), snn(x, T=T))
+    # Words hold 32 steps, and no net count.
+    assert len(encoded) == (backend == "triton" and T <= 32 and not signed)
+    assert all(isinstance(given, Unpooled) for _, given, _ in encoded)
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("anywhere")
+def test_cos_looks_at_pooled_currents() -> None:
+    snn, x = exact("max-pooled"), images(shape_of("max-pooled"), 3)
+    snn.timing = Timing(cos=2)
+    assert torch.equal(snn.fuse(backend="reference")(x), snn(x))
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("anywhere")
+@pytest.mark.parametrize("layer", ["_0", "_2_1"])
+def test_layers_that_somebody_listens_to_are_called(layer: str) -> None:
+    snn, x = exact("max-pooled"), images(shape_of("max-pooled"), 3)
+    fused, wanted = snn.fuse(backend="reference"), snn(x)
+    module = fused.layers[layer]
+    assert isinstance(fused, SpikingNetwork)
+    seen: list[Tensor] = []
+    handle = module.register_forward_hook(lambda _, __, output: seen.append(output))
+    assert torch.equal(fused(x), wanted)
+    assert len(seen) == 1
+    handle.remove()
+    assert torch.equal(fused(x), wanted)
+    assert len(seen) == 1
 
 
 def test_a_cpu_keeps_the_order_of_the_images() -> None:

@@ -20,7 +20,7 @@ from triton.backends.nvidia.driver import CudaDriver
 
 from spikeconv.fuse.gpu_layer import prepare
 from spikeconv.fuse.layer import Convolution, IntegerLayer, Shortcut
-from spikeconv.kernels import conv_launch, pack, pool
+from spikeconv.kernels import conv_launch, encode, pack, pool
 from spikeconv.kernels.conv_launch import Tile, conv_if
 from spikeconv.kernels.conv_tiles import tiles
 from spikeconv.kernels.conv_timing import compile_all
@@ -123,12 +123,20 @@ def conv_variants() -> Iterator[tuple[str, Any]]:
 
 
 def other_kernels() -> Iterator[tuple[str, Any]]:
-    """Packing and pools."""
+    """Packing, pools and encoders."""
     train = torch.zeros(T, B, 64, 14, 14)
     words = torch.zeros(B, 64, 14, 14, dtype=torch.int32)
+    image = torch.zeros(B, 64, 28, 28).contiguous(memory_format=torch.channels_last)
+    window = ((3, 3), (2, 2), (1, 1), (1, 1))
+    theta = torch.ones(64, 1, 1).expand(64, 14, 14)
     for name, module, launch in (
         ("pack", pack, lambda: pack.pack(train, 1)),
         ("pack words", pack, lambda: pack.pack_words(words, T)),
+        (
+            "encode",
+            encode,
+            lambda: encode.encode(image, theta[:, 0, 0], window, theta, theta, None, T),
+        ),
         ("unpack", pack, lambda: pack.unpack(zeros(2, B, 14, 14, 64), 1, T, 64)),
         (
             "pool",
