@@ -101,7 +101,7 @@ def encodes(device: torch.device) -> bool:
     theta, v = (torch.full((18, 1, 1), value, device=device) for value in (0.75, 0.25))
     encoder, program = Encoder("s", theta, v, None), IntegerProgram({}, {}, {})
     ours = TritonEngine(program).encode(encoder, given, 9)
-    wanted, _ = if_multistep(given.current(), theta, v, T=9, emit="uint8", backend="reference")
+    wanted, _ = if_multistep(given.current, theta, v, T=9, emit="uint8", backend="reference")
     return torch.equal(ours.data, packed(wanted, 1))
 
 

@@ -28,8 +28,8 @@ def time_tiles(
     """Seconds of a launch with each tile; infinity where it takes more than the GPU has.
 
     All are compiled side by side, then timed one after the other. Whatever the tile, the bits are
-    the same. Where those of one are not the first one's, a compiler has erred: it gets infinity
-    too, and a warning names it.
+    the same. Where those of one are not the first one's, a compiler has erred with one of the two:
+    the later gets infinity too, and a warning names both.
 
     Args:
         launch: `conv_launch.conv_if` with everything but `tile` and `warmup` filled in.
@@ -49,7 +49,7 @@ def time_tiles(
             seconds[tile] = _seconds(run)
         else:
             warnings.warn(
-                f"spikeconv: with {tile} this GPU gives other spikes than with {first}, so it is "
+                f"spikeconv: with {tile} this GPU gives other bits than with {first}, so it is "
                 f"not used: an error of triton {triton.__version__} or of the kernel, which "
                 "spikeconv's developers would like to know of",
                 stacklevel=2,

@@ -34,7 +34,7 @@ class CpuEngine:
     """
 
     packs = True
-    pools = False
+    takes_unpooled = False
 
     def __init__(
         self,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from spikeconv.fuse.layer import Pair
+from spikeconv.fuse.windows import pair
 from spikeconv.neuron import IFNode
-
-Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Encoder:
 class Unpooled:
     """A static current that still lacks a bias and a max-pool: max over a window of x, + offset.
 
-    That is the pool of the convolution x + offset, bit for bit: rounding turns no two numbers
+    Of a finite offset that is the pool of x + offset, bit for bit: rounding turns no two numbers
     around.
 
     Attributes:
@@ -79,35 +80,32 @@ class Unpooled:
     pool: nn.MaxPool2d | None
     shape: tuple[int, int, int]
 
+    @cached_property
     def current(self) -> Tensor:
         """What it stands for, float32 ``[B, C, H, W]``."""
         x = self.x if self.pool is None else self.pool(self.x)
-        return (x if self.offset is None else x + self.offset.view(-1, 1, 1)).to(torch.float32)
+        if self.offset is not None:
+            x = x + self.offset.to(x.dtype).view(-1, 1, 1)
+        return x.to(torch.float32)
 
-    def window(self) -> Window:
-        """The max-pool's kernel, stride, padding and dilation, each (vertical, horizontal).
+    def window(self) -> tuple[Pair, Pair, Pair, Pair]:
+        """The max-pool's kernel, stride, padding and dilation.
 
         >>> Unpooled(torch.zeros(1, 2, 8, 8), None, nn.MaxPool2d(3, 2, 1), (2, 4, 4)).window()
         ((3, 3), (2, 2), (1, 1), (1, 1))
         """
-        if self.pool is None:
-            return (1, 1), (1, 1), (0, 0), (1, 1)
-        pool = self.pool
+        pool = self.pool or nn.MaxPool2d(1)
         return (
-            _both(pool.kernel_size),
-            _both(pool.stride),
-            _both(pool.padding),
-            _both(pool.dilation),
+            pair(pool.kernel_size, 2, 1),
+            pair(pool.stride or pool.kernel_size, 2, 1),
+            pair(pool.padding, 2, 0),
+            pair(pool.dilation, 2, 1),
         )
 
 
 def current_of(given: Tensor | Unpooled) -> Tensor:
     """A static current, with what it still lacks."""
-    return given.current() if isinstance(given, Unpooled) else given
-
-
-def _both(value: int | tuple[int, ...]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+    return given.current if isinstance(given, Unpooled) else given
 
 
 def _as_image(value: Tensor, shape: tuple[int, ...]) -> Tensor:

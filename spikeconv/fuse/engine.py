@@ -78,11 +78,11 @@ class Engine(Protocol):
 
     Attributes:
         packs: spikes take bits in that format, not numbers.
-        pools: encoders take currents that still lack a bias and a max-pool.
+        takes_unpooled: encoders are faster on currents that still lack a bias and a max-pool.
     """
 
     packs: bool
-    pools: bool
+    takes_unpooled: bool
 
     def pack(self, name: str, train: Tensor) -> Any:
         """Spikes of a source in the engine's format, from a train ``[T, B, C, H, W]`` of any dtype

@@ -59,18 +59,19 @@ class FusedSimulation(Simulation):
         self.stems = self.plan.stems if on else frozenset()
         self.fronts: dict[str, tuple[nn.Conv2d, nn.MaxPool2d | None]] = {}
         self.unbiased: dict[str, nn.Conv2d] = {}
-        self.unpooled: set[str | None] = set()
-        for name, front in self.plan.fronts.items() if on and self.engine.pools else ():
+        self.passed: set[str] = set()
+        self.unpooled: dict[str, Unpooled] = {}
+        for name, front in self.plan.fronts.items() if on and self.engine.takes_unpooled else ():
             layers = stems.layers_of(front, self.layers)
             if layers is not None:
                 self.fronts[name] = layers
                 self.unbiased[front.convolution] = layers[0]
-                self.unpooled.add(front.pool)
+                self.passed |= {front.pool} if front.pool is not None else set()
         super()._fix(x)
         self.digits: dict[str, tuple[Tensor, ...]] = {}
 
     def _call(self, step: Step, read: Any) -> Any:
-        if step.name in self.unpooled:
+        if step.name in self.passed:
             return read(step.args[0].name)
         if step.name not in self.stems:
             return super()._call(step, read)
@@ -257,8 +258,10 @@ class FusedSimulation(Simulation):
         shape = self.plan.program.sources[encoder].shape
         if encoder not in self.fronts:
             return current.to(torch.float32).reshape(self.batch, *shape)
-        convolution, pool = self.fronts[encoder]
-        return Unpooled(current, convolution.bias, pool, shape)
+        if encoder not in self.unpooled:
+            convolution, pool = self.fronts[encoder]
+            self.unpooled[encoder] = Unpooled(current, convolution.bias, pool, shape)
+        return self.unpooled[encoder]
 
     def _tell(self, name: str, spikes: Any, chunk: Chunk) -> None:
         """Give a population's train to all that are not in integers."""

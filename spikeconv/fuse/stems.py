@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from math import prod
 
 from torch import Tensor, nn
 
+from spikeconv.fuse.windows import pair
 from spikeconv.network.program import Phase, Program, Step, refs
 from spikeconv.network.run_step import Layers
+from spikeconv.network.subclasses import is_changed
 
 DEVICES = ("cuda",)
 """Types of device on which channels-last is the order that convolutions are made for."""
+
+# Terms of the largest window that a kernel takes, which has them all in registers.
+_LARGEST_WINDOW = 16
 
 # What keeps the order that it is given, and gives the same numbers in either, up to the order in
 # which a convolution is summed.
@@ -86,7 +92,7 @@ def find_fronts(
     fronts = {}
     for name in encoders:
         pool = before(steps[name], nn.MaxPool2d)
-        if pool is not None and layers[pool.target].return_indices:
+        if pool is not None and not _fits(layers[pool.target]):
             continue
         convolution = before(pool or steps[name], nn.Conv2d)
         if convolution is not None:
@@ -100,11 +106,11 @@ def find_fronts(
 
 
 def layers_of(front: Front, layers: Layers) -> tuple[nn.Conv2d, nn.MaxPool2d | None] | None:
-    """Its two layers; None where a hook listens to one of them, which then is to be called."""
+    """Its two layers; None where one has a hook or a forward of its own, and is to be called."""
     convolution = layers[front.layer]
     pool = None if front.pool_layer is None else layers[front.pool_layer]
     for layer in (convolution, pool):
-        if layer is not None and (layer._forward_hooks or layer._forward_pre_hooks):
+        if layer is not None and is_changed(layer):
             return None
     assert isinstance(convolution, nn.Conv2d)
     assert pool is None or isinstance(pool, nn.MaxPool2d)
@@ -115,6 +121,11 @@ def without_bias(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     """A convolution's output before its bias is added."""
     output: Tensor = convolution._conv_forward(x, convolution.weight, None)
     return output
+
+
+def _fits(pool: nn.Module) -> bool:
+    """Whether a max-pool is all that it seems, over windows that are not too large."""
+    return not pool.return_indices and prod(pair(pool.kernel_size, 2, 1)) <= _LARGEST_WINDOW
 
 
 def _readers(program: Program) -> dict[str, set[str]]:

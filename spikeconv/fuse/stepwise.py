@@ -26,7 +26,7 @@ class StepwiseEngine(ABC):
     """
 
     packs = True
-    pools = True
+    takes_unpooled = True
 
     def __init__(self, program: IntegerProgram, encoders: Iterable[Encoder] = ()) -> None:
         self.program = program
@@ -44,7 +44,7 @@ class StepwiseEngine(ABC):
     def encode(self, encoder: Encoder, given: Unpooled, T: int) -> Any:
         """Spikes of the first T steps, at most 32, of unsigned neurons in floating point."""
         words, _ = if_multistep(
-            given.current(),
+            given.current,
             encoder.v_threshold,
             encoder.v_init,
             encoder.bias_from(0, T),

@@ -31,14 +31,14 @@ def pool_window(
             dim % (len(shape) + 1) for dim in dims
         } != {*places}:
             return None
-        size = _pair(shape[1:], rank, 1)
+        size = pair(shape[1:], rank, 1)
         return size, size, (0, 0)
     if isinstance(layer, nn.AdaptiveAvgPool1d | nn.AdaptiveAvgPool2d) or (
         step.kind == "function" and step.target in _ADAPTIVE_POOLS
     ):
         if not shape or any(a % b for a, b in zip(shape[1:], step.shape[1:], strict=True)):
             raise Unsupported(f"{step.label} pools windows of several sizes")
-        size = _pair(tuple(a // b for a, b in zip(shape[1:], step.shape[1:], strict=True)), rank, 1)
+        size = pair(tuple(a // b for a, b in zip(shape[1:], step.shape[1:], strict=True)), rank, 1)
         return size, size, (0, 0)
     if isinstance(layer, nn.AvgPool1d | nn.AvgPool2d):
         given = {name: getattr(layer, name) for name in ("kernel_size", "stride", "padding")}
@@ -52,9 +52,9 @@ def pool_window(
         divisor = given["divisor_override"]
     else:
         return None
-    kernel = _pair(given["kernel_size"], rank, 1)
-    stride = _pair(given["stride"] or given["kernel_size"], rank, 1)
-    padding = _pair(given["padding"], rank, 0)
+    kernel = pair(given["kernel_size"], rank, 1)
+    stride = pair(given["stride"] or given["kernel_size"], rank, 1)
+    padding = pair(given["padding"], rank, 0)
     if divisor is not None:
         raise Unsupported(f"{step.label} divides by a number of its own")
     if not whole and (any(padding) or not _divides(shape, kernel, stride, rank)):
@@ -68,7 +68,7 @@ def _divides(shape: tuple[int, ...], kernel: Pair, stride: Pair, rank: int) -> b
     return all((n - k) % s == 0 for n, k, s in zip(sizes, kernel, stride, strict=True))
 
 
-def _pair(value: Any, rank: int, missing: int) -> Pair:
+def pair(value: Any, rank: int, missing: int) -> Pair:
     """A number or a tuple as (vertical, horizontal); a sequence has no vertical."""
     values = tuple(value) if isinstance(value, tuple | list) else (value,) * rank
     values = values * rank if len(values) == 1 else values

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 import spikeconv
 from spikeconv import SpikingNetwork
 from spikeconv.fuse import gpu, stems
-from spikeconv.fuse.encoder import Unpooled
 from spikeconv.fuse.stems import Front
 from spikeconv.network.timing import Timing
 from tests.fuse.nets import NETS, exact, images, shape_of
@@ -132,7 +131,31 @@ def test_pools_and_biases_are_an_engine_s(
     assert torch.equal(snn.fuse(backend=backend)(x, T=T), snn(x, T=T))
     # Words hold 32 steps, and no net count.
     assert len(encoded) == (backend == "triton" and T <= 32 and not signed)
-    assert all(isinstance(given, Unpooled) for _, given, _ in encoded)
+
+
+def test_a_window_with_many_terms_is_torch_s() -> None:
+    for size, found in ((4, True), (5, False), ((1, 16), True), ((17, 1), False)):
+        ann = nn.Sequential(
+            nn.Conv2d(3, 4, 1), nn.MaxPool2d(size), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.ReLU()
+        )
+        fronts = fronts_of(nn.Sequential(ann, nn.Flatten()), (3, 17, 17))
+        assert len(fronts) == found, size
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("anywhere")
+def test_a_pool_is_taken_once_however_many_parts_time_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    snn, x = exact("max-pooled"), images(shape_of("max-pooled"), 3)
+    fused, wanted = snn.fuse(backend="reference"), snn(x, T=40)
+    forward, taken = nn.MaxPool2d.forward, []
+
+    def counted(pool: nn.MaxPool2d, x: Tensor) -> Tensor:
+        taken.append(pool)
+        return forward(pool, x)
+
+    monkeypatch.setattr(nn.MaxPool2d, "forward", counted)
+    assert torch.equal(fused(x, T=40), wanted)  # words hold 32 steps
+    assert len(taken) == 1
 
 
 @torch.no_grad()
@@ -141,6 +164,18 @@ def test_cos_looks_at_pooled_currents() -> None:
     snn, x = exact("max-pooled"), images(shape_of("max-pooled"), 3)
     snn.timing = Timing(cos=2)
     assert torch.equal(snn.fuse(backend="reference")(x), snn(x))
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("anywhere")
+@pytest.mark.parametrize("layer", ["_0", "_2_1"])
+def test_a_forward_of_its_own_is_called(layer: str) -> None:
+    snn, x = exact("max-pooled"), images(shape_of("max-pooled"), 3)
+    for network in (snn, fused := snn.fuse(backend="reference")):
+        module = network.layers[layer]
+        forward = type(module).forward
+        module.forward = lambda x, module=module, forward=forward: 2 * forward(module, x)
+    assert torch.equal(fused(x), snn(x))
 
 
 @torch.no_grad()

@@ -38,9 +38,9 @@ class Launch:
 
 
 @pytest.mark.usefixtures("_every_launch_takes_a_second")
-def test_a_tile_with_other_spikes_is_named_and_not_used() -> None:
+def test_a_tile_with_other_bits_is_named_and_not_used() -> None:
     launch = Launch()
-    with pytest.warns(UserWarning, match=r"pixels=64,.* other spikes than with .*pixels=128,"):
+    with pytest.warns(UserWarning, match=r"pixels=64,.* other bits than with .*pixels=128,"):
         seconds = time_tiles(launch, launch.written, (TOO_LARGE, FIRST, WRONG, SAME))
     infinite = float("inf")
     assert seconds == {TOO_LARGE: infinite, FIRST: 1.0, WRONG: infinite, SAME: 1.0}

@@ -38,7 +38,7 @@ def check(x: Tensor, pool: nn.MaxPool2d | None, T: int, *, offset: bool, bias: b
     # The definition: torch's pool of what has its bias already.
     current = x if shift is None else x + shift.view(-1, 1, 1)
     current = current if pool is None else pool(current)
-    assert torch.equal(raw.current().nan_to_num(7.0), current.nan_to_num(7.0))
+    assert torch.equal(raw.current.nan_to_num(7.0), current.nan_to_num(7.0))
     words, _ = if_multistep(current, theta, v, added, T=T, emit="words", backend="reference")
     wanted = pack_words(words, T)
     parameters = [one if one is None else one.expand(C, H, W) for one in (theta, v, added)]
