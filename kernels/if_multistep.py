@@ -27,6 +27,9 @@ if not hasattr(tl, "tuple"):
 # Neuron dimensions an operand may have after merging; every one costs a division per neuron.
 MAX_RANK = 8
 
+# Numbers from 0 to here, and sums of powers of two below it, are exact in float32.
+EXACT_IN_FLOAT = 2**24
+
 # Up to here a neuron index fits unsigned 32 bits, also past N in the last program.
 NARROW_LIMIT = 2**31
 
@@ -36,7 +39,7 @@ def step(
     x: tl.tensor,  # [BLOCK], input of step t
     t: tl.tensor,
     v: tl.tensor,  # [BLOCK] float32
-    tally: tl.tensor,  # [BLOCK] int32: net count so far, or the spike word
+    tally: tl.tensor,  # [BLOCK]: net count so far, or the spike word; int32, or float32 if exact
     theta: tl.tensor,
     bias: tl.tensor,
     v_reset: tl.tensor,
@@ -73,11 +76,15 @@ def step(
         tl.store(v_ptr + here, v, mask=mask)
 
     if EMIT == "words":
-        tally |= up.to(tl.int32) << t
+        bit = tl.full((), 1, tl.int32) << t
+        if tally.dtype == tl.float32:
+            tally = tl.where(up, tally + bit.to(tl.float32), tally)
+        else:
+            tally |= tl.where(up, bit, 0)
     elif SIGNED:
         tally += up.to(tl.int32) - down.to(tl.int32)
     elif EMIT == "count":
-        tally += up.to(tl.int32)
+        tally = tl.where(up, tally + 1, tally)
     return v, tally
 
 
@@ -117,6 +124,7 @@ def if_multistep_fwd_kernel(
     WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
     STEPS: tl.constexpr,
+    TALLY: tl.constexpr,
 ) -> None:
     N = tl.cast(N, tl.int64)
     x_stride_t = tl.cast(x_stride_t, tl.int64)
@@ -131,7 +139,7 @@ def if_multistep_fwd_kernel(
     bias = None
     if bias_ptr is not None and not BIAS_IN_TIME:
         bias = load_parameter(bias_ptr, n, mask, sizes, bias_strides, RANK, BIAS_DIMS, WIDE)
-    start = tl.zeros([BLOCK], tl.int32)
+    start = tl.zeros([BLOCK], TALLY)
     if count_init_ptr is not None:
         start += load_parameter(
             count_init_ptr, n, mask, sizes, count_init_strides, RANK, COUNT_INIT_DIMS, WIDE
@@ -172,7 +180,7 @@ def if_multistep_fwd_kernel(
         first += STEPS
 
     if EMIT == "words" or EMIT == "count":
-        tl.store(emitted_ptr + n, tally - start, mask=mask)
+        tl.store(emitted_ptr + n, (tally - start).to(tl.int32), mask=mask)
     if RETURN_V == "last":
         tl.store(v_ptr + n, v, mask=mask)
 
@@ -263,6 +271,14 @@ def if_multistep_fwd(
             WIDE=N > NARROW_LIMIT,
             BLOCK=shape.block,
             STEPS=shape.steps,
+            TALLY=_tally(T, emit, signed),
             num_warps=shape.num_warps,
             enable_fp_fusion=False,  # (v + x) + b is rounded twice
         )
+
+
+def _tally(T: int, emit: str, signed: bool) -> tl.dtype:
+    """What words and counts are added up in: a GPU adds to a float where a neuron fires in one
+    instruction, to an integer in two or three."""
+    exact = {"words": 1 << T, "count": T}.get(emit, 0) <= EXACT_IN_FLOAT
+    return tl.float32 if exact and not signed else tl.int32

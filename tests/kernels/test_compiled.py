@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,18 @@ def test_arithmetic_is_rounded_as_written(variants: dict[str, Any]) -> None:
         assert "add.rn.f32" in ptx, name
         assert not re.search(r"\b(fma|mad)\.\S*f32", ptx), f"{name}: contracted"
         assert not re.search(r"\b(add|sub|setp|cvt)\S*\.ftz", ptx), f"{name}: flushes subnormals"
+
+
+@pytest.mark.parametrize("emit", ["words", "count"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_spike_adds_to_words_and_counts_in_floats(
+    variants: dict[str, Any], dtype: str, emit: str
+) -> None:
+    # A select of floats behind an addition becomes an addition under a predicate, one instruction;
+    # one of integers stays two.
+    found = Counter(re.findall(r"\bselp\.\w+", variants[f"sm_90 {dtype} {emit}"]["ptx"]))
+    neurons = 4 if dtype == "float32" else 8
+    assert found == {"selp.f32": 2 * neurons * STEPS_IN_FLIGHT}
 
 
 @pytest.mark.parametrize("parameters", ["spikes", "per neuron", "per channel", "strided"])

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from spikeconv.kernels import if_multistep
 from tests.kernels.if_case import (
     EMITS,
     Case,
@@ -78,6 +79,21 @@ def test_more_steps_than_a_word_has_bits() -> None:
     case = Case(currents(33, 1003), thresholds(1003), potentials(1003), emit="count")
     check(case)
     check(replace(case, emit="uint8", return_v="all", signed=True))
+
+
+@pytest.mark.parametrize("T", [1, 23, 24, 25, 31, 32])
+@pytest.mark.parametrize("exact", [0, if_multistep.EXACT_IN_FLOAT])
+def test_words_and_counts_of_neurons_that_fire_at_every_step(
+    T: int, exact: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Added up in integers, or in floats up to what these hold exactly: 24 steps of a word.
+    monkeypatch.setattr(if_multistep, "EXACT_IN_FLOAT", exact)
+    case = Case(torch.ones(T, 5), tensor(1.0), tensor(0.0), emit="words")
+    words = run(case)[0]
+    assert words.dtype == torch.int32
+    assert (words.long() & 0xFFFFFFFF).tolist() == [2**T - 1] * 5
+    assert run(replace(case, emit="count"))[0].tolist() == [T] * 5
+    check(replace(case, x=currents(T, 1003), theta=thresholds(1003), v_init=potentials(1003)))
 
 
 @pytest.mark.parametrize("emit", EMITS)
