@@ -56,11 +56,11 @@ def encode_kernel(
     inside = (p < places) & (c < channels)
     y, x = p // columns, p % columns
 
-    TALL: tl.constexpr = KERNEL[0]
-    WIDE: tl.constexpr = KERNEL[1]
+    ROWS: tl.constexpr = KERNEL[0]
+    COLUMNS: tl.constexpr = KERNEL[1]
     largest = tl.full([PLACES, CHANNELS], float("-inf"), tl.float32)
-    for ky in tl.static_range(TALL):
-        for kx in tl.static_range(WIDE):
+    for ky in tl.static_range(ROWS):
+        for kx in tl.static_range(COLUMNS):
             row = y * STRIDE[0] - PADDING[0] + ky * DILATION[0]
             column = x * STRIDE[1] - PADDING[1] + kx * DILATION[1]
             seen = (row >= 0) & (row < height) & (column >= 0) & (column < width)

@@ -27,8 +27,8 @@ if not hasattr(tl, "tuple"):
 # Neuron dimensions an operand may have after merging; every one costs a division per neuron.
 MAX_RANK = 8
 
-# Numbers from 0 to here, and sums of powers of two below it, are exact in float32.
-EXACT_IN_FLOAT = 2**24
+# Steps whose words and counts float32 holds exactly, by what is emitted.
+EXACT_STEPS = {"words": 24, "count": 2**24}
 
 # Up to here a neuron index fits unsigned 32 bits, also past N in the last program.
 NARROW_LIMIT = 2**31
@@ -280,5 +280,4 @@ def if_multistep_fwd(
 def _tally(T: int, emit: str, signed: bool) -> tl.dtype:
     """What words and counts are added up in: a GPU adds to a float where a neuron fires in one
     instruction, to an integer in two or three."""
-    exact = {"words": 1 << T, "count": T}.get(emit, 0) <= EXACT_IN_FLOAT
-    return tl.float32 if exact and not signed else tl.int32
+    return tl.float32 if not signed and EXACT_STEPS.get(emit, 0) >= T else tl.int32

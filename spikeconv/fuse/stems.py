@@ -18,7 +18,7 @@ from spikeconv.network.run_step import Layers
 from spikeconv.network.subclasses import is_changed
 
 DEVICES = ("cuda",)
-"""Types of device on which channels-last is the order that convolutions are made for."""
+"""Types of device on which all of this holds: a CPU takes images in their own order."""
 
 # Terms of the largest window that a kernel takes, which has them all in registers.
 _LARGEST_WINDOW = 16

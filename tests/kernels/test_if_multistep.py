@@ -82,12 +82,11 @@ def test_more_steps_than_a_word_has_bits() -> None:
 
 
 @pytest.mark.parametrize("T", [1, 23, 24, 25, 31, 32])
-@pytest.mark.parametrize("exact", [0, if_multistep.EXACT_IN_FLOAT])
+@pytest.mark.parametrize("exact", [{}, if_multistep.EXACT_STEPS], ids=["integers", "floats"])
 def test_words_and_counts_of_neurons_that_fire_at_every_step(
-    T: int, exact: int, monkeypatch: pytest.MonkeyPatch
+    T: int, exact: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Added up in integers, or in floats up to what these hold exactly: 24 steps of a word.
-    monkeypatch.setattr(if_multistep, "EXACT_IN_FLOAT", exact)
+    monkeypatch.setattr(if_multistep, "EXACT_STEPS", exact)
     case = Case(torch.ones(T, 5), tensor(1.0), tensor(0.0), emit="words")
     words = run(case)[0]
     assert words.dtype == torch.int32
