@@ -88,8 +88,17 @@ static void end() {
 }
 
 IntKernels int_kernels() {
-  return {dot_tiles<Amx>,  dot_channelwise, scan, encode, begin, end,
-          bare_tiles<Amx>, kTileBytes,      {},   {}};
+  return {dot_tiles<Amx>,
+          dot_channelwise,
+          scan,
+          dot_and_scan<Amx>,
+          encode,
+          begin,
+          end,
+          bare_tiles<Amx>,
+          kTileBytes,
+          {},
+          {}};
 }
 
 }  // namespace spikeconv::cpu::amx

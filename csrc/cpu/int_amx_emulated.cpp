@@ -69,8 +69,17 @@ struct Emulated {
 static void nothing() {}
 
 IntKernels int_kernels() {
-  return {dot_tiles<Emulated>,  dot_channelwise, scan, encode, nothing, nothing,
-          bare_tiles<Emulated>, kTileBytes,      {},   {}};
+  return {dot_tiles<Emulated>,
+          dot_channelwise,
+          scan,
+          dot_and_scan<Emulated>,
+          encode,
+          nothing,
+          nothing,
+          bare_tiles<Emulated>,
+          kTileBytes,
+          {},
+          {}};
 }
 
 }  // namespace spikeconv::cpu::amx_emulated

@@ -14,15 +14,11 @@ static void nothing() {}
 // With what events cost, IntEventKernels' costs in their order.
 static IntKernels vector_kernels(float byte, float run, float window, float event,
                                  IntLookupKernels lookups = {}) {
-  return {dot,
-          dot_channelwise,
-          scan,
-          encode,
-          nothing,
-          nothing,
-          bare,
-          4,
-          {list_events, count_events, dot_events, byte, run, window, event},
+  return {dot,     dot_channelwise,
+          scan,    nullptr,
+          encode,  nothing,
+          nothing, bare,
+          4,       {list_events, count_events, dot_events, byte, run, window, event},
           lookups};
 }
 

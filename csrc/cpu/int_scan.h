@@ -1,5 +1,5 @@
-// The neurons of a tile, over its steps: IntScan of int_tile.h. Included inside the integer
-// kernels' .cpp files only, once per instruction set.
+// The neurons of a tile, over its steps, at once or in parts: IntScan of int_tile.h. Included
+// inside the integer kernels' .cpp files only, once per instruction set.
 #pragma once
 
 #include "cpu/int_lanes.h"
@@ -12,41 +12,66 @@ enum class Shortcuts { kNone, kOne, kMany };
 // Pixels whose membranes and biases fit into registers together.
 constexpr int kScanned = SPIKECONV_LANES * kPixels / kLanes;
 
-// One block of channels of the pixels from `first_pixel` on, whose membranes do not wait for each
+// How far a scan is with one block of channels of some pixels, whose membranes do not wait for each
 // other.
-template <bool kSigned, bool kCounts, Shortcuts kShortcuts>
-SPIKECONV_INLINE void scan_block(const IntScan& s, int block, int first_pixel) {
-  const int at = block * kLanes;
-  const int width = s.blocks * kLanes;
-  const int steps = s.steps, shift = s.shift;
-  const Int theta = load(s.theta + at), below = minus_one(theta);
-  Int v[kScanned], net[kScanned], bias[kScanned];
+struct ScanPlace {
+  int pixel, channel;  // the first ones
+  const int32_t* acc;  // of the next step
   uint8_t* out[kScanned];
-  const uint8_t* jumped[kScanned] = {};
-  const bool emits = s.out[0] != nullptr;
+  const uint8_t* jumped[kScanned];  // where there is one shortcut
+  Int v[kScanned], net[kScanned];
+};
+
+template <bool kCounts, Shortcuts kShortcuts>
+SPIKECONV_INLINE void start(ScanPlace& place, const IntScan& s, int block, int pixel) {
+  const int at = block * kLanes, width = s.blocks * kLanes;
+  place.pixel = pixel;
+  place.channel = at;
+  place.acc = s.acc + pixel * width + at;
   SPIKECONV_UNROLL
   for (int p = 0; p < kScanned; ++p) {
-    v[p] = load(s.v_before[first_pixel + p] + at);
-    net[p] = kCounts && s.net_before != nullptr
-                 ? load(s.net_before + (first_pixel + p) * width + at)
-                 : zeros();
-    bias[p] = load(s.bias[first_pixel + p] + at);
-    out[p] = emits ? s.out[first_pixel + p] + at : nullptr;
+    place.v[p] = load(s.v_before[pixel + p] + at);
+    if constexpr (kCounts) {
+      place.net[p] =
+          s.net_before == nullptr ? zeros() : load(s.net_before + (pixel + p) * width + at);
+    }
+    place.out[p] = s.out[0] == nullptr ? nullptr : s.out[pixel + p] + at;
+    if constexpr (kShortcuts == Shortcuts::kOne) {
+      place.jumped[p] = s.shortcuts[0].spikes[pixel + p] + at;
+    }
+  }
+}
+
+// From step `begin`, where it is, up to `end`.
+template <bool kSigned, bool kCounts, Shortcuts kShortcuts>
+SPIKECONV_INLINE void advance(ScanPlace& place, const IntScan& s, int begin, int end) {
+  const int at = place.channel, first_pixel = place.pixel;
+  const int width = s.blocks * kLanes, shift = s.shift, last_bias = s.last_bias;
+  const Int theta = load(s.theta + at), below = minus_one(theta);
+  const bool emits = s.out[0] != nullptr;
+  const int channels = s.channels - at;
+  const int64_t bias_row = begin < last_bias ? begin : last_bias;
+  Int v[kScanned], net[kScanned], bias[kScanned];
+  uint8_t* out[kScanned];
+  const uint8_t* jumped[kScanned];
+  SPIKECONV_UNROLL
+  for (int p = 0; p < kScanned; ++p) {
+    v[p] = place.v[p];
+    net[p] = kCounts ? place.net[p] : zeros();
+    bias[p] = load(s.bias[first_pixel + p] + bias_row * s.bias_step + at);
+    out[p] = place.out[p];
+    jumped[p] = kShortcuts == Shortcuts::kOne ? place.jumped[p] : nullptr;
   }
   Int coefficient{};
   int64_t jump_step = 0;
   if constexpr (kShortcuts == Shortcuts::kOne) {
     coefficient = load(s.shortcuts[0].coefficient + at);
     jump_step = s.shortcuts[0].step;
-    SPIKECONV_UNROLL
-    for (int p = 0; p < kScanned; ++p) {
-      jumped[p] = s.shortcuts[0].spikes[first_pixel + p] + at;
-    }
   }
-  const int32_t* acc = s.acc + first_pixel * width + at;
+  const int32_t* acc = place.acc;
   const int64_t out_step = s.out_step;
-  for (int t = 0; t < steps; ++t) {
-    if (t > 0 && t <= s.last_bias) {  // mostly a bias has one row, and then stays in registers
+  for (int t = begin; t < end; ++t) {
+    if (t > begin && t <= last_bias) {  // mostly a bias has one row, and then stays in registers
       SPIKECONV_UNROLL
       for (int p = 0; p < kScanned; ++p) {
         bias[p] = load(s.bias[first_pixel + p] + t * s.bias_step + at);
@@ -78,51 +103,79 @@ SPIKECONV_INLINE void scan_block(const IntScan& s, int block, int first_pixel) {
         net[p] = increment_where(plus, net[p]);
       }
       if (emits) {
-        store_spikes<kSigned>(out[p], plus, minus, s.channels - at);
+        store_spikes<kSigned>(out[p], plus, minus, channels);
         out[p] += out_step;
       }
     }
     acc += kPixels * width;
   }
+  place.acc = acc;
   SPIKECONV_UNROLL
   for (int p = 0; p < kScanned; ++p) {
+    place.v[p] = v[p];
+    place.out[p] = out[p];
+    if constexpr (kCounts) {
+      place.net[p] = net[p];
+    }
+    if constexpr (kShortcuts == Shortcuts::kOne) {
+      place.jumped[p] = jumped[p];
+    }
+  }
+}
+
+template <bool kCounts>
+SPIKECONV_INLINE void finish(const ScanPlace& place, const IntScan& s) {
+  const int width = s.blocks * kLanes;
+  SPIKECONV_UNROLL
+  for (int p = 0; p < kScanned; ++p) {
+    const int64_t row = (place.pixel + p) * width + place.channel;
     if (s.v != nullptr) {
-      store(s.v + (first_pixel + p) * width + at, v[p]);
+      store(s.v + row, place.v[p]);
     }
     if (kCounts && s.net != nullptr) {
-      store(s.net + (first_pixel + p) * width + at, net[p]);
+      store(s.net + row, place.net[p]);
     }
   }
 }
 
+using ScanPlaces = ScanPlace[kPixels / kScanned];
+
+// Some steps of a block, after those from which `places` come.
 template <bool kSigned, bool kCounts, Shortcuts kShortcuts>
-SPIKECONV_INLINE void scan_blocks(const IntScan& given) {
-  const IntScan s = given;  // a copy that no store can alias stays in registers
-  for (int block = 0; block < s.blocks; ++block) {
-    for (int pixel = 0; pixel < kPixels; pixel += kScanned) {
-      scan_block<kSigned, kCounts, kShortcuts>(s, block, pixel);
+static void scan_steps(ScanPlaces& places, const IntScan& s, int block, int begin, int end) {
+  for (int i = 0; i < kPixels / kScanned; ++i) {
+    ScanPlace& place = places[i];
+    if (begin == 0) {
+      start<kCounts, kShortcuts>(place, s, block, i * kScanned);
+    }
+    advance<kSigned, kCounts, kShortcuts>(place, s, begin, end);
+    if (end == s.steps) {
+      finish<kCounts>(place, s);
     }
   }
 }
+
+using ScanSteps = void (*)(ScanPlaces& places, const IntScan& s, int block, int begin, int end);
 
 template <bool kSigned, bool kCounts>
-SPIKECONV_INLINE void scan_shortcuts(const IntScan& s) {
-  if (s.n_shortcuts == 0) {
-    scan_blocks<kSigned, kCounts, Shortcuts::kNone>(s);
-  } else if (s.n_shortcuts == 1) {
-    scan_blocks<kSigned, kCounts, Shortcuts::kOne>(s);
-  } else {
-    scan_blocks<kSigned, kCounts, Shortcuts::kMany>(s);
-  }
+SPIKECONV_INLINE ScanSteps with_shortcuts(const IntScan& s) {
+  return s.n_shortcuts == 0   ? scan_steps<kSigned, kCounts, Shortcuts::kNone>
+         : s.n_shortcuts == 1 ? scan_steps<kSigned, kCounts, Shortcuts::kOne>
+                              : scan_steps<kSigned, kCounts, Shortcuts::kMany>;
+}
+
+// What a scan needs, compiled for that alone.
+static ScanSteps scan_steps_of(const IntScan& s) {
+  return s.is_signed        ? with_shortcuts<true, true>(s)
+         : s.net != nullptr ? with_shortcuts<false, true>(s)
+                            : with_shortcuts<false, false>(s);
 }
 
 static void scan(const IntScan& s) {
-  if (s.is_signed) {
-    scan_shortcuts<true, true>(s);
-  } else if (s.net != nullptr) {
-    scan_shortcuts<false, true>(s);
-  } else {
-    scan_shortcuts<false, false>(s);
+  const ScanSteps steps = scan_steps_of(s);
+  ScanPlaces places;
+  for (int block = 0; block < s.blocks; ++block) {
+    steps(places, s, block, 0, s.steps);
   }
 }
 

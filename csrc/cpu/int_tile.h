@@ -218,6 +218,9 @@ struct IntKernels {
   void (*dot)(const IntDot& dot);
   void (*dot_channelwise)(const IntDot& dot);
   void (*scan)(const IntScan& scan);
+  // Both, of two tiles, where a matrix unit can multiply while vectors run neurons; null elsewhere.
+  // Neither may read what the other writes.
+  void (*dot_and_scan)(const IntDot& dot, const IntScan& scan);
   void (*encode)(const IntEncode& encode);
   // Before the first call of dot by a thread, and after the last: nothing else that may use matrix
   // units runs in between.

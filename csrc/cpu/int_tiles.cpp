@@ -3,10 +3,11 @@
 #include <c10/util/SmallVector.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
+#include "cpu/int_late_scan.h"
 #include "cpu/int_places.h"
+#include "cpu/int_tile_state.h"
 
 namespace spikeconv::cpu {
 namespace {
@@ -24,7 +25,12 @@ class Tile {
  public:
   Tile(const IntRun& run, int64_t image, IntRange quads, int64_t block, int blocks,
        const IntSums& sums)
-      : run_(run), layer_(run.layer), image_(image), quads_(quads), block_(block) {
+      : run_(run),
+        layer_(run.layer),
+        image_(image),
+        quads_(quads),
+        block_(block),
+        state_(run, image, block) {
     if (const auto* lists = std::get_if<const EventLists*>(&sums)) {
       events_.emplace(**lists, block, blocks, acc_);
     } else if (const auto* words = std::get_if<const LookupWords*>(&sums)) {
@@ -43,7 +49,6 @@ class Tile {
     scan_.channels =
         static_cast<int>(std::min<int64_t>(blocks * kLanes, layer_.channels - block * kLanes));
     bias_ = places(layer_, layer_.bias, block);
-    v_init_ = places(layer_, layer_.v_init, block);
     add_shortcuts();
     scan_.shortcuts = shortcuts_.data();
     scan_.n_shortcuts = static_cast<int>(shortcuts_.size());
@@ -52,6 +57,10 @@ class Tile {
       out_.origin += block * kLanes;
       scan_.out_step = run.out.step;
     }
+    const bool multiplies = std::holds_alternative<std::monostate>(sums) && dot_.n_terms > 0;
+    if (multiplies && run.kernels.dot_and_scan != nullptr && TileState::is_hidden(run)) {
+      late_.emplace(run.kernels, acc_);
+    }
   }
 
   // Of all its quads.
@@ -59,17 +68,20 @@ class Tile {
     int64_t y = quads_.first * kPixels / layer_.width, x = quads_.first * kPixels % layer_.width;
     int64_t left = layer_.pixels() - quads_.first * kPixels;
     for (quad_ = quads_.first; quad_ < quads_.last; ++quad_) {
-      count_ = static_cast<int>(std::min<int64_t>(kPixels, left));
-      left -= count_;
+      at_.count = static_cast<int>(std::min<int64_t>(kPixels, left));
+      left -= at_.count;
       for (int p = 0; p < kPixels; ++p) {
-        y_[p] = y;
-        x_[p] = x;
-        if (p + 1 < count_) {  // pixels that are missing repeat the last one
+        at_.y[p] = y;
+        at_.x[p] = x;
+        if (p + 1 < at_.count) {
           next(y, x);
         }
       }
       next(y, x);
       run_quad();
+    }
+    if (late_.has_value()) {
+      late_->finish();
     }
   }
 
@@ -148,32 +160,29 @@ class Tile {
   }
 
   void run_quad() {
-    start();
+    state_.start(at_, scan_);
     const int64_t chunks = run_.chunks();
     for (int64_t i = 0; i < chunks; ++i) {
       const int64_t first = run_.first_step(i);
       scan_.steps = dot_.steps = static_cast<int>(run_.first_step(i + 1) - first);
-      const bool keeps = i + 1 < chunks;
-      scan_.v = keeps || run_.v != nullptr ? v_ : nullptr;
-      const bool counts = run_.net != nullptr || run_.count != nullptr;
-      scan_.net = counts || (keeps && layer_.is_signed) ? net_ : nullptr;
+      state_.keep(i + 1 < chunks, scan_);
       run_steps(i, first);
-      for (int p = 0; p < kPixels; ++p) {
-        scan_.v_before[p] = v_ + p * scan_.blocks * kLanes;
-      }
-      scan_.net_before = net_;
+      state_.go_on(scan_);
     }
-    finish();
+    state_.finish(at_, scan_);
   }
 
   void run_steps(int64_t chunk, int64_t first) {
     for (size_t i = 0; i < terms_.size(); ++i) {
-      point(windows_[i], first * terms_[i].step, terms_[i].spikes);
+      at_.point(windows_[i], first * terms_[i].step, terms_[i].spikes);
     }
     if (events_.has_value()) {
-      events_->run(y_, x_, first, dot_.steps);
+      events_->run(at_.y, at_.x, first, dot_.steps);
     } else if (lookups_.has_value()) {
       scan_.acc = dot_.out = lookups_->run(quad_, chunk);
+    } else if (late_.has_value()) {
+      late_->dot(dot_);
+      scan_.acc = dot_.out;
     } else if (dot_.n_terms > 0 || dot_.n_channelwise == 0) {
       run_.kernels.dot(dot_);
     }
@@ -181,78 +190,19 @@ class Tile {
       run_.kernels.dot_channelwise(dot_);
     }
     for (size_t i = 0; i < shortcuts_.size(); ++i) {
-      point(jumps_[i], first * shortcuts_[i].step, shortcuts_[i].spikes);
+      at_.point(jumps_[i], first * shortcuts_[i].step, shortcuts_[i].spikes);
     }
     const int64_t last_row = layer_.bias.size(0) - 1;
     const int64_t row = std::min(run_.done + first, last_row);
-    point(bias_, row * scan_.bias_step, scan_.bias);
+    at_.point(bias_, row * scan_.bias_step, scan_.bias);
     scan_.last_bias = static_cast<int>(std::min<int64_t>(last_row - row, kTileSteps));
     if (run_.emits) {
-      point(out_, first * scan_.out_step, scan_.out);
+      at_.point(out_, first * scan_.out_step, scan_.out);
     }
-    run_.kernels.scan(scan_);
-  }
-
-  template <class Value>
-  void point(const Places<Value>& places, int64_t offset, Value** to) const {
-    for (int p = 0; p < kPixels; ++p) {
-      to[p] = places.at(y_[p], x_[p]) + offset;
-    }
-  }
-
-  // The state before the first step. A given one lies in tables without room for whole vectors.
-  void start() {
-    if (run_.v_before == nullptr) {
-      point(v_init_, 0, scan_.v_before);
-      scan_.net_before = nullptr;
-      return;
-    }
-    load(run_.v_before, v_);
-    for (int p = 0; p < kPixels; ++p) {
-      scan_.v_before[p] = v_ + p * scan_.blocks * kLanes;
-    }
-    if (run_.net_before != nullptr) {
-      load(run_.net_before, net_);
-      std::memcpy(net_before_, net_, sizeof net_);
-      scan_.net_before = net_;
+    if (late_.has_value()) {
+      late_->scan(scan_);
     } else {
-      scan_.net_before = nullptr;
-    }
-  }
-
-  void finish() {
-    if (run_.v != nullptr) {
-      store(v_, run_.v);
-    }
-    if (run_.net != nullptr) {
-      store(net_, run_.net);
-    }
-    if (run_.count != nullptr) {
-      if (run_.net_before != nullptr) {
-        for (int i = 0; i < kPixels * scan_.blocks * kLanes; ++i) {
-          net_[i] -= net_before_[i];
-        }
-      }
-      store(net_, run_.count);
-    }
-  }
-
-  int64_t entry(int p) const {
-    const int64_t pixel = (image_ * layer_.height + y_[p]) * layer_.width + x_[p];
-    return pixel * layer_.channels + block_ * kLanes;
-  }
-
-  void load(const int32_t* table, int32_t* rows) const {
-    for (int p = 0; p < kPixels; ++p) {
-      std::memcpy(rows + p * scan_.blocks * kLanes, table + entry(p),
-                  scan_.channels * sizeof(int32_t));
-    }
-  }
-
-  void store(const int32_t* rows, int32_t* table) const {
-    for (int p = 0; p < count_; ++p) {
-      std::memcpy(table + entry(p), rows + p * scan_.blocks * kLanes,
-                  scan_.channels * sizeof(int32_t));
+      run_.kernels.scan(scan_);
     }
   }
 
@@ -262,8 +212,7 @@ class Tile {
   const IntRange quads_;
   const int64_t block_;
   int64_t quad_ = 0;
-  int count_ = 0;  // outputs of this quad
-  int64_t y_[kPixels], x_[kPixels];
+  Quad at_{};
   IntDot dot_{};
   IntScan scan_{};
   std::optional<EventSums> events_;
@@ -272,12 +221,10 @@ class Tile {
   c10::SmallVector<Places<const uint8_t>, 4> windows_;
   c10::SmallVector<IntShortcut, 2> shortcuts_;
   c10::SmallVector<Places<const uint8_t>, 2> jumps_;
-  Places<const int32_t> bias_, v_init_;
+  Places<const int32_t> bias_;
   Places<uint8_t> out_;
-  // Channels beyond the last one are computed too, from whatever is there.
-  alignas(64) int32_t v_[kPixels * kBlocks * kLanes] = {};
-  alignas(64) int32_t net_[kPixels * kBlocks * kLanes] = {};
-  alignas(64) int32_t net_before_[kPixels * kBlocks * kLanes] = {};
+  TileState state_;
+  std::optional<LateScan> late_;
   alignas(64) int32_t acc_[kTileValues];
   static_assert(kTileValues >= LookupSums::kValues);
 };

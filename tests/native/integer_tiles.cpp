@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -81,7 +82,8 @@ uint32_t plain_channelwise(const IntTerm& term, int t, int p, int block, int lan
   return sum;
 }
 
-std::vector<int32_t> run_dot(const IntKernels& kernels, int steps, int blocks) {
+std::vector<int32_t> run_dot(const IntKernels& kernels, int steps, int blocks,
+                             const std::function<void(const IntDot&)>& multiply) {
   std::vector<Term> terms;
   const int n_high = draw(0, 1), n_terms = n_high + draw(n_high, 2);
   const int n_channelwise = n_terms == 0 ? 1 : draw(0, 1);
@@ -98,7 +100,7 @@ std::vector<int32_t> run_dot(const IntKernels& kernels, int steps, int blocks) {
                    n_channelwise, steps,  blocks,  out.data};
   kernels.begin();
   if (n_terms > 0) {
-    kernels.dot(dot);
+    multiply(dot);
   }
   kernels.end();
   if (n_channelwise > 0) {
@@ -124,6 +126,20 @@ std::vector<int32_t> run_dot(const IntKernels& kernels, int steps, int blocks) {
     }
   }
   return sums;
+}
+
+// Alone or, where the kernels have that, beside the products of another tile.
+void run_neurons(const IntKernels& kernels, const IntScan& scan) {
+  bool done = false;
+  if (kernels.dot_and_scan != nullptr && draw(0, 2) > 0) {
+    run_dot(kernels, draw(1, kTileSteps), draw(1, kPair), [&](const IntDot& dot) {
+      kernels.dot_and_scan(dot, scan);
+      done = true;
+    });
+  }
+  if (!done) {  // there may be no products
+    kernels.scan(scan);
+  }
 }
 
 void run_scan(const IntKernels& kernels, int steps, int blocks, const std::vector<int32_t>& sums) {
@@ -169,7 +185,7 @@ void run_scan(const IntKernels& kernels, int steps, int blocks, const std::vecto
     scan.v_before[p] = v.data + p * width;
     scan.out[p] = out.data + p * channels;
   }
-  kernels.scan(scan);
+  run_neurons(kernels, scan);
   for (int t = 0; t < steps; ++t) {
     for (int p = 0; p < kPixels; ++p) {
       for (int c = 0; c < width; ++c) {
@@ -210,7 +226,7 @@ int main(int count, char** arguments) {
   const int tiles = std::atoi(arguments[2]);
   for (int i = 0; i < tiles; ++i) {
     const int steps = draw(1, kTileSteps), blocks = draw(1, kPair);
-    run_scan(kernels, steps, blocks, run_dot(kernels, steps, blocks));
+    run_scan(kernels, steps, blocks, run_dot(kernels, steps, blocks, kernels.dot));
   }
   std::printf("%d\n", tiles);
   return 0;
