@@ -28,8 +28,8 @@ def time_tiles(
     """Seconds of a launch with each tile; infinity where it takes more than the GPU has.
 
     All are compiled side by side, then timed one after the other. Whatever the tile, the bits are
-    the same. Where those of one are not the first one's, a compiler has erred with one of the two:
-    the later gets infinity too, and a warning names both.
+    the same. Where they are not, a compiler has erred, and most are taken to be right (of as many,
+    the first): the others get infinity too, and a warning names them.
 
     Args:
         launch: `conv_launch.conv_if` with everything but `tile` and `warmup` filled in.
@@ -38,22 +38,27 @@ def time_tiles(
     """
     compile_all(launch, candidates)
     seconds = dict.fromkeys(candidates, float("inf"))
-    first: Tile | None = None
+    agreeing: list[tuple[list[Tensor], list[Tile]]] = []  # bits, and the tiles that give them
     for tile in candidates:
         run = partial(launch, tile=tile)
         if not _launches(run):
             continue
-        if first is None:
-            first, wanted = tile, [tensor.clone() for tensor in written]
-        if all(map(torch.equal, written, wanted)):
-            seconds[tile] = _seconds(run)
+        for bits, tiles in agreeing:
+            if all(map(torch.equal, written, bits)):
+                tiles.append(tile)
+                break
         else:
-            warnings.warn(
-                f"spikeconv: with {tile} this GPU gives other bits than with {first}, so it is "
-                f"not used: an error of triton {triton.__version__} or of the kernel, which "
-                "spikeconv's developers would like to know of",
-                stacklevel=2,
-            )
+            agreeing.append(([tensor.clone() for tensor in written], [tile]))
+        seconds[tile] = _seconds(run)
+    agreeing.sort(key=lambda found: -len(found[1]))  # of equals, the first stays the first
+    for _, tiles in agreeing[1:]:
+        seconds.update(dict.fromkeys(tiles, float("inf")))
+        warnings.warn(
+            f"spikeconv: with {tiles} this GPU gives other bits than with {agreeing[0][1]}, so "
+            f"they are not used: an error of triton {triton.__version__} or of the kernel, which "
+            "spikeconv's developers would like to know of",
+            stacklevel=2,
+        )
     return seconds
 
 

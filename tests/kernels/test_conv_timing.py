@@ -1,4 +1,4 @@
-"""Tiles are timed only where they write what the first of them writes."""
+"""Tiles are taken only where they write what most of them write."""
 
 from __future__ import annotations
 
@@ -44,6 +44,15 @@ def test_a_tile_with_other_bits_is_named_and_not_used() -> None:
         seconds = time_tiles(launch, launch.written, (TOO_LARGE, FIRST, WRONG, SAME))
     infinite = float("inf")
     assert seconds == {TOO_LARGE: infinite, FIRST: 1.0, WRONG: infinite, SAME: 1.0}
+
+
+@pytest.mark.usefixtures("_every_launch_takes_a_second")
+@pytest.mark.parametrize("tiles", [(WRONG, SAME, FIRST), (SAME, WRONG, FIRST), (SAME, WRONG)])
+def test_most_tiles_are_right_whichever_is_the_first(tiles: tuple[Tile, ...]) -> None:
+    launch = Launch()
+    with pytest.warns(UserWarning, match=r"with \[Tile\(pixels=64,.* other bits than with"):
+        seconds = time_tiles(launch, launch.written, tiles)
+    assert seconds == {tile: float("inf") if tile == WRONG else 1.0 for tile in tiles}
 
 
 @pytest.mark.usefixtures("_every_launch_takes_a_second")
