@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import Tensor, nn
+from torch.nn.modules import module as _of_torch
 
 # Attributes of neurons that are no tensors, and that what is made of them depends on.
 _OPTIONS = ("v_reset", "fires", "signed", "detach_reset", "_backend")
@@ -27,9 +28,9 @@ def version(value: object) -> object:
 
 
 class Watch:
-    """Notices changes of modules: of their parameters and buffers, of options of neurons, and
-    which modules they are. What is written through ``.data``, or to a tensor made in inference
-    mode, is not counted by torch and not seen.
+    """Notices changes of modules: of their parameters and buffers, of options of neurons, of hooks
+    and a forward of their own, and which modules they are. What is written through ``.data``, or to
+    a tensor made in inference mode, is not counted by torch and not seen.
 
     >>> import torch
     >>> layer, watch = nn.Linear(2, 2), Watch()
@@ -51,11 +52,14 @@ class Watch:
             modules: what is watched.
             also: tensors besides.
         """
-        seen: list[object] = []
+        seen: list[object] = [*_of_torch._global_forward_hooks]
+        seen += _of_torch._global_forward_pre_hooks
         tensors = [*also]
         for module in modules:
             seen.append(id(module))
             seen += [module.__dict__.get(option) for option in _OPTIONS]
+            seen += [*module._forward_hooks, *module._forward_pre_hooks]
+            seen.append(module.__dict__.get("forward"))
             tensors += [t for t in module._parameters.values() if t is not None]
             tensors += [t for t in module._buffers.values() if t is not None]
         seen += [tensor.data_ptr() for tensor in tensors]

@@ -120,9 +120,7 @@ def fit(
     def run(made: Populations) -> Any:
         given = program, {**layers, **made.refitted}, made.neurons, weights
         return concatenated(
-            Simulation(*given, x, timing).mean_output(
-                T, steps_at_once(program, x, in_integers=False)
-            )
+            Simulation(*given, x, timing).mean_output(T, steps_at_once(program, x))
             for x in held_out.split(at_once)
         )
 

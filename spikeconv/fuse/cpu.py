@@ -34,6 +34,7 @@ class CpuEngine:
     """
 
     packs = True
+    most_steps: int | None = None
     takes_unpooled = False
 
     def __init__(

@@ -78,10 +78,12 @@ class Engine(Protocol):
 
     Attributes:
         packs: spikes take bits in that format, not numbers.
+        most_steps: that one call takes; None: any number.
         takes_unpooled: encoders are faster on currents that still lack a bias and a max-pool.
     """
 
     packs: bool
+    most_steps: int | None
     takes_unpooled: bool
 
     def pack(self, name: str, train: Tensor) -> Any:

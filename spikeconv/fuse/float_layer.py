@@ -3,16 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv.fuse.channels import Unsupported, image_shape, per_channel, per_channel_or_neuron
-from spikeconv.fuse.quantise import FloatConvolution, FloatLayer, FloatShortcut
+from spikeconv.fuse.layer import Pair
 from spikeconv.fuse.terms import Current, Term
 from spikeconv.network.program import Step
 from spikeconv.neuron import IFNode
+
+
+@dataclass(frozen=True)
+class FloatConvolution:
+    """A convolution before quantisation: weights float64, what a spike is worth multiplied in."""
+
+    source: str
+    weight: Tensor
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+
+@dataclass(frozen=True)
+class FloatShortcut:
+    """A shortcut before quantisation: float64 ``[C]``, what a spike is worth."""
+
+    source: str
+    amplitude: Tensor
+    stride: Pair
+    channel: int
+
+
+@dataclass(frozen=True)
+class FloatLayer:
+    """`IntegerLayer`'s attributes in float64; `static`: whether an image adds a current besides."""
+
+    name: str
+    shape: tuple[int, int, int]
+    convolutions: Sequence[FloatConvolution]
+    shortcuts: Sequence[FloatShortcut]
+    theta: Tensor
+    v_init: Tensor
+    bias: Tensor
+    signed: bool
+    static: bool = False
+
 
 # With more products than so many times those of the layers one by one, a product of weights is
 # slower than floating point (bench/NOTES.md).

@@ -61,6 +61,11 @@ class Plan:
     _placed: dict[tuple[str, torch.device], IntegerLayer] = field(default_factory=dict)
     _scaled: dict[tuple[str, torch.device], tuple[Static, ...]] = field(default_factory=dict)
 
+    @property
+    def in_integers(self) -> bool:
+        """Whether an engine runs anything of it."""
+        return bool(self.program.layers)
+
     def population(self, name: str, device: torch.device) -> IntegerLayer | Encoder:
         """What an engine runs under that name, on a device as `layer` has it."""
         return self.encoders[name] if name in self.encoders else self.layer(name, device)

@@ -20,7 +20,10 @@ A current that an image adds at every step has no bound. But from theta + a_k + 
 fires at every step, and from its negative on at none: there it is cut off, and a_k grows by that.
 
 Where 8 bits hold weights as exactly as 16 would, which were rounded before, and units are as fine,
-int16 would be the same in two passes, and they are int8.
+int16 would be the same in two passes, and they are int8. Where in a quarter of the channels s_k is
+more than theta / 16 and more than a quarter of the median weight, as beside a weight far larger
+than the others and seldom read, these would be lost: such a layer takes int16, or if that loses
+them too, has no integers.
 
 Where SRP or COS has membranes start elsewhere (`spikeconv.fuse.starts`) it is below 2^30. From
 -2^30 then no membrane reaches theta or leaves int32, and what COS adds to v_init is at most
@@ -29,15 +32,16 @@ max(theta, |v_init| + rho * a_k), which keeps the sum within twice the bound.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from spikeconv.fuse.channels import Unsupported
 from spikeconv.fuse.digits import Digits
-from spikeconv.fuse.layer import Convolution, IntegerLayer, Pair, Shortcut
+from spikeconv.fuse.float_layer import FloatLayer
+from spikeconv.fuse.layer import Convolution, IntegerLayer, Shortcut
 
 LARGEST_WEIGHT = {"int8": 127, "int16": 127 * 256 + 127}
 """Of int16, such that its high byte is at most 127 as well."""
@@ -48,44 +52,13 @@ _LEAST_WEIGHT = 15
 # Times a unit: less than that is nothing beside what int16 rounds of all weights of a neuron.
 _AS_FINE = 4
 _BITS_OF_THETA = (24, 20, 16)
+# What may be lost of weights: s_k beside theta (of trained networks 0.001 to 0.01, and up to 0.2 of
+# single channels that hardly fire) where half of the weights have fewer units than that, and the
+# share of channels for which it may be more.
+_COARSEST = 1 / 16
+_FEWEST_UNITS = 4
+_COARSE_CHANNELS = 0.25
 _INT32_MAX = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class FloatConvolution:
-    """A convolution before quantisation: weights float64, what a spike is worth multiplied in."""
-
-    source: str
-    weight: Tensor
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    groups: int
-
-
-@dataclass(frozen=True)
-class FloatShortcut:
-    """A shortcut before quantisation: float64 ``[C]``, what a spike is worth."""
-
-    source: str
-    amplitude: Tensor
-    stride: Pair
-    channel: int
-
-
-@dataclass(frozen=True)
-class FloatLayer:
-    """`IntegerLayer`'s attributes in float64; `static`: whether an image adds a current besides."""
-
-    name: str
-    shape: tuple[int, int, int]
-    convolutions: Sequence[FloatConvolution]
-    shortcuts: Sequence[FloatShortcut]
-    theta: Tensor
-    v_init: Tensor
-    bias: Tensor
-    signed: bool
-    static: bool = False
 
 
 def quantise(
@@ -95,15 +68,18 @@ def quantise(
 
     Args:
         layer: what it approximates.
-        precision: ``"int8"`` or ``"int16"`` weights; of the latter int8 where that is as fine.
+        precision: ``"int8"`` or ``"int16"`` weights; of the latter int8 where that is as fine, and
+            of the former int16 where it loses most of them.
         largest: of every source, the largest sum of spikes of one step.
         steps: T that must be safe.
         rooms: 2 keeps half of int32 free, for membranes that start elsewhere than at v_init.
 
     Raises:
-        Unsupported: a value is not finite, or no unit is both fine enough and safe.
+        Unsupported: a value is not finite, weights differ too much in size, or no unit is both fine
+            enough and safe.
 
     Example:
+        >>> from spikeconv.fuse.float_layer import FloatConvolution
         >>> one = torch.ones(1, dtype=torch.float64)
         >>> conv = FloatConvolution("x", one.view(1, 1, 1, 1), (1, 1), (0, 0), (1, 1), 1)
         >>> layer = FloatLayer("y", (1, 1, 1), (conv,), (), 2 * one, one, 0 * one.view(1, 1), False)
@@ -114,6 +90,12 @@ def quantise(
     values = [c.weight for c in layer.convolutions] + [s.amplitude for s in layer.shortcuts]
     if not all(bool(torch.isfinite(v).all()) for v in (*values, layer.v_init, layer.bias)):
         raise Unsupported("a weight, bias or initial potential is not finite")
+    if _is_coarse(layer, precision):
+        if precision == "int8":
+            return quantise(layer, "int16", largest, steps, rooms)
+        raise Unsupported(
+            "its weights differ too much in size: beside the largest, 16 bits would lose the others"
+        )
     found = _quantised(layer, precision, largest, steps, rooms)
     if precision == "int16" and _are_bytes(layer):
         narrow = _quantised(layer, "int8", largest, steps, rooms)
@@ -142,6 +124,19 @@ def _quantised(
             if _reach(found, sums, largest, steps) <= _INT32_MAX // rooms:
                 return _stored(found, precision)
     raise Unsupported(f"its sums over {steps} steps leave int32")
+
+
+def _is_coarse(layer: FloatLayer, precision: str) -> bool:
+    """Whether most weights would be lost beside the largest of them, and are worth something."""
+    q_max, theta = LARGEST_WEIGHT[precision], layer.theta
+    least = theta if theta.dim() == 1 else theta.flatten(1).amin(1)
+    coarse = torch.zeros_like(least, dtype=torch.bool)
+    for convolution in layer.convolutions:
+        weights = convolution.weight.abs().flatten(1)
+        unit = weights.amax(1) / q_max
+        usual = torch.where(weights > 0, weights, torch.nan).nanmedian(1).values
+        coarse |= (unit > _COARSEST * least) & (usual < _FEWEST_UNITS * unit)
+    return float(coarse.double().mean()) > _COARSE_CHANNELS
 
 
 def _are_bytes(layer: FloatLayer) -> bool:

@@ -13,6 +13,7 @@ from spikeconv.calibrate.inputs import Batch, tensors_of
 from spikeconv.fuse import stems
 from spikeconv.fuse.encoder import Encoder, Unpooled
 from spikeconv.fuse.engine import Engine, Given, Want
+from spikeconv.fuse.gradients import before_the_head, refuse
 from spikeconv.fuse.layer import IntegerLayer
 from spikeconv.fuse.plan import Plan
 from spikeconv.fuse.reference import State
@@ -169,7 +170,7 @@ class FusedSimulation(Simulation):
         trains = {source: self.engine.unpack(source, self.spikes[source]) for source in sources}
         currents = {name: self._current(name)} if name in self.currents else {}
         population = self._population(name)
-        look = look_at(population)
+        look = look_at(population, signed=self.plan.program.sources[name].signed)
         want = Want(frozenset((name,)), frozenset(), True)
         states: dict[str, State] = {}
         for t in range(self.stage.cos):
@@ -181,7 +182,8 @@ class FusedSimulation(Simulation):
             assert fired.state is not None
             states = {name: fired.state}
             (emitted,) = self.engine.unpack(name, fired.spikes)
-            look.add(emitted, fired.state.v)
+            # In the order of v in memory: two orders at once take several times as long.
+            look.add(emitted.contiguous(memory_format=torch.channels_last), fired.state.v)
             if self.monitor is not None:
                 seen = emitted.reshape(1, self.batch, *self.plan.shapes[name])
                 self.monitor.add(name, seen, unread=1, sent=False)
@@ -251,6 +253,13 @@ class FusedSimulation(Simulation):
                 count = found.count.contiguous().view(self.batch, *plan.shapes[name])
                 self._add(name, count, chunk)
         self.spikes |= {name: fired[name].spikes for name in kept}
+
+    def _read_out(self, rates: Mapping[str, Tensor], n: int) -> Any:
+        output = super()._read_out(rates, n)
+        if not (torch.is_grad_enabled() and self.plan.in_integers):
+            return output
+        parameters = before_the_head(self.program, self.layers, self.neurons)
+        return refuse(output, (*tensors_of(self.inputs), *parameters))
 
     def _current(self, encoder: str) -> Tensor | Unpooled:
         """The static current of an encoder as images; in float32, which holds 16 bits exactly."""

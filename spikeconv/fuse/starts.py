@@ -27,11 +27,11 @@ def silent_after(population: Population, v: Tensor) -> Tensor:
     return silenced(v.double(), _each_channel(population.theta).double())
 
 
-def look_at(population: Population) -> Look:
+def look_at(population: Population, *, signed: bool) -> Look:
     """COS's look at a population, on whose steps it is to be shown."""
     if isinstance(population, Encoder):
-        return Look(population.v_threshold)
-    return Look(_each_channel(population.theta))
+        return Look(population.v_threshold, signed=signed)
+    return Look(_each_channel(population.theta), signed=signed)
 
 
 def moved(population: Population, look: Look) -> Tensor:

@@ -26,6 +26,7 @@ class StepwiseEngine(ABC):
     """
 
     packs = True
+    most_steps: int | None = WORD_BITS
     takes_unpooled = True
 
     def __init__(self, program: IntegerProgram, encoders: Iterable[Encoder] = ()) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from spikeconv.fuse.channels import Unsupported, image_shape
 from spikeconv.fuse.layer import Pair
@@ -108,10 +109,15 @@ def flattened(view: View, step: Step) -> View:
     return replace(view, flat=True)
 
 
-def is_zero_padding(step: Step) -> bool:
+def zero_padding(step: Step, layer: nn.Module | None) -> tuple[int, ...] | None:
+    """What a step pads with zeros, as `torch.nn.functional.pad` takes it; None: it does not."""
+    if isinstance(layer, nn.ZeroPad1d | nn.ZeroPad2d):
+        return tuple(layer.padding)
+    if step.target is not F.pad or len(step.args) < 2:
+        return None
     mode = step.args[2] if len(step.args) > 2 else step.kwargs.get("mode", "constant")
     value = step.args[3] if len(step.args) > 3 else step.kwargs.get("value")
-    return len(step.args) > 1 and mode == "constant" and not value
+    return tuple(step.args[1]) if mode == "constant" and not value else None
 
 
 def padded(view: View, padding: tuple[int, ...], step: Step) -> View:

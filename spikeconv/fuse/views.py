@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv.fuse.channels import Unsupported, image_shape, per_channel
@@ -18,14 +17,15 @@ from spikeconv.fuse.view import (
     ONE,
     View,
     flattened,
-    is_zero_padding,
     padded,
     subsampled,
     transformed,
+    zero_padding,
 )
 from spikeconv.fuse.windows import pool_window
 from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
 from spikeconv.network.program import Phase, Program, Ref, Step, fill, refs
+from spikeconv.network.subclasses import is_changed
 from spikeconv.network.vocabulary import BATCH_NORMS, PRODUCT_FUNCTIONS, PRODUCT_METHODS
 
 SUMS: dict[Any, float] = {
@@ -82,6 +82,8 @@ class Views:
         step = self._steps[value.name]
         if step.phase is not Phase.TEMPORAL:
             raise Unsupported(f"{step.label}, which is the same at every step, enters it")
+        if step.kind == "module" and is_changed(self._layers[step.target]):
+            raise Unsupported(f"{step.label} has a hook, or another method in place of its own")
         args, kwargs = fill((step.args, step.kwargs), self._number_of)
         return replace(step, args=args, kwargs=kwargs)
 
@@ -212,10 +214,10 @@ class Views:
             return transformed(self.of(value), factor, shift, step)
         if not step.args or not isinstance(step.args[0], Ref):
             raise Unsupported(f"{step.label} has no integer form")
+        if step.target in SUMS:
+            raise Unsupported(f"{step.label} adds up spikes before a layer reads them")
         if any(True for _ in refs((step.args[1:], step.kwargs))):
-            raise Unsupported(
-                f"{step.label} reads a second value, or a size that is not known here"
-            )
+            raise Unsupported(f"{step.label} reads a second value, or a size not known here")
         layer = self._layers[step.name] if step.kind == "module" else None
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             raise Unsupported(
@@ -227,11 +229,7 @@ class Views:
             return (pooled,)
         if isinstance(layer, nn.Flatten) or step.target in _FLATTENS:
             return tuple(flattened(view, step) for view in self.of(step.args[0]))
-        if isinstance(layer, nn.ZeroPad1d | nn.ZeroPad2d):
-            padding = tuple(layer.padding)
-            return tuple(padded(view, padding, step) for view in self.of(step.args[0]))
-        if step.target is F.pad and is_zero_padding(step):
-            padding = tuple(step.args[1])
+        if (padding := zero_padding(step, layer)) is not None:
             return tuple(padded(view, padding, step) for view in self.of(step.args[0]))
         if step.target is operator.getitem:
             return (subsampled(self._one(step), step),)
@@ -255,6 +253,8 @@ class Views:
         views: list[View] = []
         first = 0
         for part in parts:
+            if self.static(part) is not None:
+                raise Unsupported(f"{step.label} joins spikes and what is the same at every step")
             for view in self.of(part):
                 if view.flat:
                     raise Unsupported(f"{step.label} joins values that were reshaped")

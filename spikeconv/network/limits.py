@@ -24,21 +24,40 @@ _GPU_BYTES_A_VALUE = 64
 _VALUES_IN_CACHE = 2**20
 
 INTEGER_STEPS = 32
-"""So many steps integer kernels take at once, at most."""
+"""So many steps integer kernels take at once, at most: all of them, or what is read again leaves
+the cache."""
 
 # Where spikes are kept as bits, a step's largest value is an encoder's byte; a float32 has its
 # input and its output beside it.
 _STEPS_AS_BITS = 8
 
 
-def images_at_once(program: Program, batch: Batch, T: int, timing: Timing) -> int:
+def images_at_once(
+    program: Program,
+    batch: Batch,
+    T: int,
+    timing: Timing,
+    *,
+    whole: bool = False,
+    trains: bool = False,
+) -> int:
     """Images that run together: on a CPU so many that all their T steps stay in its cache.
 
     Elsewhere all, or so many that COS's steps, which cannot be run in chunks, fit in memory.
+
+    Args:
+        program: what runs.
+        batch: all images.
+        T: time-steps.
+        timing: the network's.
+        whole: all that changes in time stays in integers, but for what is read out.
+        trains: that is read out at every step.
     """
     if tensors_of(batch)[0].device.type == "cpu":
         values = _VALUES_IN_CACHE * torch.get_num_threads()
-        return max(1, int(values / (program.widest_for(batch) * T)))
+        widest = program.widest_for(batch)
+        read_out = program.read_out_for(batch) * T if trains else 0.0
+        return max(1, int(values / (max(widest, read_out) if whole else widest * T)))
     cos = max(1, timing.cos)
     return max(1, min(len(batch), int(_values(batch) / (program.widest_for(batch) * cos))))
 
@@ -50,7 +69,7 @@ def images_of_all_steps(program: Program, batch: Batch, T: int) -> int:
 
 
 def steps_at_once(
-    program: Program, batch: Batch, *, in_integers: bool, as_bits: bool = False
+    program: Program, batch: Batch, *, most: int | None = None, as_bits: bool = False
 ) -> int:
     """Time-steps that run together for such a batch; more are run in chunks, v handed over.
 
@@ -59,14 +78,14 @@ def steps_at_once(
     Args:
         program: what runs.
         batch: for how many images, and where.
-        in_integers: some layers run in integers.
-        as_bits: so does all that changes in time, and of all steps only bits are kept.
+        most: so many at most.
+        as_bits: all that changes in time is in integers, and of all steps only bits are kept.
     """
     if torch.compiler.is_compiling():
         return sys.maxsize
     values = _values(batch) * (_STEPS_AS_BITS if as_bits else 1)
     steps = max(1, int(values / (program.widest_for(batch) * max(1, len(batch)))))
-    return min(steps, INTEGER_STEPS) if in_integers else steps
+    return steps if most is None else min(steps, most)
 
 
 def _values(batch: Batch) -> int:

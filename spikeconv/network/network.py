@@ -17,7 +17,7 @@ from spikeconv.network.assembly import Assembly
 from spikeconv.network.calls import given, sizes_told
 from spikeconv.network.confident import run_until_confident
 from spikeconv.network.graph import Graphable
-from spikeconv.network.limits import images_at_once, steps_at_once
+from spikeconv.network.limits import INTEGER_STEPS, images_at_once, steps_at_once
 from spikeconv.network.measured import measured_report
 from spikeconv.network.monitor import Monitor
 from spikeconv.network.operations import Operations
@@ -104,7 +104,8 @@ class SpikingNetwork(Assembly, Graphable):
         with sizes_told(self.program, batch):
             if self._form is not None:
                 self._check_has_memory(batch)
-            parts = batch.split(self.images_at_once(batch, steps)) if len(batch) else (batch,)
+            at_once = self.images_at_once(batch, steps, trains=readout == "all")
+            parts = batch.split(at_once) if len(batch) else (batch,)
             outputs = [run(part, steps) for part in parts]
         return concatenated(outputs, 0 if readout == "mean" else 1)
 
@@ -158,7 +159,7 @@ class SpikingNetwork(Assembly, Graphable):
                 "because images leave before the counts are whole; got True"
             )
         with sizes_told(self.program, batch):
-            at_once = self.images_at_once(batch, min(chunk, steps))
+            at_once = self.images_at_once(batch, min(chunk, steps), trains=True)
             parts = batch.split(at_once) if len(batch) else (batch,)
             exits = [
                 run_until_confident(
@@ -218,26 +219,26 @@ class SpikingNetwork(Assembly, Graphable):
         with sizes_told(self.program, batch):
             return run_analog(self.program, layers, self.weights(), batch, observe)
 
-    def images_at_once(self, x: Batch, T: int) -> int:
+    def images_at_once(self, x: Batch, T: int, *, trains: bool = False) -> int:
         """Images that run together: `spikeconv.network.limits`."""
         if self._monitor is not None and self._monitor.keep_counts:
             return max(1, len(x))
-        if self._whole(x, T):
-            T = 1  # only what is the same at every step is in floating point
-        return images_at_once(self.program, x, T, self.timing)
+        whole = self._whole(x, T)
+        return images_at_once(self.program, x, T, self.timing, whole=whole, trains=trains)
 
     def steps_at_once(self, x: Batch, T: int, *, counts: bool = False) -> int:
         """Time-steps that run together; with `counts`, only sums over time are read out."""
-        as_bits = counts and self.timing.before == 0 and self._whole(x, T, packed=True)
-        return steps_at_once(self.program, x, in_integers=self._form is not None, as_bits=as_bits)
+        if self._form is None:  # whose changes a simulation looks for
+            return steps_at_once(self.program, x)
+        plan, engine = self._form.for_run(T, x)
+        as_bits = counts and self.timing.before == 0 and self._whole(x, T) and engine.packs
+        most = INTEGER_STEPS if plan.whole else engine.most_steps if plan.in_integers else None
+        return steps_at_once(self.program, x, most=most, as_bits=as_bits)
 
-    def _whole(self, x: Batch, T: int, *, packed: bool = False) -> bool:
-        """Whether all that changes in time stays in integers, or packed; a monitor reads it all."""
-        form = self._form  # whose changes a simulation looks for
-        if form is None or self._monitor is not None:
-            return False
-        plan, engine = form.for_run(T, x)
-        return plan.whole and (engine.packs or not packed)
+    def _whole(self, x: Batch, T: int) -> bool:
+        """Whether all that changes in time stays in integers, which a monitor would read."""
+        form = self._form
+        return form is not None and self._monitor is None and form.for_run(T, x)[0].whole
 
     @contextmanager
     def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:

@@ -141,11 +141,19 @@ class Program:
 
     def widest_for(self, batch: Batch) -> float:
         """Values of one image of a batch in the widest layer, 1 or more."""
-        scale = max(
+        return max(1.0, self.widest * self._scale(batch))
+
+    def read_out_for(self, batch: Batch) -> float:
+        """Values of one image of a batch that the readout reads at a step, 1 or more."""
+        sizes = (math.prod(step.shape) for step in self.steps if step.name in self.boundary)
+        return max(1.0, sum(sizes) * self._scale(batch))
+
+    def _scale(self, batch: Batch) -> float:
+        """How much larger a batch's images are than those that it was traced with."""
+        return max(
             math.prod(tensor.shape[1:]) / max(1, math.prod(item.shape))
             for tensor, item in zip(tensors_of(batch), self.inputs, strict=True)
         )
-        return max(1.0, self.widest * scale)
 
     def phase(self, phase: Phase) -> Iterator[Step]:
         """The steps of one phase, in order."""

@@ -242,7 +242,8 @@ class Simulation:
         assert v is not None
         if self.monitor is not None:
             self.monitor.add(name, spikes, unread=steps, sent=False)
-        return offset_potential(spikes, v, node.v_threshold, node.v_init)
+        start = node.v_threshold, node.v_init
+        return offset_potential(spikes, v, *start, signed=node.signed)
 
     def _layer(self, step: Step, chunk: Chunk) -> Any:
         """A call of the temporal phase; a value that is the same at every step joins as often."""

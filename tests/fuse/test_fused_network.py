@@ -160,6 +160,8 @@ def test_other_networks_run_in_floating_point_and_say_why() -> None:
     assert "no neurons between itself and the next" in reason(
         layer(nn.Conv2d(2, 3, 1), nn.Conv2d(3, 2, 3))
     )
+    twice = Call(lambda h: h + 2 * h)
+    assert "adds up spikes before a layer reads them" in reason(layer(twice, nn.Conv2d(2, 2, 1)))
     differing = exact("residual")
     second = list(differing.neurons)[1]
     theta = torch.full((6, 11, 9), 2.0)

@@ -11,14 +11,9 @@ from hypothesis import strategies as st
 
 from spikeconv.fuse.channels import Unsupported
 from spikeconv.fuse.digits import Digits
+from spikeconv.fuse.float_layer import FloatConvolution, FloatLayer, FloatShortcut
 from spikeconv.fuse.layer import IntegerLayer, high_and_low
-from spikeconv.fuse.quantise import (
-    FloatConvolution,
-    FloatLayer,
-    FloatShortcut,
-    largest_potential,
-    quantise,
-)
+from spikeconv.fuse.quantise import largest_potential, quantise
 from spikeconv.fuse.reference import run_layer
 
 INT32_MAX = 2**31 - 1
@@ -252,3 +247,39 @@ def test_high_and_low_bytes_make_the_weight(value: int) -> None:
     high, low = high_and_low(torch.tensor([value], dtype=torch.int16))
     assert (high.dtype, low.dtype) == (torch.int8, torch.int8)
     assert 256 * int(high) + int(low) == value
+
+
+@pytest.mark.parametrize(
+    ("largest", "int8", "int16"),
+    [
+        # A step of 8 bits is largest / 127, one of 16 bits largest / 32639, and theta / 16 is 1/16.
+        (7.9, "int8", "int16"),
+        (8.1, "int16", "int16"),
+        (2039.0, "int16", "int16"),
+        (2041.0, None, None),
+    ],
+)
+def test_one_large_weight_among_small_ones(
+    largest: float, int8: str | None, int16: str | None
+) -> None:
+    weight = torch.full((4, 5, 1, 1), 0.1, dtype=torch.float64)
+    weight[:, 0] = largest
+    one = torch.ones(4, dtype=torch.float64)
+    convolution = FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)
+    wide = FloatLayer("y", (4, 1, 1), (convolution,), (), one, one / 2, 0 * one[None], False)
+    for precision, wanted in (("int8", int8), ("int16", int16)):
+        if wanted is None:
+            with pytest.raises(Unsupported, match="weights differ too much in size"):
+                quantise(wide, precision, LARGEST, 16)
+        else:
+            assert quantise(wide, precision, LARGEST, 16).precision == wanted
+
+
+def test_a_few_coarse_channels_are_taken() -> None:
+    """One of four hardly fires: its threshold is far below its weights."""
+    weight = torch.full((4, 5, 1, 1), 0.1, dtype=torch.float64)
+    weight[:, 0] = 1.0
+    theta = torch.tensor([1e-3, 1.0, 1.0, 1.0], dtype=torch.float64)
+    convolution = FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)
+    layer = FloatLayer("y", (4, 1, 1), (convolution,), (), theta, theta / 2, 0 * theta[None], False)
+    assert quantise(layer, "int8", LARGEST, 16).precision == "int8"

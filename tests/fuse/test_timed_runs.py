@@ -128,7 +128,7 @@ def layer(theta: int, v_init: int, weight: int = 1) -> IntegerLayer:
 
 def start_after(population: IntegerLayer, spikes: tuple[int, ...], v: tuple[int, ...]) -> int:
     """Where COS has the neuron start, once it has seen such steps."""
-    look = look_at(population)
+    look = look_at(population, signed=False)
     for emitted, potential in zip(spikes, column(*v), strict=True):
         look.add(torch.full((1, 1, 1, 1), emitted, dtype=torch.int8), potential)
     found = moved(population, look)

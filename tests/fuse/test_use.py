@@ -1,4 +1,4 @@
-"""Fused networks among threads, under a compiler, and given back."""
+"""Fused networks among threads, under a compiler, with hooks, and given back."""
 
 from __future__ import annotations
 
@@ -116,3 +116,22 @@ def test_a_channel_without_weights_for_many_steps() -> None:
         assert fused.integers is not None
         assert list(fused.integers.paths(T).values())[1] == "int16"
     torch.testing.assert_close(fused(x, T=200), snn(x, T=200), atol=0.02, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("first", [False, True])
+def test_a_hook_is_called_though_it_costs_integers(first: bool) -> None:
+    """Put on before the first call, or after it; once it is taken off, integers are back."""
+    fused, x = exact("residual").fuse(), images(shape_of("residual"), 2)
+    wanted, layer = fused(x), fused.layers["second"]
+    path = list(fused.report().paths)[2]
+    if first:
+        fused = exact("residual").fuse()
+        layer = fused.layers["second"]
+    handle = layer.register_forward_hook(lambda module, given, output: 0 * output)
+    assert not torch.equal(fused(x), wanted)
+    assert fused.report(x).paths[path] == (
+        "float: second has a hook, or another method in place of its own"
+    )
+    handle.remove()
+    assert torch.equal(fused(x), wanted)

@@ -32,7 +32,7 @@ def test_steps_of_a_gpu_by_its_memory(
 ) -> None:
     # 64 bytes of the card for each of 64 * WIDEST values, and never fewer values than on a CPU.
     given = on_gpu(monkeypatch, gigabytes)
-    assert limits.steps_at_once(**given, in_integers=False) == steps
+    assert limits.steps_at_once(**given) == steps
 
 
 @pytest.mark.parametrize(("gigabytes", "steps"), [(8, 20), (80, 32)])
@@ -40,7 +40,7 @@ def test_of_bits_eight_times_as_many_up_to_a_word(
     monkeypatch: pytest.MonkeyPatch, gigabytes: int, steps: int
 ) -> None:
     given = on_gpu(monkeypatch, gigabytes)
-    assert limits.steps_at_once(**given, in_integers=True, as_bits=True) == steps
+    assert limits.steps_at_once(**given, most=limits.INTEGER_STEPS, as_bits=True) == steps
 
 
 def test_only_counts_of_whole_networks_are_kept_as_bits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +61,43 @@ def test_only_counts_of_whole_networks_are_kept_as_bits(monkeypatch: pytest.Monk
     with fused.monitor():  # which reads all spikes as numbers
         assert fused.steps_at_once(batch, 40, counts=True) == 3
     assert torch.equal(fused(x), definition(x))
+
+
+def small(*middle: nn.Module) -> nn.Sequential:
+    """One population of 3 channels that a head reads, behind one of 4 channels of 8 x 8."""
+    first = nn.Conv2d(2, 4, 3, padding=1), nn.ReLU()
+    last = nn.Conv2d(4, 3, 8), nn.ReLU(), nn.Flatten(), nn.Linear(3, 2)
+    return nn.Sequential(*first, *middle, *last)
+
+
+@pytest.mark.filterwarnings("ignore:fuse. no layer of this network")
+def test_steps_of_fused_networks() -> None:
+    """32 where all is in integers, on a CPU any number where some is, and without any as before."""
+    x = torch.rand(8, 2, 8, 8)
+    batch = batch_of((x,))
+
+    def steps(net: nn.Module, **options: str) -> int:
+        snn = convert(net, x, T=40, method="opi", progress=False)
+        return snn.fuse(**options).steps_at_once(batch, 1000)
+
+    half = small(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Upsample(scale_factor=1.0))
+    assert steps(small()) == 32
+    assert steps(half) == steps(half, backend="cpp") > 1000
+    assert steps(half, backend="reference") == 32
+    none = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    assert steps(none) > 1000
+
+
+def test_images_at_once_where_only_what_is_read_out_is_not_in_integers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = torch.rand(8, 2, 8, 8)
+    batch = batch_of((x,))
+    fused = convert(small(), x, T=40, method="opi", progress=False).fuse()
+    monkeypatch.setattr(limits, "_VALUES_IN_CACHE", 256 * 10)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert fused.images_at_once(batch, 40) == 10  # of 4 x 8 x 8 values
+    assert fused.images_at_once(batch, 40, trains=True) == 10  # 40 times 3 values are fewer
+    assert fused.images_at_once(batch, 400, trains=True) == 2
+    with fused.monitor():
+        assert fused.images_at_once(batch, 5) == 2
