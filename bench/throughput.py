@@ -92,7 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.whole:
         result["tables"] += [_forced(*sets, options) for sets in forced_instruction_sets()]
         result["goals"] = judge(result["tables"])
-        print("\n" + table(result["goals"], ("goal", "least", "ratio", "reached")))
+        print("\ngoals, of which a run with --smoke says nothing:" if options.smoke else "")
+        print(table(result["goals"], ("goal", "least", "ratio", "reached")))
         result["curves"] = curves(options, device)
         _keep(options, result)
         print("\nlayers of integer networks beside the machine's peak:", flush=True)
