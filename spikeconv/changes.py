@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import Tensor, nn
-from torch.nn.modules import module as _of_torch
 
 # Attributes of neurons that are no tensors, and that what is made of them depends on.
 _OPTIONS = ("v_reset", "fires", "signed", "detach_reset", "_backend")
@@ -52,8 +51,7 @@ class Watch:
             modules: what is watched.
             also: tensors besides.
         """
-        seen: list[object] = [*_of_torch._global_forward_hooks]
-        seen += _of_torch._global_forward_pre_hooks
+        seen: list[object] = []
         tensors = [*also]
         for module in modules:
             seen.append(id(module))

@@ -81,14 +81,19 @@ class Look:
             limit = (0.5 - fired.to(v.dtype)) * torch.inf
         else:
             limit = fired.to(v.dtype).neg_() ^ torch.iinfo(v.dtype).max
-        # m is v - theta after a spike of -1. After one of 1 it is v + theta, but rounding keeps
-        # order: the least m is the least v, plus theta once, in `potential`.
-        quiet = v + self._theta * spikes.clamp(max=0).to(v.dtype) if self._signed else v
-        v_fire, m_quiet = torch.maximum(v, limit), torch.minimum(quiet, limit)
-        if self._steps == 0:
-            self._v_fire, self._m_quiet, self._net = v_fire, m_quiet, spikes.to(torch.float32)
+        if v.requires_grad:  # the spikes' gradients belong to m
+            fires = quiet = v + self._theta * spikes.to(v.dtype)
         else:
-            self._v_fire = torch.minimum(self._v_fire, v_fire)
+            # m is v + theta where it fired, but rounding keeps order: the least m is the least v,
+            # plus theta once, in `potential`. After a spike of -1 it is v - theta.
+            fires = v
+            quiet = v + self._theta * spikes.clamp(max=0).to(v.dtype) if self._signed else v
+        self._lacks_theta = fires is v
+        m_fire, m_quiet = torch.maximum(fires, limit), torch.minimum(quiet, limit)
+        if self._steps == 0:
+            self._m_fire, self._m_quiet, self._net = m_fire, m_quiet, spikes.to(torch.float32)
+        else:
+            self._m_fire = torch.minimum(self._m_fire, m_fire)
             self._m_quiet = torch.maximum(self._m_quiet, m_quiet)
             self._net = self._net + spikes
         self._steps += 1
@@ -105,12 +110,14 @@ class Look:
         """
         if self._steps == 0:
             raise ValueError("Look.potential: wanted one step or more, got none")
-        parts = self._v, self._theta, v_init, self._v_fire, self._m_quiet
+        parts = self._v, self._theta, v_init, self._m_fire, self._m_quiet
         if not self._v.is_floating_point():
             parts = tuple(part.double() for part in parts)  # type: ignore[assignment]
-        v, theta, v_init, v_fire, m_quiet = parts
+        v, theta, v_init, m_fire, m_quiet = parts
+        if self._lacks_theta:
+            m_fire = m_fire + theta
         too_many = (v < 0) & (self._net > 0)
         too_few = (v >= theta) & (self._net < self._steps)
-        less = v_init - torch.maximum(theta, v_fire + theta - (1 - MARGIN) * theta)
+        less = v_init - torch.maximum(theta, m_fire - (1 - MARGIN) * theta)
         more = v_init + torch.maximum(theta, (1 + MARGIN) * theta - m_quiet)
         return torch.where(too_many, less, torch.where(too_few, more, v_init))

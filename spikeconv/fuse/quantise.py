@@ -21,9 +21,9 @@ fires at every step, and from its negative on at none: there it is cut off, and 
 
 Where 8 bits hold weights as exactly as 16 would, which were rounded before, and units are as fine,
 int16 would be the same in two passes, and they are int8. Where in a quarter of the channels s_k is
-more than theta / 16 and more than a quarter of the median weight, as beside a weight far larger
-than the others and seldom read, these would be lost: such a layer takes int16, or if that loses
-them too, has no integers.
+more than theta / 16 and more than a quarter of a convolution's median weight, as beside a weight
+far larger than the others and seldom read, these would be lost: such a layer takes int16, or if
+that loses them too, has no integers.
 
 Where SRP or COS has membranes start elsewhere (`spikeconv.fuse.starts`) it is below 2^30. From
 -2^30 then no membrane reaches theta or leaves int32, and what COS adds to v_init is at most
@@ -90,13 +90,12 @@ def quantise(
     values = [c.weight for c in layer.convolutions] + [s.amplitude for s in layer.shortcuts]
     if not all(bool(torch.isfinite(v).all()) for v in (*values, layer.v_init, layer.bias)):
         raise Unsupported("a weight, bias or initial potential is not finite")
-    if _is_coarse(layer, precision):
-        if precision == "int8":
-            return quantise(layer, "int16", largest, steps, rooms)
-        raise Unsupported(
-            "its weights differ too much in size: beside the largest, 16 bits would lose the others"
-        )
-    found = _quantised(layer, precision, largest, steps, rooms)
+    try:
+        found = _quantised(layer, precision, largest, steps, rooms)
+    except _Lost:
+        if precision == "int16":
+            raise
+        return quantise(layer, "int16", largest, steps, rooms)
     if precision == "int16" and _are_bytes(layer):
         narrow = _quantised(layer, "int8", largest, steps, rooms)
         # One channel of large values limits the layer's f, and at the same f int8 is coarser.
@@ -109,6 +108,10 @@ def _quantised(
     layer: FloatLayer, precision: str, largest: Mapping[str, int], steps: int, rooms: int
 ) -> IntegerLayer:
     for q_max, bits in _resolutions(precision):
+        if _is_coarse(layer, q_max):
+            if q_max == LARGEST_WEIGHT[precision]:
+                raise _Lost(f"beside its largest weights {precision} would lose the others")
+            break
         scale = _scale(layer, q_max, bits)
         convolutions = tuple(
             Convolution(
@@ -126,17 +129,20 @@ def _quantised(
     raise Unsupported(f"its sums over {steps} steps leave int32")
 
 
-def _is_coarse(layer: FloatLayer, precision: str) -> bool:
+class _Lost(Unsupported):
+    """Most of what weights are would be lost."""
+
+
+def _is_coarse(layer: FloatLayer, q_max: int) -> bool:
     """Whether most weights would be lost beside the largest of them, and are worth something."""
-    q_max, theta = LARGEST_WEIGHT[precision], layer.theta
-    least = theta if theta.dim() == 1 else theta.flatten(1).amin(1)
-    coarse = torch.zeros_like(least, dtype=torch.bool)
-    for convolution in layer.convolutions:
-        weights = convolution.weight.abs().flatten(1)
-        unit = weights.amax(1) / q_max
-        usual = torch.where(weights > 0, weights, torch.nan).nanmedian(1).values
-        coarse |= (unit > _COARSEST * least) & (usual < _FEWEST_UNITS * unit)
-    return float(coarse.double().mean()) > _COARSE_CHANNELS
+    least = layer.theta if layer.theta.dim() == 1 else layer.theta.flatten(1).amin(1)
+    weights = [convolution.weight.abs().flatten(1) for convolution in layer.convolutions]
+    unit = torch.stack([one.amax(1) for one in weights] or [0 * least]).amax(0) / q_max
+    few = torch.zeros_like(least, dtype=torch.bool)
+    for one in weights:
+        usual = torch.where(one > 0, one, torch.nan).nanmedian(1).values
+        few |= usual < _FEWEST_UNITS * unit
+    return float((few & (unit > _COARSEST * least)).double().mean()) > _COARSE_CHANNELS
 
 
 def _are_bytes(layer: FloatLayer) -> bool:

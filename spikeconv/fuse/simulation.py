@@ -13,7 +13,7 @@ from spikeconv.calibrate.inputs import Batch, tensors_of
 from spikeconv.fuse import stems
 from spikeconv.fuse.encoder import Encoder, Unpooled
 from spikeconv.fuse.engine import Engine, Given, Want
-from spikeconv.fuse.gradients import before_the_head, refuse
+from spikeconv.fuse.gradients import behind, refuse
 from spikeconv.fuse.layer import IntegerLayer
 from spikeconv.fuse.plan import Plan
 from spikeconv.fuse.reference import State
@@ -69,6 +69,7 @@ class FusedSimulation(Simulation):
                 self.unbiased[front.convolution] = layers[0]
                 self.passed |= {front.pool} if front.pool is not None else set()
         super()._fix(x)
+        self.wanting: dict[str, list[Tensor]] = {}
         self.digits: dict[str, tuple[Tensor, ...]] = {}
 
     def _call(self, step: Step, read: Any) -> Any:
@@ -254,12 +255,19 @@ class FusedSimulation(Simulation):
                 self._add(name, count, chunk)
         self.spikes |= {name: fired[name].spikes for name in kept}
 
-    def _read_out(self, rates: Mapping[str, Tensor], n: int) -> Any:
-        output = super()._read_out(rates, n)
-        if not (torch.is_grad_enabled() and self.plan.in_integers):
-            return output
-        parameters = before_the_head(self.program, self.layers, self.neurons)
-        return refuse(output, (*tensors_of(self.inputs), *parameters))
+    def _rate(self, name: str, total: Tensor, steps: int | Tensor) -> Tensor:
+        rate = super()._rate(name, total, steps)
+        in_integers = name in self.plan.program.layers or name in self.currents
+        return self._without_gradient(name, rate) if in_integers else rate
+
+    def _without_gradient(self, name: str, value: Tensor) -> Tensor:
+        """What is made of a population's spikes in floating point."""
+        if not torch.is_grad_enabled():
+            return value
+        if name not in self.wanting:
+            fixed = {**self.constants, **self.fixed}
+            self.wanting[name] = behind(name, self.program, self.layers, self.neurons, fixed)
+        return refuse(value, self.wanting[name])
 
     def _current(self, encoder: str) -> Tensor | Unpooled:
         """The static current of an encoder as images; in float32, which holds 16 bits exactly."""
@@ -277,7 +285,8 @@ class FusedSimulation(Simulation):
         train = self.engine.unpack(name, spikes)
         train = train.reshape(chunk.steps, self.batch, *self.plan.shapes[name])
         if name in self.plan.read_as_float:
-            chunk.values[name] = fold(train * self.neurons[name].v_threshold.to(self.like.dtype))
+            psps = fold(train * self.neurons[name].v_threshold.to(self.like.dtype))
+            chunk.values[name] = self._without_gradient(name, psps)
         self._tell_monitor(name, train)
         if name in self.program.boundary:
             self._add(name, train, chunk)

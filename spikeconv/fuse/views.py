@@ -25,7 +25,7 @@ from spikeconv.fuse.view import (
 from spikeconv.fuse.windows import pool_window
 from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
 from spikeconv.network.program import Phase, Program, Ref, Step, fill, refs
-from spikeconv.network.subclasses import is_changed
+from spikeconv.network.subclasses import is_changed_itself
 from spikeconv.network.vocabulary import BATCH_NORMS, PRODUCT_FUNCTIONS, PRODUCT_METHODS
 
 SUMS: dict[Any, float] = {
@@ -82,8 +82,10 @@ class Views:
         step = self._steps[value.name]
         if step.phase is not Phase.TEMPORAL:
             raise Unsupported(f"{step.label}, which is the same at every step, enters it")
-        if step.kind == "module" and is_changed(self._layers[step.target]):
-            raise Unsupported(f"{step.label} has a hook, or another method in place of its own")
+        if step.kind == "module" and is_changed_itself(self._layers[step.target]):
+            raise Unsupported(
+                f"{step.label} has a hook of its own, or another method in place of its class's"
+            )
         args, kwargs = fill((step.args, step.kwargs), self._number_of)
         return replace(step, args=args, kwargs=kwargs)
 

@@ -11,12 +11,16 @@ _RENAMING |= {"__annotations__", "__annotate_func__", "__firstlineno__", "__stat
 
 
 def is_changed(module: nn.Module) -> bool:
-    """Whether a hook, or a method of its own in place of its class's, may change what it gives."""
-    hooks = (
-        *(module._forward_hooks, module._forward_pre_hooks),
-        *(_of_torch._global_forward_hooks, _of_torch._global_forward_pre_hooks),
-    )
-    return any(hooks) or any(callable(getattr(type(module), name, None)) for name in vars(module))
+    """Whether a hook, of all modules too, or a method of its own may change what it gives."""
+    everywhere = *_of_torch._global_forward_hooks, *_of_torch._global_forward_pre_hooks
+    return bool(everywhere) or is_changed_itself(module)
+
+
+def is_changed_itself(module: nn.Module) -> bool:
+    """Whether a hook of its own, or a method in place of its class's, may change what it gives."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        return True
+    return any(callable(getattr(type(module), name, None)) for name in vars(module))
 
 
 def only_renames(kind: type[nn.Module]) -> bool:

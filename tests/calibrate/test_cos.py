@@ -115,3 +115,15 @@ def test_a_broken_neuron_stays_where_it_is() -> None:
     assert v is not None
     start: Tensor = offset_potential(spikes, v, torch.tensor(1.0), torch.tensor(0.5))
     assert start.tolist() == [0.5]
+
+
+def test_gradients_are_of_the_potentials_before_the_reset() -> None:
+    """m = v + theta s = 2.6, then -1: one spike too many, and v0 = v_init - (2.6 - 0.999)."""
+    v = torch.tensor([[1.6], [-1.0]], requires_grad=True)
+    spikes = torch.tensor([[1.0], [0.0]], requires_grad=True)
+    start = offset_potential(spikes, v, torch.tensor(1.0), torch.tensor(0.5), signed=False)
+    assert start.item() == pytest.approx(0.5 - 1.601)
+    start.backward()
+    assert v.grad is not None
+    assert spikes.grad is not None
+    assert (v.grad.flatten().tolist(), spikes.grad.flatten().tolist()) == ([-1, 0], [-1, 0])

@@ -269,10 +269,37 @@ def test_one_large_weight_among_small_ones(
     wide = FloatLayer("y", (4, 1, 1), (convolution,), (), one, one / 2, 0 * one[None], False)
     for precision, wanted in (("int8", int8), ("int16", int16)):
         if wanted is None:
-            with pytest.raises(Unsupported, match="weights differ too much in size"):
+            with pytest.raises(Unsupported, match="beside its largest weights int16 would lose"):
                 quantise(wide, precision, LARGEST, 16)
         else:
             assert quantise(wide, precision, LARGEST, 16).precision == wanted
+
+
+def of_weights(*weights: list[float]) -> FloatLayer:
+    """One neuron with a threshold of 1, and a convolution of 1 x 1 for each list."""
+    one = torch.ones(1, dtype=torch.float64)
+    found = [
+        FloatConvolution(
+            "x", torch.tensor(each).double().view(1, -1, 1, 1), (1, 1), (0, 0), (1, 1), 1
+        )
+        for each in weights
+    ]
+    return FloatLayer("y", (1, 1, 1), found, (), one, one / 2, 0 * one[None], False)
+
+
+def test_a_large_weight_of_another_convolution() -> None:
+    """All that meets in a membrane has one unit."""
+    assert quantise(of_weights([40.0], [0.1] * 20), "int8", LARGEST, 16).precision == "int16"
+    assert quantise(of_weights([0.5], [0.1] * 20), "int8", LARGEST, 16).precision == "int8"
+
+
+def test_units_that_many_steps_make_coarser_are_looked_at_too() -> None:
+    """Beside 100 in 32,639 units .1 has 33, and in 2,039, as 2**20 steps would have it, two."""
+    wide = of_weights([100.0, *[0.1] * 8])
+    found = quantise(wide, "int16", LARGEST, 64).convolutions[0].weight
+    assert found.flatten().tolist() == [32639, *[33] * 8]
+    with pytest.raises(Unsupported, match="leave int32"):  # unless .1 is less than four units
+        quantise(wide, "int16", LARGEST, 2**20)
 
 
 def test_a_few_coarse_channels_are_taken() -> None:

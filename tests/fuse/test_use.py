@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from spikeconv import convert
 from tests.fuse.nets import exact, images, shape_of
@@ -131,7 +132,16 @@ def test_a_hook_is_called_though_it_costs_integers(first: bool) -> None:
     handle = layer.register_forward_hook(lambda module, given, output: 0 * output)
     assert not torch.equal(fused(x), wanted)
     assert fused.report(x).paths[path] == (
-        "float: second has a hook, or another method in place of its own"
+        "float: second has a hook of its own, or another method in place of its class's"
     )
     handle.remove()
     assert torch.equal(fused(x), wanted)
+
+
+@torch.no_grad()
+def test_hooks_of_all_modules_are_tools_that_watch() -> None:
+    """torch's own count of operations sets such hooks, and is to count what runs without it."""
+    fused, x = exact("residual").fuse(), images(shape_of("residual"), 2)
+    wanted = fused.report(x).paths
+    with FlopCounterMode(display=False):
+        assert fused.report(x).paths == wanted
