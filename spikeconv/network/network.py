@@ -125,7 +125,7 @@ class SpikingNetwork(Assembly, Graphable):
         if form is None:
             return Simulation(*given)
         plan, engine = form.for_run(T, x)
-        return FusedSimulation(*given, plan, engine)
+        return FusedSimulation(*given, plan, engine) if plan.in_integers else Simulation(*given)
 
     def exit_early(
         self, x: Images, confidence: float, T: int | None = None, chunk: int = 1
