@@ -64,7 +64,7 @@ def test_a_long_stream_of_neurons_stays_in_floating_point() -> None:
     torch.manual_seed(0)
     net = Stream(30, lambda: small(nn.Conv2d(2, 2, 3, padding=1)), neurons=True)
     paths = list(converted(net, 2, 5, 5)[0].fuse().report().paths.values())
-    assert paths[1:25] == ["int8"] * 24
+    assert {*paths[1:25]} <= {"int8", "int16"}  # 16 bits where one layer is far larger than others
     assert paths[26] == "float: it adds up 25 layers, more than 24"
 
 
