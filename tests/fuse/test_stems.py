@@ -64,6 +64,7 @@ def test_only_what_leads_to_neurons_alone_is_in_channels_last() -> None:
     assert fused.integers is not None
     # Through a pool to neurons; what a `view` reads is not, and temporal ones are an engine's.
     assert fused.integers.plan(4).stems == {"second"}
+    assert "last" in fused.integers.plan(4).absorbed
     assert orders(fused, x) == {"first": False, "second": True}
 
 
