@@ -25,7 +25,7 @@ SPIKECONV_INLINE void dot_channelwise_steps(const IntDot& d, int first, int bloc
       for (int j = 0; j < kSteps * kPixels; ++j) {
         const int64_t at = term.runs[run] + (first + j / kPixels) * term.step + block * kLanes;
         Int& sum = sums[j / kPixels][j % kPixels];
-        sum = add_products_16(sum, widen(term.spikes[j % kPixels] + at), w);
+        sum = add_pairs(sum, widen(term.spikes[j % kPixels] + at), w);
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/int_narrow.h"
 #include "cpu/int_pack.h"
 #include "cpu/int_sizes.h"
 
@@ -50,7 +51,7 @@ at::Tensor channels_last(const at::Tensor& table, int64_t lead, int64_t channels
 // Every block of a convolution reads all channels of its source, and those are 0 or 1.
 bool reads_all_spikes(const IntConvolution& convolution, const IntSource& source) {
   return convolution.same_channels && convolution.channels == source.channels &&
-         source.largest == 1 && !source.is_signed;
+         source.largest_byte() == 1;
 }
 
 IntConvolution make_convolution(const std::vector<IntSource>& sources, const at::Tensor& weight,
@@ -103,7 +104,7 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
   to.quads = ceil_div(bytes, kernels.run_bytes) * kernels.run_bytes / kQuad;
   to.first_channel = channels.first;
   // Two products to a sum, of a byte and at most 128.
-  to.narrow = std::numeric_limits<int16_t>::max() / (2 * 128 * (source.zero() + source.largest));
+  to.narrow = std::numeric_limits<int16_t>::max() / (2 * 128 * source.largest_byte());
   to.same_channels =
       std::all_of(channels.first.begin(), channels.first.end(), [](int64_t c) { return c == 0; });
   at::Tensor low = weight, high;
@@ -148,10 +149,9 @@ IntShortcutTerm make_shortcut(const std::vector<IntSource>& sources, const at::T
 }
 
 // Whether a layer's convolutions can be looked up: outputs that lie side by side, whole words,
-// tables that stay in the second cache, and sums that no spikes can bring beyond 16 bits.
+// tables that stay in the second cache, and sums of 16 bits.
 bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
                  const std::vector<at::Tensor>& weights) {
-  at::Tensor most = at::zeros({layer.channels}, at::kLong), least = most.clone();
   int64_t bytes = 0;
   for (size_t i = 0; i < weights.size(); ++i) {
     const IntConvolution& convolution = layer.convolutions[i];
@@ -164,13 +164,9 @@ bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
       return false;
     }
     bytes += convolution.window_bytes();
-    most += weights[i].clamp_min(0).sum({1, 2, 3}, false, at::kLong);
-    least += weights[i].clamp_max(0).sum({1, 2, 3}, false, at::kLong);
   }
-  using Limits = std::numeric_limits<int16_t>;
   return layer.width % kPixels == 0 && bytes > 0 && bytes <= kLargestLookup &&
-         most.max().item<int64_t>() <= Limits::max() &&
-         least.min().item<int64_t>() >= Limits::min();
+         sums_are_narrow(sources, layer, weights);
 }
 
 // What the zero points add to every membrane at every step, int32 [K], modulo 2^32.
@@ -262,6 +258,7 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
                                             a.places.slice(i * kNumbersOfPlace, kNumbersOfPlace),
                                             a.shape, padded));
   }
+  layer.is_narrow = can_be_narrow(sources, layer, a.weights);
   const at::Tensor theta = check_table("theta", a.theta, 0, a.shape.slice(0, 1));
   TORCH_CHECK(theta.min().item<int32_t>() >= 1, kName, ": theta must be 1 or more");
   layer.theta =
@@ -274,6 +271,11 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
       channels_last(bias, bias.size(0), layer.channels, padded, 0).to(at::kLong);
   full.slice(2, 0, layer.channels).sub_(zero_points(sources, layer, a.weights));
   layer.bias = full.to(at::kInt).contiguous();  // modulo 2^32
+  if (layer.is_narrow) {
+    for (IntShortcutTerm& shortcut : layer.shortcuts) {
+      shortcut.coefficient = split(shortcut.coefficient);
+    }
+  }
   return layer;
 }
 

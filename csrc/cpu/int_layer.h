@@ -64,7 +64,7 @@ struct IntShortcutTerm {
   int64_t stride_y, stride_x;
   int64_t channel;         // the output channel of source channel 0
   int64_t channels;        // of the source
-  at::Tensor coefficient;  // int32 [blocks * 16]
+  at::Tensor coefficient;  // int32 [blocks * 16], split where the layer is narrow
 };
 
 struct IntLayer {
@@ -72,6 +72,7 @@ struct IntLayer {
   int64_t blocks;  // of 16 channels
   int64_t out;     // the source that it is, -1 where nothing reads its spikes
   int shift;
+  bool is_narrow;  // IntScan's; coefficients of shortcuts are as those take them
   bool is_signed;
   at::Tensor theta;   // int32 [blocks * 16], beyond the channels never reached
   at::Tensor v_init;  // int32 [1 or height * width][blocks * 16]

@@ -23,6 +23,7 @@ struct IntSource {
   bool is_static = false;             // the same at every step, of which a plane holds one
 
   uint8_t zero() const { return static_cast<uint8_t>(is_signed ? largest : 0); }
+  int64_t largest_byte() const { return zero() + largest; }
   int64_t rows() const { return above + height + below; }
   int64_t columns() const { return left + width + right; }
 

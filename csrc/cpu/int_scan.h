@@ -6,8 +6,14 @@
 
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
-// How many shortcuts a kernel is compiled for.
 enum class Shortcuts { kNone, kOne, kMany };
+
+// What a scan is compiled for.
+template <bool kSignedForm, bool kCountsForm, bool kNarrowForm, Shortcuts kShortcutsForm>
+struct Form {
+  static constexpr bool kSigned = kSignedForm, kCounts = kCountsForm, kNarrow = kNarrowForm;
+  static constexpr Shortcuts kShortcuts = kShortcutsForm;
+};
 
 // Pixels whose membranes and biases fit into registers together.
 constexpr int kScanned = SPIKECONV_LANES * kPixels / kLanes;
@@ -15,14 +21,15 @@ constexpr int kScanned = SPIKECONV_LANES * kPixels / kLanes;
 // How far a scan is with one block of channels of some pixels, whose membranes do not wait for each
 // other.
 struct ScanPlace {
-  int pixel, channel;  // the first ones
-  const int32_t* acc;  // of the next step
-  uint8_t* out[kScanned];
-  const uint8_t* jumped[kScanned];  // where there is one shortcut
+  int pixel, channel;               // the first ones
+  const int32_t* acc;               // of the next step
+  uint8_t* out[kScanned];           // of the first step
+  const uint8_t* jumped[kScanned];  // likewise, where there is one shortcut
   Int v[kScanned], net[kScanned];
+  uint8_t unseen[kLanes];  // where spikes go that nobody reads
 };
 
-template <bool kCounts, Shortcuts kShortcuts>
+template <class F>
 SPIKECONV_INLINE void start(ScanPlace& place, const IntScan& s, int block, int pixel) {
   const int at = block * kLanes, width = s.blocks * kLanes;
   place.pixel = pixel;
@@ -31,24 +38,33 @@ SPIKECONV_INLINE void start(ScanPlace& place, const IntScan& s, int block, int p
   SPIKECONV_UNROLL
   for (int p = 0; p < kScanned; ++p) {
     place.v[p] = load(s.v_before[pixel + p] + at);
-    if constexpr (kCounts) {
+    if constexpr (F::kCounts) {
       place.net[p] =
           s.net_before == nullptr ? zeros() : load(s.net_before + (pixel + p) * width + at);
     }
-    place.out[p] = s.out[0] == nullptr ? nullptr : s.out[pixel + p] + at;
-    if constexpr (kShortcuts == Shortcuts::kOne) {
+    place.out[p] = s.out[0] == nullptr ? place.unseen : s.out[pixel + p] + at;
+    if constexpr (F::kShortcuts == Shortcuts::kOne) {
       place.jumped[p] = s.shortcuts[0].spikes[pixel + p] + at;
     }
   }
 }
 
-// From step `begin`, where it is, up to `end`.
-template <bool kSigned, bool kCounts, Shortcuts kShortcuts>
+template <bool kNarrow>
+SPIKECONV_INLINE Int add_shortcut(Int m, const uint8_t* spikes, Int coefficient) {
+  if constexpr (kNarrow) {
+    return add_pairs(m, spread(spikes), coefficient);
+  } else {
+    return add(m, multiply(coefficient, widen(spikes)));
+  }
+}
+
+// From step `begin`, where it is, up to `end`. A block may be whole, or the last one's channels be
+// fewer.
+template <class F, bool kWhole>
 SPIKECONV_INLINE void advance(ScanPlace& place, const IntScan& s, int begin, int end) {
   const int at = place.channel, first_pixel = place.pixel;
   const int width = s.blocks * kLanes, shift = s.shift, last_bias = s.last_bias;
   const Int theta = load(s.theta + at), below = minus_one(theta);
-  const bool emits = s.out[0] != nullptr;
   const int channels = s.channels - at;
   const int64_t bias_row = begin < last_bias ? begin : last_bias;
   Int v[kScanned], net[kScanned], bias[kScanned];
@@ -57,21 +73,22 @@ SPIKECONV_INLINE void advance(ScanPlace& place, const IntScan& s, int begin, int
   SPIKECONV_UNROLL
   for (int p = 0; p < kScanned; ++p) {
     v[p] = place.v[p];
-    net[p] = kCounts ? place.net[p] : zeros();
+    net[p] = F::kCounts ? place.net[p] : zeros();
     bias[p] = load(s.bias[first_pixel + p] + bias_row * s.bias_step + at);
     out[p] = place.out[p];
-    jumped[p] = kShortcuts == Shortcuts::kOne ? place.jumped[p] : nullptr;
+    jumped[p] = F::kShortcuts == Shortcuts::kOne ? place.jumped[p] : nullptr;
   }
   Int coefficient{};
   int64_t jump_step = 0;
-  if constexpr (kShortcuts == Shortcuts::kOne) {
+  if constexpr (F::kShortcuts == Shortcuts::kOne) {
     coefficient = load(s.shortcuts[0].coefficient + at);
     jump_step = s.shortcuts[0].step;
   }
   const int32_t* acc = place.acc;
-  const int64_t out_step = s.out_step;
+  const int64_t out_step = s.out[0] == nullptr ? 0 : s.out_step;
+  int64_t to = begin * out_step, from = begin * jump_step;
   for (int t = begin; t < end; ++t) {
-    if (t > begin && t <= last_bias) {  // mostly a bias has one row, and then stays in registers
+    if (t <= last_bias) {  // mostly a bias has one row, and then stays in registers
       SPIKECONV_UNROLL
       for (int p = 0; p < kScanned; ++p) {
         bias[p] = load(s.bias[first_pixel + p] + t * s.bias_step + at);
@@ -79,51 +96,50 @@ SPIKECONV_INLINE void advance(ScanPlace& place, const IntScan& s, int begin, int
     }
     SPIKECONV_UNROLL
     for (int p = 0; p < kScanned; ++p) {
-      Int m = add(shift_left(load(acc + p * width), shift), bias[p]);
-      if constexpr (kShortcuts == Shortcuts::kOne) {
-        m = add(m, multiply(coefficient, widen(jumped[p])));
-        jumped[p] += jump_step;
-      } else if constexpr (kShortcuts == Shortcuts::kMany) {
+      Int m = load(acc + p * width);
+      if constexpr (F::kNarrow && kScalesNarrow) {
+        m = add_pairs(bias[p], power_of_two(shift), m);
+      } else {
+        m = add(shift_left(m, shift), bias[p]);
+      }
+      if constexpr (F::kShortcuts == Shortcuts::kOne) {
+        m = add_shortcut<F::kNarrow>(m, jumped[p] + from, coefficient);
+      } else if constexpr (F::kShortcuts == Shortcuts::kMany) {
         for (int i = 0; i < s.n_shortcuts; ++i) {
           const IntShortcut& shortcut = s.shortcuts[i];
-          const Int spikes = widen(shortcut.spikes[first_pixel + p] + t * shortcut.step + at);
-          m = add(m, multiply(load(shortcut.coefficient + at), spikes));
+          m = add_shortcut<F::kNarrow>(m, shortcut.spikes[first_pixel + p] + t * shortcut.step + at,
+                                       load(shortcut.coefficient + at));
         }
       }
       m = add(first(m), v[p]);  // so that a membrane waits for one addition only
       const Mask plus = above(m, below);
       Mask minus{};
       v[p] = subtract_where(plus, m, theta);
-      if constexpr (kSigned) {
+      if constexpr (F::kSigned) {
         minus = below_zero_and_above(m, net[p]);
         v[p] = add_where(minus, v[p], theta);
         net[p] = decrement_where(minus, net[p]);
       }
-      if constexpr (kCounts) {
+      if constexpr (F::kCounts) {
         net[p] = increment_where(plus, net[p]);
       }
-      if (emits) {
-        store_spikes<kSigned>(out[p], plus, minus, channels);
-        out[p] += out_step;
-      }
+      store_spikes<F::kSigned, kWhole>(out[p] + to, plus, minus, channels);
     }
     acc += kPixels * width;
+    to += out_step;
+    from += jump_step;
   }
   place.acc = acc;
   SPIKECONV_UNROLL
   for (int p = 0; p < kScanned; ++p) {
     place.v[p] = v[p];
-    place.out[p] = out[p];
-    if constexpr (kCounts) {
+    if constexpr (F::kCounts) {
       place.net[p] = net[p];
-    }
-    if constexpr (kShortcuts == Shortcuts::kOne) {
-      place.jumped[p] = jumped[p];
     }
   }
 }
 
-template <bool kCounts>
+template <class F>
 SPIKECONV_INLINE void finish(const ScanPlace& place, const IntScan& s) {
   const int width = s.blocks * kLanes;
   SPIKECONV_UNROLL
@@ -132,7 +148,7 @@ SPIKECONV_INLINE void finish(const ScanPlace& place, const IntScan& s) {
     if (s.v != nullptr) {
       store(s.v + row, place.v[p]);
     }
-    if (kCounts && s.net != nullptr) {
+    if (F::kCounts && s.net != nullptr) {
       store(s.net + row, place.net[p]);
     }
   }
@@ -140,35 +156,50 @@ SPIKECONV_INLINE void finish(const ScanPlace& place, const IntScan& s) {
 
 using ScanPlaces = ScanPlace[kPixels / kScanned];
 
-// Some steps of a block, after those from which `places` come.
-template <bool kSigned, bool kCounts, Shortcuts kShortcuts>
-static void scan_steps(ScanPlaces& places, const IntScan& s, int block, int begin, int end) {
+template <class F, bool kWhole>
+static void scan_pixels(ScanPlaces& places, const IntScan& s, int block, int begin, int end) {
   for (int i = 0; i < kPixels / kScanned; ++i) {
     ScanPlace& place = places[i];
     if (begin == 0) {
-      start<kCounts, kShortcuts>(place, s, block, i * kScanned);
+      start<F>(place, s, block, i * kScanned);
     }
-    advance<kSigned, kCounts, kShortcuts>(place, s, begin, end);
+    advance<F, kWhole>(place, s, begin, end);
     if (end == s.steps) {
-      finish<kCounts>(place, s);
+      finish<F>(place, s);
     }
+  }
+}
+
+// Some steps of a block, after those from which `places` come.
+template <class F>
+static void scan_steps(ScanPlaces& places, const IntScan& s, int block, int begin, int end) {
+  if (s.channels - block * kLanes >= kLanes) {
+    scan_pixels<F, true>(places, s, block, begin, end);
+  } else {
+    scan_pixels<F, false>(places, s, block, begin, end);
   }
 }
 
 using ScanSteps = void (*)(ScanPlaces& places, const IntScan& s, int block, int begin, int end);
 
-template <bool kSigned, bool kCounts>
+template <bool kSigned, bool kCounts, bool kNarrow>
 SPIKECONV_INLINE ScanSteps with_shortcuts(const IntScan& s) {
-  return s.n_shortcuts == 0   ? scan_steps<kSigned, kCounts, Shortcuts::kNone>
-         : s.n_shortcuts == 1 ? scan_steps<kSigned, kCounts, Shortcuts::kOne>
-                              : scan_steps<kSigned, kCounts, Shortcuts::kMany>;
+  return s.n_shortcuts == 0   ? scan_steps<Form<kSigned, kCounts, kNarrow, Shortcuts::kNone>>
+         : s.n_shortcuts == 1 ? scan_steps<Form<kSigned, kCounts, kNarrow, Shortcuts::kOne>>
+                              : scan_steps<Form<kSigned, kCounts, kNarrow, Shortcuts::kMany>>;
+}
+
+template <bool kSigned, bool kCounts>
+SPIKECONV_INLINE ScanSteps with_width(const IntScan& s) {
+  return s.is_narrow ? with_shortcuts<kSigned, kCounts, true>(s)
+                     : with_shortcuts<kSigned, kCounts, false>(s);
 }
 
 // What a scan needs, compiled for that alone.
 static ScanSteps scan_steps_of(const IntScan& s) {
-  return s.is_signed        ? with_shortcuts<true, true>(s)
-         : s.net != nullptr ? with_shortcuts<false, true>(s)
-                            : with_shortcuts<false, false>(s);
+  return s.is_signed        ? with_width<true, true>(s)
+         : s.net != nullptr ? with_width<false, true>(s)
+                            : with_width<false, false>(s);
 }
 
 static void scan(const IntScan& s) {

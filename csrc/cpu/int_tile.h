@@ -155,12 +155,19 @@ struct IntLookupKernels {
 };
 
 // Spikes of the same place that enter the membranes: per block coefficient[channel] times the 16
-// bytes from `spikes` on. Channels that receive nothing have coefficient 0.
+// bytes from `spikes` on. Channels that receive nothing have coefficient 0. Where IntScan is
+// narrow, a coefficient is given as its lowest byte and 65536 times the rest: two factors of 16
+// bits.
 struct IntShortcut {
   const uint8_t* spikes[kPixels];
   int64_t step;
   const int32_t* coefficient;  // [blocks][16]
 };
+
+// Where an IntScan is narrow, bytes of shortcuts are so many at most, and coefficients have so many
+// bits.
+constexpr int64_t kNarrowByte = 127;
+constexpr int kNarrowBits = 24;
 
 // The neurons of a tile. For each step t, pixel and channel, modulo 2^32, with acc from IntDot:
 //
@@ -174,6 +181,7 @@ struct IntScan {
   int steps;
   int blocks;
   int shift;
+  bool is_narrow;  // acc has 16 bits, and so has 2^shift; shortcuts are narrow
   const int32_t* theta;
   const int32_t* bias[kPixels];  // of the first step
   int64_t bias_step;             // values from row to row

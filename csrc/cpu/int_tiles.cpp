@@ -43,6 +43,7 @@ class Tile {
     dot_.out = acc_;
     scan_.acc = acc_;
     scan_.shift = layer_.shift;
+    scan_.is_narrow = layer_.is_narrow;
     scan_.theta = layer_.theta.const_data_ptr<int32_t>() + block * kLanes;
     scan_.bias_step = layer_.bias.stride(0);
     scan_.is_signed = layer_.is_signed;

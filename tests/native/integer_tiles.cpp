@@ -2,6 +2,7 @@
 // larger than the kernels may touch: compiled with sanitizers by test_integer_tiles.py.
 //
 //     integer_tiles ISA TILES
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -142,9 +143,22 @@ void run_neurons(const IntKernels& kernels, const IntScan& scan) {
   }
 }
 
-void run_scan(const IntKernels& kernels, int steps, int blocks, const std::vector<int32_t>& sums) {
+// Coefficients as narrow neurons take them.
+std::vector<int32_t> split(std::vector<int32_t> coefficients) {
+  for (int32_t& coefficient : coefficients) {
+    coefficient = (coefficient >> 8) * 65536 + (coefficient & 255);
+  }
+  return coefficients;
+}
+
+void run_scan(const IntKernels& kernels, int steps, int blocks, std::vector<int32_t> sums) {
   const int width = blocks * kLanes, channels = draw(width - kLanes + 1, width);
   const int n_shortcuts = draw(0, 3), rows = draw(1, steps + 1);
+  const bool is_narrow = draw(0, 1) == 1, emits = draw(0, 7) > 0;
+  if (is_narrow) {
+    std::transform(sums.begin(), sums.end(), sums.begin(),
+                   [](int32_t sum) { return static_cast<int16_t>(sum); });
+  }
   Table<int32_t> acc(sums), theta(draws<int32_t>(width, 1, 1 << 20));
   Table<int32_t> bias(draws<int32_t>(static_cast<size_t>(rows) * width, -1000, 1 << 18));
   Table<int32_t> v(draws<int32_t>(kPixels * width, -1000, 1 << 20));
@@ -152,13 +166,18 @@ void run_scan(const IntKernels& kernels, int steps, int blocks, const std::vecto
   std::vector<int32_t> v_plain(v.data, v.data + kPixels * width);
   std::vector<int32_t> net_plain(net.data, net.data + kPixels * width);
   std::vector<std::unique_ptr<Table<uint8_t>>> jumped;
+  constexpr int kEnd = 1 << (kNarrowBits - 1);
+  std::vector<std::vector<int32_t>> factors;
   std::vector<std::unique_ptr<Table<int32_t>>> coefficients;
   std::vector<IntShortcut> shortcuts(n_shortcuts);
   for (IntShortcut& shortcut : shortcuts) {
     shortcut.step = kPixels * width;
-    jumped.push_back(
-        std::make_unique<Table<uint8_t>>(draws<uint8_t>(steps * shortcut.step + kSlack, 0, 254)));
-    coefficients.push_back(std::make_unique<Table<int32_t>>(draws<int32_t>(width, -9999, 9999)));
+    const int largest = is_narrow ? kNarrowByte : 254;
+    jumped.push_back(std::make_unique<Table<uint8_t>>(
+        draws<uint8_t>(steps * shortcut.step + kSlack, 0, largest)));
+    factors.push_back(draws<int32_t>(width, -kEnd, kEnd - 1));
+    coefficients.push_back(
+        std::make_unique<Table<int32_t>>(is_narrow ? split(factors.back()) : factors.back()));
     shortcut.coefficient = coefficients.back()->data;
     for (int p = 0; p < kPixels; ++p) {
       shortcut.spikes[p] = jumped.back()->data + p * width;
@@ -169,21 +188,23 @@ void run_scan(const IntKernels& kernels, int steps, int blocks, const std::vecto
   scan.acc = acc.data;
   scan.steps = steps;
   scan.blocks = blocks;
-  scan.shift = draw(0, 3);
+  scan.shift = draw(0, 14);
+  scan.is_narrow = is_narrow;
   scan.theta = theta.data;
   scan.bias_step = width;
   scan.last_bias = rows - 1;
   scan.shortcuts = shortcuts.data();
   scan.n_shortcuts = n_shortcuts;
-  scan.net_before = scan.net = net.data;
   scan.v = v.data;
   scan.is_signed = draw(0, 1) == 1;
+  const bool counts = scan.is_signed || draw(0, 1) == 1;
+  scan.net_before = scan.net = counts ? net.data : nullptr;
   scan.out_step = kPixels * channels;
   scan.channels = channels;
   for (int p = 0; p < kPixels; ++p) {
     scan.bias[p] = bias.data;
     scan.v_before[p] = v.data + p * width;
-    scan.out[p] = out.data + p * channels;
+    scan.out[p] = emits ? out.data + p * channels : nullptr;
   }
   run_neurons(kernels, scan);
   for (int t = 0; t < steps; ++t) {
@@ -193,20 +214,20 @@ void run_scan(const IntKernels& kernels, int steps, int blocks, const std::vecto
         int32_t& net_now = net_plain[p * width + c];
         uint32_t m = static_cast<uint32_t>(sums[(t * kPixels + p) * width + c]) << scan.shift;
         m += static_cast<uint32_t>(bias.data[std::min(t, rows - 1) * width + c]);
-        for (const IntShortcut& shortcut : shortcuts) {
-          m += static_cast<uint32_t>(shortcut.coefficient[c]) *
-               shortcut.spikes[p][t * shortcut.step + c];
+        for (int i = 0; i < n_shortcuts; ++i) {
+          m += static_cast<uint32_t>(factors[i][c]) *
+               shortcuts[i].spikes[p][t * shortcuts[i].step + c];
         }
         const auto now = static_cast<int32_t>(m + static_cast<uint32_t>(v_now));
         int s = now >= theta.data[c] ? 1 : 0;
         if (scan.is_signed && now < 0 && net_now > 0) {
           s = -1;
         }
-        net_now += s;
+        net_now += counts ? s : 0;
         v_now =
             static_cast<int32_t>(static_cast<uint32_t>(now) -
                                  static_cast<uint32_t>(theta.data[c]) * static_cast<uint32_t>(s));
-        if (c < channels) {
+        if (emits && c < channels) {
           check(out.data[(t * kPixels + p) * channels + c] == s + (scan.is_signed ? 1 : 0), "scan");
         }
       }
