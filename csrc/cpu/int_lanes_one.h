@@ -75,9 +75,12 @@ template <bool kSigned, bool kWhole>
 SPIKECONV_INLINE void store_spikes(uint8_t* to, Mask plus, Mask minus, int count) {
   __m128i one = _mm_set1_epi8(1);
   asm("" : "+v"(one));  // kept in a register, not made of a scalar each time
-  __m128i bytes = _mm_maskz_mov_epi8(plus, kSigned ? _mm_add_epi8(one, one) : one);
+  __m128i bytes;
   if constexpr (kSigned) {
-    bytes = _mm_mask_mov_epi8(bytes, static_cast<Mask>(~(plus | minus)), one);
+    bytes = _mm_mask_add_epi8(one, plus, one, one);
+    bytes = _mm_mask_sub_epi8(bytes, minus, bytes, one);
+  } else {
+    bytes = _mm_maskz_mov_epi8(plus, one);
   }
   if constexpr (kWhole) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
