@@ -122,7 +122,8 @@ def _bias_rows(node: IFNode, shape: tuple[int, ...]) -> Tensor | None:
     if node.step_bias is None:
         return None if node.bias is None else _as_image(node.bias, shape).unsqueeze(0)
     # -0 changes no sum, not even that of -0.
-    constant = torch.tensor(-0.0) if node.bias is None else node.bias
+    nothing = torch.tensor(-0.0, device=node.step_bias.device)
+    constant = nothing if node.bias is None else node.bias
     rows = [row.to(torch.float32) + constant for row in node.step_bias]
     rows.append(constant.to(torch.float32).expand_as(rows[0]) if rows else constant)
     return torch.stack([_as_image(row, shape) for row in rows])

@@ -193,6 +193,14 @@ def test_an_encoder_of_fewer_dimensions(shape: tuple[int, ...]) -> None:
     assert torch.equal(got.view(5, 2, *shape), wanted.to(torch.int8))
 
 
+def test_an_encoder_lies_where_its_population_does() -> None:
+    """A bias of steps alone, as search fits it, on a device where the CPU's are strangers."""
+    node = IFNode(torch.ones(3, 1, 1), 0.5, step_bias=torch.randn(2, 3, 1, 1)).to("meta")
+    bias = Encoder.of("in", node, (3, 4, 5)).bias
+    assert bias is not None
+    assert (bias.device.type, bias.shape) == ("meta", (3, 3, 1, 1))
+
+
 @pytest.mark.parametrize("options", [{"v_reset": 0.0}, {"fires": "gt"}])
 def test_a_population_of_another_rule_is_no_encoder(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="reset by subtraction and fire at its threshold, got IF"):
