@@ -77,6 +77,9 @@ class Assembly(nn.Module):
             self._form.follow(self.weights(), self.timing)
         return self._form
 
+    def _read_by(self, batch: Batch, T: int) -> object:
+        return None if self._form is None else self._form.for_run(T, batch)
+
     @classmethod
     def check_program(cls, program: Program) -> None:
         """Raise TypeError where a subclass does not stand for such a network."""

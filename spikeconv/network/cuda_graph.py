@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -24,12 +25,14 @@ class CudaGraphs:
     """
 
     def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin with new memory."""
         self._pool: Any = None
         self._last: torch.cuda.Event | None = None
+
+    def forget(self) -> None:
+        """Begin with new memory, once the last replay is done with the old."""
+        if self._last is not None:
+            self._last.synchronize()
+        self._pool = self._last = None
 
     def check(self, inputs: Sequence[Tensor]) -> None:
         """Raise ValueError where there can be no graph."""
@@ -46,12 +49,12 @@ class CudaGraphs:
         Raises:
             RuntimeError: `run` waits for the GPU somewhere.
         """
-        with torch.cuda.device(inputs[0].device):
+        with torch.cuda.device(inputs[0].device), _capturable():
             self._wait()
             buffers = [torch.empty_like(x).copy_(x) for x in inputs]
             here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
             aside.wait_stream(here)
-            with torch.cuda.stream(aside), torch.no_grad():
+            with torch.cuda.stream(aside):
                 for _ in range(_WARMUP):
                     run(buffers)
             here.wait_stream(aside)
@@ -59,7 +62,8 @@ class CudaGraphs:
                 self._pool = torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             try:
-                with torch.cuda.graph(graph, pool=self._pool), torch.no_grad():
+                # Torch's own stream for captures belongs to whichever GPU was the first.
+                with torch.cuda.graph(graph, pool=self._pool, stream=aside):
                     output = run(buffers)
             except torch.OutOfMemoryError:
                 raise
@@ -87,3 +91,16 @@ class CudaGraphs:
         """Let the current stream wait until the last replay is done with the shared memory."""
         if self._last is not None:
             self._last.wait()
+
+
+@contextmanager
+def _capturable() -> Iterator[None]:
+    """Without gradients, with buffers that calls outside of inference mode may fill too, and
+    without autocast's cache: it frees casts that a graph would go on reading."""
+    cached = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    finally:
+        torch.set_autocast_cache_enabled(cached)

@@ -33,6 +33,10 @@ class Graphable(nn.Module):
         """The batch that a call is given, checked."""
         raise NotImplementedError
 
+    def _read_by(self, batch: Batch, T: int) -> object:
+        """What a call that is replayed reads, and the network itself may forget."""
+        return None
+
     def graph(self, *example: Tensor, **named: Tensor) -> GraphedNetwork:
         """The same network with its calls replayed as CUDA graphs: the quickest for small batches.
 
@@ -94,7 +98,8 @@ class GraphedNetwork:
         self.network = network
         self._graphs = graphs
         self._limit = limit
-        self._replays: OrderedDict[tuple[Any, ...], Run] = OrderedDict()
+        # With what each of them reads, which must live as long.
+        self._replays: OrderedDict[tuple[Any, ...], tuple[Run, object]] = OrderedDict()
         self._watch = Watch()
         self._timing: Any = None
         self._lock = threading.Lock()
@@ -134,13 +139,16 @@ class GraphedNetwork:
             if self._watch.changed(self.network.modules()) or timing != self._timing:
                 self._forget()
                 self._timing = timing
-            key = call_key(tensors, self.network.T if T is None else T, readout)
+            steps = self.network.T if T is None else T
+            key = call_key(tensors, steps, readout)
             if key not in self._replays:
-                self._replays[key] = self._graphs.capture(run, tensors)
+                captured = self._graphs.capture(run, tensors)
+                self._replays[key] = captured, self.network._read_by(batch, steps)
                 while len(self._replays) > self._limit:
                     self._replays.popitem(last=False)
             self._replays.move_to_end(key)
-            return self._replays[key](tensors)
+            replay, _ = self._replays[key]
+            return replay(tensors)
 
     def _forget(self) -> None:
         self._replays.clear()

@@ -6,7 +6,9 @@ wrong graph gives the wrong outputs, as it would there.
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -214,6 +216,23 @@ def test_threads_wait_for_one_another(snn: SpikingNetwork, graphs: OnTheCpu) -> 
     assert not wrong
 
 
+def test_what_a_graph_reads_lives_as_long_as_it() -> None:
+    """Integers of a few sizes of images are kept; a graph's addresses are of one of them."""
+    fused = converted(NETWORKS["residual"](), T=4).fuse()
+    fast = GraphedNetwork(fused, images(1), OnTheCpu())
+    assert fused.integers is not None
+    engine = weakref.ref(fused.integers.for_run(4, fused._given((images(1),), {}))[1])
+    with torch.no_grad():
+        for size in range(9, 18):  # more than are kept
+            fused(images(1, 2, size, size))
+    gc.collect()
+    assert engine() is not None
+    check(fast, images(1))
+    fast.clear()
+    gc.collect()
+    assert engine() is None
+
+
 def test_on_a_cpu_there_is_no_graph(snn: SpikingNetwork) -> None:
     with pytest.raises(ValueError, match="on a CUDA GPU, got cpu; call the network itself there"):
         snn.graph(images(2))
@@ -299,3 +318,40 @@ def test_what_waits_for_the_gpu_cannot_be_captured() -> None:
     with pytest.raises(RuntimeError, match="cannot be captured in a CUDA graph: one of its layers"):
         snn.graph(images(2).cuda())
     assert snn(images(2).cuda()).isfinite().all()  # the GPU goes on as before
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("fuse", [False, True])
+def test_replays_in_and_out_of_inference_mode(fuse: bool) -> None:
+    snn = converted(NETWORKS["residual"](), T=4).cuda()
+    snn = snn.fuse() if fuse else snn
+    x = images(2).cuda()
+    with torch.no_grad():
+        wanted = snn(x)
+    with torch.inference_mode():
+        fast = snn.graph(x)
+        assert torch.equal(fast(x), wanted)
+    assert torch.equal(fast(x), wanted)
+
+
+@pytest.mark.gpu
+def test_replays_under_autocast_of_weights_that_learn() -> None:
+    """Autocast would keep casts of such weights, and free them when it ends."""
+    snn = converted(NETWORKS["residual"](), T=4).cuda().requires_grad_(True)
+    x = images(2).cuda()
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        fast = snn.graph(x)
+        wanted = fast(x)
+    rubbish = [torch.full((1 << 12,), float("nan"), device="cuda") for _ in range(64)]
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        assert torch.equal(fast(x), wanted)
+    assert len(rubbish) == 64
+
+
+@pytest.mark.gpu
+def test_replays_of_integers_of_more_sizes_than_are_kept() -> None:
+    fused = converted(NETWORKS["residual"](), T=4).cuda().fuse()
+    batches = [images(2, 2, size, size).cuda() for size in range(8, 16)]
+    fast = fused.graph(batches[0])
+    for x in (*batches, *batches):
+        check(fast, x)
