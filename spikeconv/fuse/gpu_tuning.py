@@ -57,15 +57,16 @@ def run(
     untried = os.environ.get("SPIKECONV_TUNE") == "0"
     tile = None if untried else layer.tiles.get((images, T))
     if tile is None:
-        candidates = tiles(layer.problem(images, T))
         device = layer.theta.device
-        if untried or torch.cuda.is_current_stream_capturing():
-            launch(tile=candidates[0])
-            return
-        key = signature(layer, images, T, device)
-        written = [outputs[name] for name in WRITTEN if outputs[name] is not None]
-        timed = partial(time_tiles, launch, written)
-        tile = choose(key, candidates, TileCache(cache_folder()), timed)
+        with torch.cuda.device(device):  # whose streams and events are asked and timed
+            candidates = tiles(layer.problem(images, T))
+            if untried or torch.cuda.is_current_stream_capturing():
+                launch(tile=candidates[0])
+                return
+            key = signature(layer, images, T, device)
+            written = [outputs[name] for name in WRITTEN if outputs[name] is not None]
+            timed = partial(time_tiles, launch, written)
+            tile = choose(key, candidates, TileCache(cache_folder()), timed)
         layer.tiles[images, T] = tile
     launch(tile=tile)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,12 +17,15 @@ Choice = TypeVar("Choice")
 
 
 def cache_folder() -> Path:
-    """Where choices are kept: ``SPIKECONV_CACHE``, else a folder in the user's cache."""
+    """Where choices are kept: ``SPIKECONV_CACHE``, else a folder in the user's cache, if any."""
     chosen = os.environ.get("SPIKECONV_CACHE")
     if chosen:
         return Path(chosen)
     user = os.environ.get("XDG_CACHE_HOME")
-    return (Path(user) if user else Path.home() / ".cache") / "spikeconv"
+    try:
+        return (Path(user) if user else Path.home() / ".cache") / "spikeconv"
+    except RuntimeError:  # a user without a home
+        return Path(tempfile.gettempdir()) / "spikeconv"
 
 
 class TileCache:
@@ -50,7 +55,7 @@ class TileCache:
         """Write a choice, whole or not at all; a warning says where that cannot be done."""
         path = self._path(key)
         content = {"key": _plain(key), "choice": _plain(choice), "seconds": dict(seconds)}
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
