@@ -23,7 +23,7 @@ from torch import Tensor
 from drop_in_cases import LIBRARIES, Case, layers, missing, network
 from gate import Contestant, Gate
 from machine import machine_facts, machine_line
-from options import add_allocator, script_parser
+from options import add_allocator, add_device, script_parser
 from report import table, write_json
 from spikeconv.allocator import keep_freed_memory
 from timing import interleaved, process_stopwatch, stopwatch_for
@@ -119,7 +119,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--T", type=int, default=16, help="time-steps")
     parser.add_argument("--neurons", type=int, nargs="+", default=[1000, 2**20], help="of a layer")
     parser.add_argument("--batch", type=int, default=8, help="images of the network")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    add_device(parser, "cpu")
     parser.add_argument("--threads", type=int, default=1)
     add_allocator(parser)
     parser.add_argument(

@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("results", type=Path, help="folder of the suite's JSON files")
     folder = parser.parse_args(arguments).results
+    if not folder.is_dir():
+        parser.error(f"results: {folder} is no folder")
     print(table([goal.row() for goal in goals(folder)], COLUMNS))
     return 0
 

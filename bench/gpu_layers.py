@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-if any("cpu" in argument for argument in sys.argv[1:]):
+if any(argument == "cpu" or argument.endswith("=cpu") for argument in sys.argv[1:]):
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read where a kernel is defined
 
 import torch
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from gate import Contestant, Gate
 from machine import machine_facts, machine_line
-from options import script_parser
+from options import add_device, script_parser
 from peaks import matrix_peaks
 from report import table, write_json
 from spikeconv.fuse.engine import IntegerProgram, Source
@@ -218,7 +218,7 @@ def _keep(
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__, rounds=9)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    add_device(parser, "cuda")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--T", type=int, default=16)
     parser.add_argument("--peak-size", type=int, nargs="+", default=[8192, 16384])

@@ -4,7 +4,8 @@
 
 Settings come in the order of their weight, and each is written as soon as it is measured. What FILE
 holds of this commit is not measured again, so that a run of a few minutes goes on where the last
-one ended; --fresh begins anew. Who gives wrong classes gets no number, and the exit status is 1;
+one ended, with the setting that it ended in; --fresh begins anew. Who gives wrong classes gets no
+number, and the exit status is 1, that of later runs too;
 who runs out of memory, or cannot run here, is named with the reason. On a CPU, --smoke shows that
 the script runs.
 """
@@ -36,7 +37,7 @@ from machine import machine_facts, machine_line
 from memory import peak_memory_mb
 from network_rows import rows_of, shown
 from networks import Images
-from options import script_parser, torch_compiler
+from options import add_device, script_parser, torch_compiler
 from report import write_json
 from spikeconv.precision import without_tf32
 from timing import interleaved, stopwatch_for
@@ -47,6 +48,9 @@ STEPS = (16, 4, 8, 32)
 
 PARTLY = 75
 """Exit status of a run that ended before all settings were measured; the next one goes on."""
+
+
+OUT_OF_TIME = "out of time"
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,11 @@ def main(arguments: list[str] | None = None) -> int:
     result: dict[str, Any] = {"machine": facts, "tables": {}}
     if not options.fresh and options.json.exists():
         result["tables"] = json.loads(options.json.read_text())["tables"]
-    known = {name for name, kept in result["tables"].items() if kept["commit"] == facts["commit"]}
+    tables = result["tables"]
+    of_commit = {name for name, kept in tables.items() if kept["commit"] == facts["commit"]}
+    known = {name for name in of_commit if not tables[name].get("again")}
     settings = [Setting("resnet20", 8, 2, 3, c) for c in (False, True)]
     settings = settings if options.smoke else plan(options.models)
-    failed = False
     missing = [setting for setting in settings if str(setting) not in known]
     for setting, ann, snn in _networks(missing, options, device):
         if time.monotonic() > deadline:
@@ -106,13 +111,17 @@ def main(arguments: list[str] | None = None) -> int:
         except Exception as error:  # one setting's, which must not take the others' numbers along
             traceback.print_exc()
             found = {"setting": asdict(setting), "rows": [], "error": first_line(error)}
-        failed |= bool(found.get("error") or found.get("refused"))
-        result["tables"][str(setting)] = {**found, "commit": facts["commit"]}
+        # A run that begins with a setting can give it no more time than it did.
+        cut = OUT_OF_TIME in found.get("skipped", {}).values() and setting != missing[0]
+        again = cut or bool(found.get("error"))
+        tables[str(setting)] = {**found, "commit": facts["commit"], "again": again}
         write_json(options.json, result)
-        known.add(str(setting))
+        of_commit.add(str(setting))
+        if not again:
+            known.add(str(setting))
     done = sum(str(setting) in known for setting in settings)
     print(f"\n{done} of {len(settings)} settings are in {options.json}")
-    if failed:
+    if any(tables[name].get("error") or tables[name].get("refused") for name in of_commit):
         return 1
     return 0 if done == len(settings) else PARTLY
 
@@ -158,7 +167,8 @@ def measure(
         seconds = max(5.0, min(options.seconds, deadline - time.monotonic()))
         rounds = max(1, min(options.rounds, int(seconds / max(1e-9, sum(single.values())))))
         least = 0.02 if device.type == "cuda" else 0.0
-        times = interleaved(tasks, rounds, stopwatch_for(device), warmup=1, min_seconds=least)
+        # In the first call with TF32 graphs are captured and cuDNN looks for its algorithms.
+        times = interleaved(tasks, rounds, stopwatch_for(device), warmup=2, min_seconds=least)
         peaks = {name: peak_memory_mb(task, device) for name, task in tasks.items()}
     about = {**asdict(setting), "rounds": rounds}
     return shown(about, rows_of(times, peaks, setting.batch), gate)
@@ -173,7 +183,7 @@ def admit(
     single: dict[str, float] = {}
     for name, one in contest.entries.items():
         if time.monotonic() > deadline:
-            gate.skipped[name] = "out of time"
+            gate.skipped[name] = OUT_OF_TIME
             continue
         contestant = Contestant(name, partial(one.run, x), may_be_missing=one.may_be_missing)
         admitted = len(gate.admitted)
@@ -185,7 +195,7 @@ def admit(
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__, rounds=7, json_required=True)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    add_device(parser, "cuda")
     parser.add_argument("--models", nargs="+", choices=[name for name, _ in NETWORKS])
     parser.add_argument("--minutes", type=float, default=60.0, help="begin nothing after them")
     parser.add_argument("--seconds", type=float, default=10.0, help="of a table; may cut rounds")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import torch
+
 from ours import BACKENDS, DTYPES
 from spikeconv import backends
 from spikeconv.cli.arguments import positive
@@ -31,6 +33,17 @@ def script_parser(
     return parser
 
 
+def add_device(parser: argparse.ArgumentParser, default: str) -> None:
+    """Where it runs: --device, which is refused where there is none."""
+    parser.add_argument("--device", type=_present, choices=BACKENDS, default=default)
+
+
+def _present(device: str) -> str:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("torch finds no CUDA GPU here; use --device cpu")
+    return device
+
+
 def add_allocator(parser: argparse.ArgumentParser) -> None:
     """How memory is had that is freed and asked for again."""
     parser.add_argument(
@@ -45,7 +58,7 @@ def add_population(parser: argparse.ArgumentParser, *, T: int, N: int) -> None:
     parser.add_argument("--N", type=positive, default=N, help="neurons")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
     parser.add_argument("--backends", nargs="+", choices=backends(), help="of ours")
-    parser.add_argument("--device", choices=BACKENDS, default="cpu")
+    add_device(parser, "cpu")
     parser.add_argument("--threads", type=positive, default=1)
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gate import first_line
 from machine import machine_facts, machine_line
-from options import script_parser
+from options import add_device, script_parser
 from report import table, write_json
 from spikeconv.allocator import keep_freed_memory
 from timing import Times, interleaved, stopwatch_for
@@ -108,7 +108,7 @@ def products(size: int, device: torch.device) -> dict[str, Callable[[], Tensor]]
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__, rounds=11)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    add_device(parser, "cpu")
     parser.add_argument("--threads", type=int, help="default: torch's own choice")
     parser.add_argument("--size", type=int, nargs="+", help="rows of the matrices")
     parser.add_argument("--copy-gib", type=float, help="size of the buffer that is copied")

@@ -25,7 +25,7 @@ def replayed(task: Callable[[], object], device: torch.device) -> tuple[Callable
             for _ in range(WARMUP):
                 task()
         torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):  # torch's own is of the first GPU
             task()
     except (
         RuntimeError

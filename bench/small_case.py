@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 import spikeconv
+from options import add_device
 from ours import BACKENDS, DTYPES, EMITS, runnable
 from spikeconv.surrogate import ATan
 
@@ -26,7 +27,7 @@ T, N = 7, 3001
 def main(arguments: list[str] | None = None) -> int:
     """Run and compare all cases."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--device", choices=BACKENDS, default="cuda")
+    add_device(parser, "cuda")
     options = parser.parse_args(arguments)
     able, unable = runnable(list(BACKENDS[options.device]))
     for name, reason in unable.items():

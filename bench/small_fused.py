@@ -14,12 +14,13 @@ import sys
 from dataclasses import replace
 from itertools import product
 
-if any("cpu" in argument for argument in sys.argv[1:]):
+if any(argument == "cpu" or argument.endswith("=cpu") for argument in sys.argv[1:]):
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read where a kernel is defined
 
 import torch
 
 from gpu_layers import Shape, make_layer, make_train
+from options import add_device
 from spikeconv.fuse.encoder import Encoder, Unpooled
 from spikeconv.fuse.engine import IntegerProgram, Source
 from spikeconv.fuse.gpu import MULTIPLY, TritonEngine
@@ -33,7 +34,7 @@ ALL = {"want_spikes": True, "want_count": True, "want_state": True}
 def main(arguments: list[str] | None = None) -> int:
     """Run and compare all cases."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    add_device(parser, "cuda")
     device = torch.device(parser.parse_args(arguments).device)
     os.environ.setdefault("SPIKECONV_TUNE", "0")  # one tile a layer: under a sanitizer all is slow
     kinds = ("plain", "int16", "depthwise", "groups", "strided", "pooled")

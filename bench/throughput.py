@@ -46,7 +46,7 @@ from machine import machine_facts, machine_line
 from memory import peak_memory_mb
 from network_rows import rows_of, shown
 from networks import MODELS, Images
-from options import add_allocator, script_parser, torch_compiler
+from options import add_allocator, add_device, script_parser, torch_compiler
 from report import table, write_json
 from settings import Setting, usual_settings
 from spikeconv.allocator import keep_freed_memory
@@ -250,7 +250,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=positive, help="of one setting only; torch's own choice")
     parser.add_argument("--contestants", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--weights", type=Path, help="weights of the ANN; default: random features")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    add_device(parser, "cpu")
     parser.add_argument("--tf32", action="store_true", help="let a GPU round float32 to TF32")
     parser.add_argument("--check-images", type=positive, help="whose classes are checked (128)")
     parser.add_argument("--calibration-images", type=positive, help="(128)")

@@ -152,6 +152,42 @@ def test_an_error_in_one_setting_leaves_the_others(smoke, networks, monkeypatch,
     assert "misaligned address" in capfd.readouterr().err
 
 
+def test_what_was_cut_short_is_measured_again_and_what_is_wrong_stays_wrong(
+    smoke, networks, monkeypatch
+):
+    measure = networks.measure
+    asked = []
+
+    def ends(ann, snn, setting, *more):
+        asked.append(setting.batch)
+        found = measure(ann, snn, setting, *more)
+        if len(asked) == 1:
+            found["refused"] = {"spikeconv": "other classes"}
+        elif len(asked) == 2:
+            found["skipped"]["ann-bf16"] = networks.OUT_OF_TIME
+        elif len(asked) == 3:
+            raise RuntimeError("CUDA out of memory")
+        return found
+
+    monkeypatch.setattr(networks, "measure", ends)
+    for status, batches in ((1, [2, 3]), (1, [3]), (1, [3]), (1, [])):
+        asked_before = len(asked)
+        assert smoke("--rounds", "1")[0] == status
+        assert asked[asked_before:] == batches
+
+
+def test_a_table_that_takes_a_whole_run_is_not_begun_for_ever(smoke, networks, monkeypatch):
+    measure = networks.measure
+
+    def slow(*given):
+        found = measure(*given)
+        found["skipped"]["ann-bf16"] = networks.OUT_OF_TIME
+        return found
+
+    monkeypatch.setattr(networks, "measure", slow)
+    assert [smoke("--rounds", "1")[0] for _ in range(2)] == [networks.PARTLY, 0]
+
+
 def test_who_is_wrong_or_too_large_is_named(smoke, networks, monkeypatch):
     def too_large(x):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB")
@@ -228,6 +264,20 @@ def test_goals_by_hand(goals, tmp_path, capsys):
     ]  # fmt: skip
     assert goals.main([str(tmp_path)]) == 0
     assert "not measured" in capsys.readouterr().out
+
+
+def test_goals_of_a_folder_that_is_not_there(goals, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        goals.main([str(tmp_path / "nothing")])
+    assert "nothing is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["gpu_layers", "gpu_networks", "kernels", "throughput", "peaks"])
+def test_without_a_gpu_the_device_is_refused(load_script, script, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        load_script(script).main(["--device", "cuda", "--json", str(tmp_path / "f.json")])
+    assert "--device: torch finds no CUDA GPU here; use --device cpu" in capsys.readouterr().err
 
 
 def suite(bench, *arguments, **environment):
