@@ -224,6 +224,13 @@ class _Count:
         middle = _now(self.device)
         every_step = self.snn(x, T=self.T, readout="all")
         end = _now(self.device)
+        for name, output in (("ann", logits), ("snn", every_step)):
+            if not isinstance(output, Tensor):
+                raise TypeError(
+                    f"evaluate: {name} must return logits [B, classes], got a "
+                    f"{type(output).__name__}; of a network with several outputs, convert a module "
+                    "that returns these alone"
+                )
         self.seconds += torch.tensor([middle - start, end - middle], dtype=torch.float64)
         self.correct[0] += correct(logits, labels, "evaluate").cpu()
         self.correct[1:] += correct(every_step, labels, "evaluate").cpu()

@@ -74,7 +74,7 @@ def confidences(text: str) -> tuple[float, ...]:
     values = numbers(text)
     for value in values:
         try:
-            check_confidence("--confidences", value)
+            check_confidence("each", value)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
     return values

@@ -62,6 +62,11 @@ def run(args: argparse.Namespace) -> None:
     one_file = out.suffix.lower() in SUFFIXES
     if one_file:
         check_output(out)
+    elif out.suffix and not out.is_dir():
+        raise ValueError(
+            f"--out {out}: a picture's name ends in {', '.join(SUFFIXES)}; for a folder of that "
+            "name, make it first"
+        )
     else:
         check_folder("--out", out)
     found = list(

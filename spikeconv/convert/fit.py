@@ -97,6 +97,12 @@ def fit(
             "that method='best' compares them with none, or measure both",
             stacklevel=4,
         )
+    if any(m.granularity == "layer" and "search" in m.corrections for m in methods):
+        warnings.warn(
+            "convert: granularity='layer' is of the thresholds that corrections='search' starts "
+            "from, and it gives every channel its own; for one a layer take 'bias' in its place",
+            stacklevel=4,
+        )
     if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:
         warnings.warn(
             f"convert: {batches.images} calibration images are too little data for "

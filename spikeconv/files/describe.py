@@ -21,8 +21,9 @@ VERSION = 1
 MOST_STEPS = 2**16
 
 _ADVICE = (
-    "a file names layers of torch.nn and functions of torch, so that opening it runs no code. "
-    "Write these parts with them and convert once more, or keep the module as it is with "
+    "a file names single layers of torch.nn (no Transformer, nor its encoders and decoders) and "
+    "functions of torch, so that opening it runs no code. Write these parts with them and convert "
+    "once more, or keep the module as it is with "
     "torch.save(snn, path)"
 )
 

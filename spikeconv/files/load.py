@@ -35,7 +35,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SpikingNetwork
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is something else, damaged, or of a later version.
+        ValueError: the file is something else, damaged, or of a later version; the device is none,
+            or not here.
         ImportError: safetensors is not installed.
 
     Example:
@@ -50,10 +51,26 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SpikingNetwork
         >>> torch.equal(again(images), snn(images))
         True
     """
+    place = _place(device)
     try:
-        return assembled(read_file(path)).to(device)
+        return assembled(read_file(path)).to(place)
     except Malformed as error:
         raise ValueError(f"{path}: no spiking network can be made of this file: {error}") from error
+
+
+def _place(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"load: device must be one of torch, such as 'cpu' or 'cuda', got {device!r}"
+        ) from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"load: device is {str(device)!r}, but torch finds no CUDA GPU here; leave it out for "
+            "the CPU"
+        )
+    return place
 
 
 def assembled(parts: Parts) -> SpikingNetwork:

@@ -66,7 +66,8 @@ def model_config(name: str, **options: Any) -> Config:
                 config = cifar_resnet(depth)
     if config is None:
         raise ValueError(
-            f"model_config: name must be one of {', '.join(MODEL_NAMES)}, got {name!r}"
+            f"model_config: name must be one of {', '.join(MODEL_NAMES)} or a "
+            f"ResNet of 6 n + 2 layers, such as resnet8, got {name!r}"
         )
     return with_options(config, options)
 

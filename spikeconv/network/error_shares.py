@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeconv.calibrate.inputs import tensors_of
 from spikeconv.network.naive import NaiveSimulation
-from spikeconv.network.network import SpikingNetwork
+from spikeconv.network.network import Images, SpikingNetwork
 from spikeconv.neuron import IFNode
 
 KINDS = ("clipping", "quantisation", "unevenness", "inherited")
@@ -38,7 +39,7 @@ class _Watched(nn.Module):
 
 
 @torch.no_grad()
-def error_shares(snn: SpikingNetwork, images: Tensor) -> dict[str, dict[str, float]]:
+def error_shares(snn: SpikingNetwork, images: Images) -> dict[str, dict[str, float]]:
     """Each layer's error against the ANN, split into four parts that add up to it.
 
     With a the ANN's activation, z its pre-activation, c the mean current that arrives instead, and
@@ -53,7 +54,7 @@ def error_shares(snn: SpikingNetwork, images: Tensor) -> dict[str, dict[str, flo
 
     Args:
         snn: a network that is read at every step.
-        images: ``[B, *]``; a few say enough.
+        images: ``[B, *]``, as the network takes them; a few say enough.
 
     Returns:
         Layer -> ``error``, ||theta * count / T - a|| / ||a||, and the share of each part in the sum
@@ -80,14 +81,15 @@ def error_shares(snn: SpikingNetwork, images: Tensor) -> dict[str, dict[str, flo
         assert isinstance(module, _Watched)
         watched[name] = module
     squares: dict[str, dict[str, float]] = {name: defaultdict(float) for name in watched}
-    for part in images.split(snn.images_at_once(images, snn.T)):
+    batch = snn._given((images,), {})
+    for part in batch.split(snn.images_at_once(batch, snn.T)):
         wanted: dict[str, tuple[Tensor, Tensor]] = {}
 
         def note(name: str, before: Tensor, after: Tensor, wanted: Any = wanted) -> None:
             wanted[name] = before.float(), after.float()
 
         snn.analog(part, note)
-        simulation(part)
+        simulation(*tensors_of(part))
         for name, total in squares.items():
             for kind, square in _squares(watched[name], *wanted[name], snn.T).items():
                 total[kind] += square

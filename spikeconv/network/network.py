@@ -257,9 +257,9 @@ class SpikingNetwork(Assembly, Graphable):
         """What conversion did, layer by layer: thresholds, firing, and the error against the ANN.
 
         Args:
-            x: images to measure on, 1 or more; without, the figures measured on calibration images
-                when the network was converted. `paths` of a fused network are those of a call with
-                such images and ``self.T``.
+            x: images to measure on, 1 or more, of several inputs a tuple or a dict; without, the
+                figures are those of the calibration images. `paths` of a fused network are those
+                of a call with such images and ``self.T``.
         """
         if x is None:
             return self._with_paths(self._report)

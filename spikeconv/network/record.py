@@ -14,7 +14,7 @@ from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.sample import drawn
 from spikeconv.network.chunk import Chunk
 from spikeconv.network.error_shares import error_shares
-from spikeconv.network.network import SpikingNetwork
+from spikeconv.network.network import Images, SpikingNetwork
 from spikeconv.network.program import Phase, Step
 from spikeconv.network.recording import STEPS, LayerRecording, Recording
 from spikeconv.network.simulation import Simulation
@@ -27,7 +27,7 @@ _VALUES = 2**18
 
 @torch.no_grad()
 def record(
-    snn: SpikingNetwork, images: Tensor, evaluation: Mapping[str, Any] | None = None
+    snn: SpikingNetwork, images: Images, evaluation: Mapping[str, Any] | None = None
 ) -> Recording:
     """Record every layer on a few images: spikes and potentials of some neurons, rates of all.
 
@@ -36,14 +36,15 @@ def record(
 
     Args:
         snn: runs its own T steps.
-        images: ``[B, *]``, B >= 1, as the network takes them; of one input.
+        images: ``[B, *]``, B >= 1, as the network takes them; of several inputs a tuple, or a dict
+            by the arguments' names.
         evaluation: what was measured of the same network, kept along.
 
     Returns:
         At most 256 neurons a layer, evenly drawn, and at most 2^18 values of each kind.
 
     Raises:
-        ValueError: no images, or more than 4096 steps.
+        TypeError, ValueError: naming the argument; no images, or more than 4096 steps.
 
     Example:
         >>> import spikeconv
@@ -53,15 +54,17 @@ def record(
         >>> recording.labels(), recording.layers[0].spikes.shape
         (['1'], torch.Size([4, 3, 8]))
     """
-    if len(images) == 0:
+    if not isinstance(snn, SpikingNetwork):
+        raise TypeError(f"record: snn must be a SpikingNetwork, got {type(snn).__name__}")
+    batch = snn._given((images,), {})
+    if len(batch) == 0:
         raise ValueError("record: images must hold at least one, got none")
     if snn.T > STEPS:
         raise ValueError(f"record: the network must have {STEPS} steps at most, got {snn.T}")
     parts = [
-        _recorded(snn, part, len(images))
-        for part in images.split(snn.images_at_once(images, snn.T))
+        _recorded(snn, part, len(batch)) for part in batch.split(snn.images_at_once(batch, snn.T))
     ]
-    shares = error_shares(snn, images) if _has_shares(snn) else {}
+    shares = error_shares(snn, batch) if _has_shares(snn) else {}
     layers = tuple(
         replace(_joined(layers), shares=shares.get(layers[0].layer, {}))
         for layers in zip(*parts, strict=True)
@@ -71,7 +74,7 @@ def record(
     return Recording(layers, timing.before, tuple(starts), evaluation or {})
 
 
-def _recorded(snn: SpikingNetwork, images: Tensor, of: int) -> list[LayerRecording]:
+def _recorded(snn: SpikingNetwork, images: Batch, of: int) -> list[LayerRecording]:
     """The layers on some `of` so many images."""
     activations: dict[str, Tensor] = {}
     snn.analog(images, lambda name, before, after: activations.update({name: after}))

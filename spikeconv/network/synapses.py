@@ -35,7 +35,15 @@ def count_operations(
         layers: its layers and, under the neurons' names, their rectifiers.
         weights: what functions read.
         monitor: of calls of this network.
+
+    Raises:
+        TypeError: the monitor is none.
     """
+    if not isinstance(monitor, Monitor):
+        raise TypeError(
+            "SpikingNetwork.operations: monitor must be what monitor() gave, got "
+            f"{type(monitor).__name__}"
+        )
     counts: dict[str, Counter[str]] = {
         step.name: Counter() for step in program.steps if _holds_synapses(step, layers)
     }

@@ -45,6 +45,10 @@ _RANDOM = "it draws random numbers; leave it out where self.training is False"
 _ATTENTION = "attention multiplies values that all depend on the input, behind a softmax"
 _RECURRENT = "a recurrent layer multiplies its gates, which all depend on the input"
 _LOOP = "a recurrent layer calls itself along a sequence; write the loop with nn.Linear and ReLU"
+_SEQUENCE = (
+    "; it cannot be kept analog, as only its cells can, such as nn.LSTMCell: take it off the "
+    "network's end, and run it on what comes out there"
+)
 _NORM = "it divides by a statistic of its input, which batch norm does not do at inference"
 _LARGEST = "take amax, or max without its indices, over dimensions of an image, which have one"
 _OF_TWO = (
@@ -164,7 +168,9 @@ def refusal(
         return None  # it may only bring mixed images back into a batch; the mixing is to blame
     if isinstance(target, nn.RNNBase | nn.RNNCellBase):
         reason = _LOOP if isinstance(target, nn.RNN | nn.RNNCell) else _RECURRENT
-        return Refusal(_UNKNOWN + reason, keepable=isinstance(target, nn.RNNCellBase))
+        if isinstance(target, nn.RNNBase):
+            return Refusal(_UNKNOWN + reason + _SEQUENCE)
+        return Refusal(_UNKNOWN + reason, keepable=True)
     found = _has_no_spiking_form(node, modules, phases)
     unknown = found is None or found.reason.startswith(_UNKNOWN)
     return Refusal(MIXES) if unknown and node.meta.get("mixes") else found

@@ -90,9 +90,14 @@ def understand(
     if problems:
         raise ConversionError(problems)
     if not isinstance(analog, bool) and (unknown := sorted({*analog} - known)):
+        there = ", ".join(map(repr, sorted(known - {""})))
         raise ValueError(
-            f"convert: analog names {', '.join(map(repr, unknown))}, but every operation without a "
-            f"spiking form is one of {', '.join(map(repr, sorted(known - {''}))) or 'none'}"
+            f"convert: analog names {', '.join(map(repr, unknown))}, but "
+            + (
+                f"every operation without a spiking form is one of {there}"
+                if there
+                else "every operation of this network has a spiking form; leave analog out"
+            )
         )
 
 

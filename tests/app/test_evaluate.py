@@ -48,6 +48,24 @@ def test_accuracies_are_those_of_runs_of_every_length(
         assert result.snn[T - 1] == pytest.approx(expected)
 
 
+def test_an_output_that_is_no_logits_is_refused() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"classes": self.fc(torch.relu(x))}
+
+    ann, x = Named(), torch.rand(8, 4)
+    snn = spikeconv.convert(ann, x, T=4, method="opi", progress=False)
+    batches = [(x, torch.zeros(8, dtype=torch.int64))]
+    with pytest.raises(TypeError, match=r"ann must return logits \[B, classes\], got a dict"):
+        evaluate(ann, snn, batches, progress=False)
+    with pytest.raises(TypeError, match=r"snn must return logits \[B, classes\], got a dict"):
+        evaluate(nn.Linear(4, 3), snn, batches, progress=False)
+
+
 def test_firing_rates_are_those_of_the_monitor(
     network: tuple[nn.Module, SpikingNetwork, Batches],
 ) -> None:

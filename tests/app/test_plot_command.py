@@ -145,6 +145,7 @@ def test_the_json_and_the_recording_of_a_run_agree(run: Path) -> None:
         ),
         (["RUN/run.safetensors", "--image", "8"], "image must be in 0..7"),
         (["RUN/run.safetensors", "--out", "OUT/all.png"], "one file holds one picture"),
+        (["RUN/run.json", "--out", "OUT/picture.gif"], "a picture's name ends in .png, .svg, .pdf"),
         (["RUN/run.json", "--out", "OUT/none/picture.png"], "none does not exist; make it first"),
     ],
 )

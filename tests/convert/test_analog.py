@@ -139,7 +139,7 @@ def test_what_is_asked_for_must_be_there() -> None:
     net = sandwich(after=torch.tanh)
     with pytest.raises(ValueError, match=r"analog names 'softmax', but every .* 'torch\.tanh'"):
         converted(net, analog=["torch.tanh", "softmax"])
-    with pytest.raises(ValueError, match=r"analog names 'c1', but .* is one of none"):
+    with pytest.raises(ValueError, match=r"analog names 'c1', but every .* has a spiking form"):
         converted(sandwich(), analog=["c1"])
     assert kept(converted(sandwich(), analog=True)) == []
     for wrong in ("torch.tanh", 1, None, [nn.Tanh()]):
@@ -185,6 +185,17 @@ def test_a_network_without_rectifiers() -> None:
 def test_a_recurrent_layer_without_gates() -> None:
     net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.RNNCell(4, 4, nonlinearity="relu"))
     assert "write the loop with nn.Linear and ReLU" in refusal(net, images(8, 4))[0].reason
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_recurrent_layer_of_a_sequence(kind: type[nn.Module]) -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), kind(4, 4, batch_first=True))
+    for analog in (False, True):
+        with pytest.raises(ConversionError) as refused:
+            converted(net, images(8, 5, 4), analog=analog)
+        (problem,) = refused.value.problems
+        assert "cannot be kept analog, as only its cells can" in problem.reason
+        assert "take it off the network's end" in problem.reason
 
 
 def test_a_recurrent_cell() -> None:

@@ -249,6 +249,17 @@ def test_what_looks_at_no_image_runs_one(
         assert torch.equal(node.bias, node.v_threshold / 8)
 
 
+def test_a_search_is_not_for_one_threshold_a_layer() -> None:
+    options: dict[str, Any] = {"T": 4, "granularity": "layer", "progress": False}
+    net, x = convolutional(), images(32, 2, 8, 8)
+    with pytest.warns(UserWarning, match="granularity='layer' is of the thresholds that .*search"):
+        convert(net, x, corrections=("search",), **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        snn = convert(net, x, **options)
+    assert all(node.v_threshold.numel() == 1 for node in snn.populations().values())
+
+
 @pytest.mark.parametrize(("timing", "rows"), (({"delay": 2}, 8), ({"srp": 2, "cos": 1}, 5)))
 def test_corrections_beside_steps_before_the_readout(timing: dict[str, int], rows: int) -> None:
     """They are for the steps of the run that is read, its delay included; nobody overlooks it."""

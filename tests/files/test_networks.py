@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import spikeconv
 from spikeconv import SpikingResNet, SpikingVGG
 from spikeconv.convert.given import convert_given
 from spikeconv.models import build_model
@@ -250,6 +251,16 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         snn.save(path)
     assert path.read_bytes() == old
     assert [p.name for p in tmp_path.iterdir()] == ["snn.safetensors"]
+
+
+def test_where_it_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "snn.safetensors"
+    converted(NETWORKS["plain"](), T=3).save(path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="load: device is 'cuda:1', but torch finds no CUDA GPU"):
+        spikeconv.load(path, device="cuda:1")
+    with pytest.raises(ValueError, match=r"load: device must be one of torch, .* got 'gpu'"):
+        spikeconv.load(path, device="gpu")
 
 
 def test_where_it_cannot_be_written(tmp_path: Path) -> None:

@@ -107,6 +107,38 @@ def test_shares_are_there_where_they_are_defined() -> None:
     assert not any(layer.shares for layer in record(kept, x).layers)
 
 
+def test_several_inputs() -> None:
+    """A network of two inputs is recorded as one of the same inputs side by side."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c1 = nn.Conv2d(4, 4, 3)
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor, other: Tensor) -> Tensor:
+            both = torch.cat([x, other], 1)
+            return self.fc(torch.relu(self.c1(both)).mean((2, 3)))
+
+    x, other = images(5), images(5)
+    snn = converted(Both(), {"x": x, "other": other}, T=4)
+    found = record(snn, (x, other))
+    assert equal(found, record(snn, {"other": other, "x": x}))
+    with snn.monitor(keep_counts=True) as monitor:
+        snn(x, other)
+    (layer,) = found.layers
+    (counts,) = monitor.counts.values()
+    assert torch.equal(layer.spikes.sum(0), counts.flatten(1)[:, layer.neurons].to(torch.int64))
+    assert layer.shares["error"] > 0
+    with pytest.raises(TypeError, match=r"got 1 of them; as one argument they are the tuple"):
+        record(snn, x)
+
+
+def test_an_ann_is_no_spiking_network() -> None:
+    with pytest.raises(TypeError, match="record: snn must be a SpikingNetwork, got Linear"):
+        record(nn.Linear(4, 2), images(2))  # type: ignore[arg-type]
+
+
 def equal(a: Recording, b: Recording) -> bool:
     pairs = zip(a.layers, b.layers, strict=True)
     return (a.before, a.starts, a.evaluation) == (b.before, b.starts, b.evaluation) and all(
