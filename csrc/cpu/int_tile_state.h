@@ -13,9 +13,17 @@ namespace spikeconv::cpu {
 struct Quad {
   int count = 0;
   int64_t y[kPixels], x[kPixels];
+  bool in_row = false;  // neighbours, as most are, of which the first says where the others are
 
   template <class Value>
   void point(const Places<Value>& places, int64_t offset, Value** to) const {
+    if (in_row) {
+      Value* at = places.at(y[0], x[0]) + offset;
+      for (int p = 0; p < kPixels; ++p, at += places.column) {
+        to[p] = at;
+      }
+      return;
+    }
     for (int p = 0; p < kPixels; ++p) {
       to[p] = places.at(y[p], x[p]) + offset;
     }

@@ -79,6 +79,7 @@ class Tile {
         }
       }
       next(y, x);
+      at_.in_row = at_.count == kPixels && at_.y[0] == at_.y[kPixels - 1];
       run_quad();
     }
     if (late_.has_value()) {
