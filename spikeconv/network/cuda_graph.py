@@ -26,13 +26,16 @@ class CudaGraphs:
 
     def __init__(self) -> None:
         self._pool: Any = None
+        # Graphs share memory only where they are captured on the same stream. Torch's own stream
+        # for captures belongs to whichever GPU was the first.
+        self._aside: torch.cuda.Stream | None = None
         self._last: torch.cuda.Event | None = None
 
     def forget(self) -> None:
         """Begin with new memory, once the last replay is done with the old."""
         if self._last is not None:
             self._last.synchronize()
-        self._pool = self._last = None
+        self._pool = self._aside = self._last = None
 
     def check(self, inputs: Sequence[Tensor]) -> None:
         """Raise ValueError where there can be no graph."""
@@ -52,7 +55,10 @@ class CudaGraphs:
         with torch.cuda.device(inputs[0].device), _capturable():
             self._wait()
             buffers = [torch.empty_like(x).copy_(x) for x in inputs]
-            here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+            here = torch.cuda.current_stream()
+            if self._aside is None or self._aside.device != here.device:
+                self._aside = torch.cuda.Stream()
+            aside = self._aside
             aside.wait_stream(here)
             with torch.cuda.stream(aside):
                 for _ in range(_WARMUP):
@@ -62,7 +68,6 @@ class CudaGraphs:
                 self._pool = torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             try:
-                # Torch's own stream for captures belongs to whichever GPU was the first.
                 with torch.cuda.graph(graph, pool=self._pool, stream=aside):
                     output = run(buffers)
             except torch.OutOfMemoryError:
