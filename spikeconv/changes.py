@@ -23,7 +23,25 @@ def version(value: object) -> object:
         return value
     if value.dim() == 0 and value.device.type == "cpu":
         return value.item()  # which sees what `value.data.fill_()` did, too
-    return object() if value.is_inference() else (id(value), value._version)
+    return object() if value.is_inference() else _Version(value)
+
+
+class _Version:
+    """A tensor and how often it was changed. The tensor is held: another one could get its id."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        self._changes = tensor._version
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Version):
+            return False
+        return self._tensor is other._tensor and self._changes == other._changes
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        return object, ()  # a copy's tensor is another one
 
 
 class Watch:

@@ -179,6 +179,10 @@ class Membrane(nn.Module):
                 f"from the call before, got {list(neurons)}; call reset(), or SpikingJelly's "
                 "reset_net(net), before a batch of another shape"
             )
+        if torch.compiler.is_compiling():  # which knows no inference mode
+            return v
+        if isinstance(v, Tensor) and v.is_inference() and not torch.is_inference_mode_enabled():
+            return v.clone()  # what inference mode made, no backward pass can keep
         return v
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Membrane:

@@ -154,6 +154,8 @@ class IFNode(Membrane):
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "v_threshold" and not isinstance(value, Tensor):  # torch takes tensors only
             value = as_threshold(value).to(self.v_threshold.device)
+        if name == "surrogate_function":
+            value = as_surrogate(value)
         super().__setattr__(name, value)
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from spikeconv.changes import Watch
+from spikeconv.changes import Watch, version
 from spikeconv.neuron import IFNode
 
 CHANGES: dict[str, Callable[[nn.Linear, IFNode], Any]] = {
@@ -36,3 +38,26 @@ def test_a_change_is_noticed_once(change: Callable[[nn.Linear, IFNode], Any]) ->
     assert watch.changed([layer, node])
     assert not watch.changed([layer, node])
     assert watch.changed([layer])
+
+
+def test_another_tensor_is_another_version_wherever_it_lies() -> None:
+    """A tensor that nobody else holds is freed, and the next one often has its id."""
+    for _ in range(50):
+        before = version(torch.ones(4))
+        assert before != version(torch.ones(4))
+    kept = torch.ones(4)
+    before = version(kept)
+    assert before == version(kept)
+    assert copy.deepcopy(before) != before
+    assert pickle.loads(pickle.dumps(before)) != before
+
+
+def test_thresholds_that_were_set_twice_are_looked_at() -> None:
+    node = IFNode(torch.ones(4), step_mode="s")
+    for _ in range(20):
+        node.v_threshold = torch.ones(4)
+        node(torch.rand(4))
+        node.v_threshold = torch.full((4,), -2.0)
+        node.v_threshold = torch.full((4,), -1.0)
+        with pytest.raises(ValueError, match="v_threshold must be positive"):
+            node(torch.zeros(4))

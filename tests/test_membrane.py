@@ -126,6 +126,22 @@ def test_another_shape_is_an_error_and_reset_allows_it(step_mode: str) -> None:
     assert node(torch.ones(*time, 1, 2)).shape == (*time, 1, 2)
 
 
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_state_of_inference_mode_can_be_learned_from(step_mode: str) -> None:
+    node = IFNode(1.0, step_mode=step_mode, keep_state=True, surrogate_function=ATan())
+    plain = IFNode(1.0, step_mode=step_mode, keep_state=True, surrogate_function=ATan())
+    x = torch.rand(3, 4)
+    with torch.inference_mode():
+        node(x)
+    with torch.no_grad():
+        plain(x)
+    given = [x.clone().requires_grad_() for _ in range(2)]
+    for one, current in zip((node, plain), given, strict=True):
+        one(current).sum().backward()
+    assert given[0].grad is not None
+    assert torch.equal(given[0].grad, given[1].grad)
+
+
 def test_a_potential_can_be_assigned() -> None:
     node = IFNode(1.0, step_mode="s")
     node.v = 1

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikeconv.drop_in.adopted import changed_by_user
 from spikeconv.neuron import IFNode
+from spikeconv.node_arguments import as_potential
 from spikeconv.spike_function import no_step
 
 _NEURONS = "spikingjelly.activation_based.neuron"
@@ -34,6 +35,29 @@ class SpikingJellyIF(IFNode, base.MemoryModule):
         del self._v
         base.MemoryModule.register_memory(self, "_v", None)
         self._non_persistent_buffers_set.update(self._buffers)
+
+    def get_reset_value(self, name: str) -> object:
+        """What reset() sets a memory to: of ``"v"`` the initial potential."""
+        if name != "v":
+            return base.MemoryModule.get_reset_value(self, name)
+        return self.v_init.item() if self.v_init.numel() == 1 else self.v_init
+
+    def set_reset_value(self, name: str, value: Any) -> None:
+        """What reset() shall set a memory to, from the next one on."""
+        if name != "v":
+            base.MemoryModule.set_reset_value(self, name, value)
+            return
+        self._v = self.v if self._v is None else self._v
+        exact = torch.as_tensor(value, dtype=_wide(value))
+        self.v_init = as_potential(exact, self.v_threshold).to(self.v_threshold.device)
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        """One step, whatever the step mode."""
+        return self._one_step(x, None)
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        """All steps of ``[T, *]``, whatever the step mode."""
+        return self._all_steps(x_seq, None)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -52,6 +52,16 @@ def test_percentile_by_hand() -> None:
     assert layer == pytest.approx(3, abs=8 / 2048)
 
 
+@pytest.mark.parametrize(("count", "percent"), [(1000, 99.9), (2000, 99.9), (100, 55), (100, 28)])
+def test_percentile_of_a_whole_rank_is_not_the_next_value(count: int, percent: float) -> None:
+    """Of 1, ..., n all up to the rank are 1 and all above 50; float64 has 999 as a little more."""
+    rank = round(count * percent / 100)
+    x = torch.ones(count, 1)
+    x[rank:] = 50
+    (value,) = theta(x, "percentile", percent=percent)
+    assert value == pytest.approx(1, abs=64 / 2048)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(-200, 2000), min_size=1, max_size=200),

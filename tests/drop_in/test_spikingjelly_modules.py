@@ -21,6 +21,7 @@ pytestmark = pytest.mark.spikingjelly
 neuron: Any = library("spikingjelly.activation_based.neuron")
 functional: Any = library("spikingjelly.activation_based.functional")
 base: Any = library("spikingjelly.activation_based.base")
+surrogate: Any = library("spikingjelly.activation_based.surrogate")
 
 
 @pytest.fixture
@@ -69,6 +70,45 @@ def test_the_potential_is_one_of_their_memories() -> None:
     assert_equal(mine_state, state)
     assert mine[1].v == 0.0
     assert len(base.extract_memories(mine)) == 1
+
+
+@pytest.mark.parametrize("start", [0.5, torch.linspace(0.1, 0.9, 15).view(3, 5)])
+def test_the_reset_value_is_the_initial_potential(start: Any) -> None:
+    net = nn.Sequential(neuron.IFNode(v_reset=None, step_mode="m"))
+    mine = replaced(net)
+    x = steps(3, 5)
+    for one in (net, mine):
+        assert one[0].get_reset_value("v") == 0.0
+        one[0].set_reset_value("v", start)  # from the next reset on
+    assert_equal(mine(x), net(x))
+    for one in (net, mine):
+        functional.reset_net(one)
+        assert torch.equal(torch.as_tensor(one[0].get_reset_value("v")), torch.as_tensor(start))
+    assert_equal(mine(x), net(x))
+    assert_equal(mine[0].v, net[0].v)
+
+
+def test_steps_of_either_mode_by_name() -> None:
+    x = steps(3, 5)
+    for step_mode in ("s", "m"):
+        theirs = neuron.IFNode(v_reset=None, step_mode=step_mode)
+        mine = replaced(theirs)
+        for one in x:
+            assert_equal(mine.single_step_forward(one), theirs.single_step_forward(one))
+        assert_equal(mine.multi_step_forward(x), theirs.multi_step_forward(x))
+        assert_equal(mine.v, theirs.v)
+
+
+def test_a_surrogate_may_be_set_later() -> None:
+    x = steps(3, 5)
+    grads = []
+    theirs = neuron.IFNode(v_reset=None, step_mode="m")
+    for one in (theirs, replaced(theirs)):
+        one.surrogate_function = surrogate.ATan(alpha=3.0)
+        current = x.clone().requires_grad_()
+        one(current).sum().backward()
+        grads.append(current.grad)
+    torch.testing.assert_close(*grads)
 
 
 def test_checkpoints_are_what_they_were() -> None:
