@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 
 from torch import Tensor, nn
@@ -27,16 +28,17 @@ def version(value: object) -> object:
 
 
 class _Version:
-    """A tensor and how often it was changed. The tensor is held: another one could get its id."""
+    """A tensor, which is not kept alive, and how often it was changed."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self._tensor = tensor
+        self._tensor = weakref.ref(tensor)
         self._changes = tensor._version
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Version):
             return False
-        return self._tensor is other._tensor and self._changes == other._changes
+        mine = self._tensor()
+        return mine is not None and mine is other._tensor() and self._changes == other._changes
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -16,6 +16,14 @@ def _detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
 
 
+def _lasting(v: Tensor) -> Tensor:
+    """A potential from which a later call may learn: none that inference mode made."""
+    if torch.compiler.is_compiling() or not v.is_inference():
+        return v
+    with torch.inference_mode(False):
+        return v.clone()
+
+
 def check_flag(argument: str, value: object) -> None:
     """Raise TypeError for what is neither True nor False."""
     if not isinstance(value, bool):
@@ -148,7 +156,7 @@ class Membrane(nn.Module):
         kept = self._kept_for(x.shape if isinstance(x, Tensor) else None)
         emitted, v = self._advance(x, kept)
         if self.keeps_state:
-            self._v = v
+            self._v = _lasting(v)
         if self.store_v_seq:
             step = v.unsqueeze(0)
             self.v_seq = step if self.v_seq is None else torch.cat((self.v_seq, step))
@@ -164,7 +172,7 @@ class Membrane(nn.Module):
         if self.store_v_seq:
             self.v_seq, v = v, v[-1].clone()
         if self.keeps_state:
-            self._v = v
+            self._v = _lasting(v)
         return emitted
 
     def _kept_for(self, neurons: torch.Size | None) -> float | Tensor | None:
@@ -179,10 +187,6 @@ class Membrane(nn.Module):
                 f"from the call before, got {list(neurons)}; call reset(), or SpikingJelly's "
                 "reset_net(net), before a batch of another shape"
             )
-        if torch.compiler.is_compiling():  # which knows no inference mode
-            return v
-        if isinstance(v, Tensor) and v.is_inference() and not torch.is_inference_mode_enabled():
-            return v.clone()  # what inference mode made, no backward pass can keep
         return v
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Membrane:

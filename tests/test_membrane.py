@@ -135,11 +135,15 @@ def test_state_of_inference_mode_can_be_learned_from(step_mode: str) -> None:
         node(x)
     with torch.no_grad():
         plain(x)
-    given = [x.clone().requires_grad_() for _ in range(2)]
-    for one, current in zip((node, plain), given, strict=True):
+    compiled = copy.deepcopy(node)
+    run = torch.compile(compiled, backend="aot_eager")
+    given = [x.clone().requires_grad_() for _ in range(3)]
+    for one, current in zip((node, plain, run), given, strict=True):
         one(current).sum().backward()
     assert given[0].grad is not None
-    assert torch.equal(given[0].grad, given[1].grad)
+    for other in given[1:]:
+        assert other.grad is not None
+        assert torch.equal(given[0].grad, other.grad)
 
 
 def test_a_potential_can_be_assigned() -> None:

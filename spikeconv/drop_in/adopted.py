@@ -4,7 +4,7 @@ A layer of snnTorch, Sinabs or Norse is replaced by a subclass of its own class:
 libraries look for, from reset functions to checkpoints, is there as before. What the shorter
 forward relies on is looked at again whenever it changes, for users set attributes and load
 checkpoints; a layer that is no longer plain runs as it always did. What is written through a
-tensor's ``.data`` torch does not count, so of tensors with dimensions it is not seen.
+tensor's ``.data`` torch does not count, so of tensors with dimensions or on a GPU it is not seen.
 """
 
 from __future__ import annotations

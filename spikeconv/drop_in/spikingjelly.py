@@ -14,6 +14,7 @@ from spikeconv.drop_in.adopted import changed_by_user
 from spikeconv.neuron import IFNode
 from spikeconv.node_arguments import as_potential
 from spikeconv.spike_function import no_step
+from spikeconv.surrogate import Surrogate
 
 _NEURONS = "spikingjelly.activation_based.neuron"
 _PLAIN = ("IFNode", "HalfThresholdIFNode", "ActivationAwareIFNode", "SimpleIFNode")
@@ -29,6 +30,7 @@ class SpikingJellyIF(IFNode, base.MemoryModule):
     """
 
     supported_backends = ("torch", "cupy", "lava")  # what 0.0.0.0.14 asks for
+    _next_start: Tensor | None = None  # what set_reset_value said since the last reset
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,20 +38,33 @@ class SpikingJellyIF(IFNode, base.MemoryModule):
         base.MemoryModule.register_memory(self, "_v", None)
         self._non_persistent_buffers_set.update(self._buffers)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "surrogate_function" and isinstance(value, nn.Module):
+            why = None if isinstance(value, Surrogate) else _why_surrogate(value)
+            if why is not None:
+                raise ValueError(f"SpikingJellyIF: {why}, and a replaced neuron does")
+        super().__setattr__(name, value)
+
+    def reset(self) -> None:
+        """Begin anew at the reset value."""
+        if self._next_start is not None:
+            self.v_init, self._next_start = self._next_start.to(self.v_init.device), None
+        super().reset()
+
     def get_reset_value(self, name: str) -> object:
         """What reset() sets a memory to: of ``"v"`` the initial potential."""
         if name != "v":
             return base.MemoryModule.get_reset_value(self, name)
-        return self.v_init.item() if self.v_init.numel() == 1 else self.v_init
+        start = self.v_init if self._next_start is None else self._next_start
+        return start.item() if start.numel() == 1 else start
 
     def set_reset_value(self, name: str, value: Any) -> None:
         """What reset() shall set a memory to, from the next one on."""
         if name != "v":
             base.MemoryModule.set_reset_value(self, name, value)
             return
-        self._v = self.v if self._v is None else self._v
         exact = torch.as_tensor(value, dtype=_wide(value))
-        self.v_init = as_potential(exact, self.v_threshold).to(self.v_threshold.device)
+        self._next_start = as_potential(exact, self.v_threshold)
 
     def single_step_forward(self, x: Tensor) -> Tensor:
         """One step, whatever the step mode."""

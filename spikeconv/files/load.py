@@ -35,8 +35,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SpikingNetwork
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is something else, damaged, or of a later version; the device is none,
-            or not here.
+        ValueError: the file is something else, damaged, or of a later version; the device is
+            none, or a CUDA GPU that is not here.
         ImportError: safetensors is not installed.
 
     Example:
@@ -65,10 +65,11 @@ def _place(device: str | torch.device) -> torch.device:
         raise ValueError(
             f"load: device must be one of torch, such as 'cpu' or 'cuda', got {device!r}"
         ) from error
-    if place.type == "cuda" and not torch.cuda.is_available():
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if place.type == "cuda" and (place.index or 0) >= there:
         raise ValueError(
-            f"load: device is {str(device)!r}, but torch finds no CUDA GPU here; leave it out for "
-            "the CPU"
+            f"load: device is {str(device)!r}, but torch finds {there or 'no'} CUDA GPUs here; "
+            "leave it out for the CPU"
         )
     return place
 

@@ -52,7 +52,7 @@ class CudaGraphs:
         Raises:
             RuntimeError: `run` waits for the GPU somewhere.
         """
-        with torch.cuda.device(inputs[0].device), _capturable():
+        with torch.cuda.device(inputs[0].device), capturable():
             self._wait()
             buffers = [torch.empty_like(x).copy_(x) for x in inputs]
             here = torch.cuda.current_stream()
@@ -80,7 +80,7 @@ class CudaGraphs:
                 ) from error
 
         def replay(inputs: Sequence[Tensor]) -> Any:
-            with torch.cuda.device(buffers[0].device):
+            with torch.cuda.device(buffers[0].device), torch.no_grad():
                 self._wait()
                 for buffer, x in zip(buffers, inputs, strict=True):
                     buffer.copy_(x)
@@ -99,7 +99,7 @@ class CudaGraphs:
 
 
 @contextmanager
-def _capturable() -> Iterator[None]:
+def capturable() -> Iterator[None]:
     """Without gradients, with buffers that calls outside of inference mode may fill too, and
     without autocast's cache: it frees casts that a graph would go on reading."""
     cached = torch.is_autocast_cache_enabled()

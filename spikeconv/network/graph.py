@@ -151,8 +151,8 @@ class GraphedNetwork:
             return replay(tensors)
 
     def _forget(self) -> None:
+        self._graphs.forget()  # first: it waits for what the replays' memory may still serve
         self._replays.clear()
-        self._graphs.forget()
 
 
 def call_key(inputs: Sequence[Tensor], T: int, readout: str) -> tuple[Any, ...]:

@@ -13,20 +13,14 @@ import gpu_contest
 from gpu_contest import Entry
 from spikeconv import convert
 from spikeconv.fuse.gpu import TritonEngine
-
-SMALL_NET = torch.nn.Sequential(
-    torch.nn.Flatten(), torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 5)
-)
+from tests.bench.gpu_runs import SMALL_NET
+from tests.bench.gpu_runs import networks as networks
+from tests.bench.gpu_runs import smoke as smoke
 
 
 @pytest.fixture(scope="module")
 def layers(load_script):
     return load_script("gpu_layers")
-
-
-@pytest.fixture(scope="module")
-def networks(load_script):
-    return load_script("gpu_networks")
 
 
 @pytest.fixture(scope="module")
@@ -70,27 +64,6 @@ def test_every_small_fused_case_agrees(load_script):
         assert fused.agrees(torch.device("cpu"), kind, True, "int8")
 
 
-@pytest.fixture
-def smoke(networks, monkeypatch, tmp_path):
-    """A run of the networks' script on a network that takes no time."""
-    snn = convert(SMALL_NET, torch.rand(64, 3, 2, 2), T=4, method="opi", progress=False)
-    monkeypatch.setattr(networks, "convert_network", lambda *given: (SMALL_NET, snn))
-    monkeypatch.setattr(networks, "plan", lambda models: SETTINGS(networks))
-    path = tmp_path / "networks.json"
-
-    def run(*more):
-        images = networks.Images(2)
-        monkeypatch.setattr(networks, "Images", lambda size: images)
-        status = networks.main(["--device", "cpu", "--json", str(path), *more])
-        return status, json.loads(path.read_text())
-
-    return run
-
-
-def SETTINGS(networks):
-    return [networks.Setting("resnet20", 2, batch, 3, False) for batch in (2, 3)]
-
-
 def test_networks_are_timed_in_every_form(smoke):
     status, result = smoke("--rounds", "2")
     assert status == 0
@@ -103,35 +76,6 @@ def test_networks_are_timed_in_every_form(smoke):
         assert row["times_ann"] == pytest.approx(row["ms"] / rows["ann"]["ms"])
     assert table["skipped"]["spikeconv-graph"] == "CUDA graphs need a GPU"
     assert not any(name.endswith("-compiled") for name in (*rows, *table["skipped"]))
-
-
-def test_what_is_there_is_not_measured_again(smoke, networks, monkeypatch):
-    _, first = smoke("--rounds", "1")
-    asked = []
-    measure = networks.measure
-    monkeypatch.setattr(
-        networks, "measure", lambda *given: asked.append(str(given[2])) or measure(*given)
-    )
-    _, again = smoke("--rounds", "1")
-    assert asked == []
-    assert again["tables"] == first["tables"]
-    _, fresh = smoke("--rounds", "1", "--fresh")
-    assert len(asked) == len(fresh["tables"]) == 2
-    monkeypatch.setattr(
-        networks, "machine_facts", lambda device: {**again["machine"], "commit": "x"}
-    )
-    monkeypatch.setattr(networks, "machine_line", str)
-    smoke("--rounds", "1")  # another commit's numbers are measured anew
-    assert len(asked) == 4
-
-
-def test_out_of_time_nothing_new_begins(smoke, networks, tmp_path, capsys):
-    with pytest.raises(FileNotFoundError):  # nothing was measured, so nothing is written
-        smoke("--minutes", "0")
-    path = tmp_path / "nothing.json"
-    none = ["--device", "cpu", "--smoke", "--minutes", "0", "--json", str(path)]
-    assert networks.main(none) == networks.PARTLY
-    assert "out of time before resnet20-2px-b2-T3" in capsys.readouterr().out
 
 
 def test_an_error_in_one_setting_leaves_the_others(smoke, networks, monkeypatch, capfd):
@@ -150,42 +94,6 @@ def test_an_error_in_one_setting_leaves_the_others(smoke, networks, monkeypatch,
     assert first["rows"] == []
     assert second["rows"]
     assert "misaligned address" in capfd.readouterr().err
-
-
-def test_what_was_cut_short_is_measured_again_and_what_is_wrong_stays_wrong(
-    smoke, networks, monkeypatch
-):
-    measure = networks.measure
-    asked = []
-
-    def ends(ann, snn, setting, *more):
-        asked.append(setting.batch)
-        found = measure(ann, snn, setting, *more)
-        if len(asked) == 1:
-            found["refused"] = {"spikeconv": "other classes"}
-        elif len(asked) == 2:
-            found["skipped"]["ann-bf16"] = networks.OUT_OF_TIME
-        elif len(asked) == 3:
-            raise RuntimeError("CUDA out of memory")
-        return found
-
-    monkeypatch.setattr(networks, "measure", ends)
-    for status, batches in ((1, [2, 3]), (1, [3]), (1, [3]), (1, [])):
-        asked_before = len(asked)
-        assert smoke("--rounds", "1")[0] == status
-        assert asked[asked_before:] == batches
-
-
-def test_a_table_that_takes_a_whole_run_is_not_begun_for_ever(smoke, networks, monkeypatch):
-    measure = networks.measure
-
-    def slow(*given):
-        found = measure(*given)
-        found["skipped"]["ann-bf16"] = networks.OUT_OF_TIME
-        return found
-
-    monkeypatch.setattr(networks, "measure", slow)
-    assert [smoke("--rounds", "1")[0] for _ in range(2)] == [networks.PARTLY, 0]
 
 
 def test_who_is_wrong_or_too_large_is_named(smoke, networks, monkeypatch):

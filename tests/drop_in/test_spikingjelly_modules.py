@@ -88,6 +88,16 @@ def test_the_reset_value_is_the_initial_potential(start: Any) -> None:
     assert_equal(mine[0].v, net[0].v)
 
 
+def test_a_start_that_broadcasts_is_no_potential_that_was_kept() -> None:
+    mine = replaced(neuron.IFNode(v_reset=None, step_mode="m"))
+    mine.set_reset_value("v", torch.full((5,), 0.3))
+    mine.reset()
+    mine.set_reset_value("v", 0.0)
+    mine(steps(3, 5))
+    mine.reset()
+    assert mine.v == 0.0
+
+
 def test_steps_of_either_mode_by_name() -> None:
     x = steps(3, 5)
     for step_mode in ("s", "m"):
@@ -109,6 +119,8 @@ def test_a_surrogate_may_be_set_later() -> None:
         one(current).sum().backward()
         grads.append(current.grad)
     torch.testing.assert_close(*grads)
+    with pytest.raises(ValueError, match=r"is smooth .* a replaced neuron does"):
+        replaced(neuron.IFNode()).surrogate_function = surrogate.ATan(spiking=False)
 
 
 def test_checkpoints_are_what_they_were() -> None:

@@ -257,7 +257,7 @@ def test_where_it_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / "snn.safetensors"
     converted(NETWORKS["plain"](), T=3).save(path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="load: device is 'cuda:1', but torch finds no CUDA GPU"):
+    with pytest.raises(ValueError, match="load: device is 'cuda:1', but torch finds no CUDA GPUs"):
         spikeconv.load(path, device="cuda:1")
     with pytest.raises(ValueError, match=r"load: device must be one of torch, .* got 'gpu'"):
         spikeconv.load(path, device="gpu")

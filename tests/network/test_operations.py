@@ -268,12 +268,6 @@ def test_energy_by_hand_and_as_text() -> None:
     assert nothing.energy == 0 and math.isfinite(nothing.ann_energy)
 
 
-def test_what_is_no_monitor_is_refused() -> None:
-    snn = converted(NETWORKS["residual"](), T=4)
-    with pytest.raises(TypeError, match=r"must be what monitor\(\) gave, got NoneType"):
-        snn.operations(None)  # type: ignore[arg-type]
-
-
 def test_processes_add_up() -> None:
     rows = (
         LayerOperations("stem", "static", 1, 2, 3, 4),

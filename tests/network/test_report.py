@@ -199,3 +199,8 @@ def test_a_network_made_without_images_says_how_to_measure_it() -> None:
     assert text.startswith("19 neuron layers; not measured: report(x) measures on images x\n")
     assert "nan" not in text
     assert "; measured on 1 image at T=2\n" in str(snn.report(torch.rand(1, 3, 32, 32)))
+
+
+def test_what_is_no_monitor_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"must be what monitor\(\) gave, got NoneType"):
+        converted(NETWORKS["residual"](), T=4).operations(None)  # type: ignore[arg-type]
