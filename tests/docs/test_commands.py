@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from spikeconv.cli import main
 from tests.docs.pages import PAGES, ROOT, commands
@@ -58,6 +59,7 @@ def assert_parsed(
         raise _Parsed
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # some are for a GPU
     with pytest.raises(_Parsed):
         try:
             call()
