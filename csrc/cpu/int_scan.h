@@ -58,8 +58,7 @@ SPIKECONV_INLINE Int add_shortcut(Int m, const uint8_t* spikes, Int coefficient)
   }
 }
 
-// From step `begin`, where it is, up to `end`. A block may be whole, or the last one's channels be
-// fewer.
+// From step `begin`, where it is, up to `end`; of a whole block, or of one with fewer outputs.
 template <class F, bool kWhole>
 SPIKECONV_INLINE void advance(ScanPlace& place, const IntScan& s, int begin, int end) {
   const int at = place.channel, first_pixel = place.pixel;

@@ -14,7 +14,6 @@ from spikeconv.drop_in.adopted import changed_by_user
 from spikeconv.neuron import IFNode
 from spikeconv.node_arguments import as_potential
 from spikeconv.spike_function import no_step
-from spikeconv.surrogate import Surrogate
 
 _NEURONS = "spikingjelly.activation_based.neuron"
 _PLAIN = ("IFNode", "HalfThresholdIFNode", "ActivationAwareIFNode", "SimpleIFNode")
@@ -40,7 +39,7 @@ class SpikingJellyIF(IFNode, base.MemoryModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "surrogate_function" and isinstance(value, nn.Module):
-            why = None if isinstance(value, Surrogate) else _why_surrogate(value)
+            why = _why_surrogate(value)
             if why is not None:
                 raise ValueError(f"SpikingJellyIF: {why}, and a replaced neuron does")
         super().__setattr__(name, value)
