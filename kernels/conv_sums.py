@@ -29,7 +29,7 @@ class Dense:
         kernel, stride, padding, dilation: (vertical, horizontal).
         group: (output, input) channels of a group; (0, 0) where there is one.
         last: its sums end here; otherwise the next pass adds to them.
-        high: its sums count 256 times.
+        byte: of the weights, from the lowest on: its sums count 256^byte times.
     """
 
     bits: int
@@ -42,7 +42,7 @@ class Dense:
     dilation: tuple[int, int]
     group: tuple[int, int]
     last: bool
-    high: bool
+    byte: int
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def add_sums(
 ) -> tl.tuple:
     PASS: tl.constexpr = DENSE[NUMBER]
     FIELDS: tl.constexpr = 8 // PASS.bits
-    UP: tl.constexpr = SHIFT + 8 if PASS.high else SHIFT
+    UP: tl.constexpr = SHIFT + 8 * PASS.byte
     added: tl.tuple = ()
     for j in tl.static_range(STEPS // JOINED):
         sums = _unstack(acc[j], JOINED)

@@ -158,7 +158,7 @@ struct Several {
   template <int kSteps>
   SPIKECONV_MEMBER void add(int64_t first, Sums<kSteps, kCount>& sums) const {
     for (int i = 0; i < dot.n_terms; ++i) {
-      if (i == dot.n_high && i > 0) {
+      if (dot.terms[i].up) {
         SPIKECONV_UNROLL_ALL
         for (int j = 0; j < kSteps * kPixels * kCount; ++j) {
           __m512i& sum = sums[j / kCount / kPixels][j / kCount % kPixels][j % kCount];

@@ -41,7 +41,7 @@ static void dot(const IntDot& d) {
         int32_t acc[kLanes] = {};
         for (int i = 0; i < d.n_terms; ++i) {
           const IntTerm& term = d.terms[i];
-          if (i == d.n_high) {
+          if (term.up) {
             for (int lane = 0; lane < kLanes; ++lane) {
               acc[lane] = static_cast<int32_t>(static_cast<uint32_t>(acc[lane]) << 8);
             }

@@ -6,6 +6,23 @@
 
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
+// One term of some steps. Spikes have 8 bits; where weights have 16, both are halves of pairs.
+template <bool kWide, int kSteps>
+SPIKECONV_INLINE void add_channelwise(const IntTerm& term, int first, int block,
+                                      Int (&sums)[kSteps][kPixels]) {
+  const auto* weights = reinterpret_cast<const int32_t*>(term.weights + block * term.block_bytes);
+  for (int64_t run = 0; run < term.n_runs; ++run) {
+    const Int w = load(weights + run * kLanes);
+    SPIKECONV_UNROLL_ALL
+    for (int j = 0; j < kSteps * kPixels; ++j) {
+      const int64_t at = term.runs[run] + (first + j / kPixels) * term.step + block * kLanes;
+      const Int s = widen(term.spikes[j % kPixels] + at);
+      Int& sum = sums[j / kPixels][j % kPixels];
+      sum = kWide ? add(sum, multiply(s, w)) : add_pairs(sum, s, w);
+    }
+  }
+}
+
 // Some steps of all four pixels and one block: weights are loaded once for all of them.
 template <int kSteps>
 SPIKECONV_INLINE void dot_channelwise_steps(const IntDot& d, int first, int block) {
@@ -18,15 +35,10 @@ SPIKECONV_INLINE void dot_channelwise_steps(const IntDot& d, int first, int bloc
   }
   for (int i = 0; i < d.n_channelwise; ++i) {
     const IntTerm term = d.channelwise[i];
-    const auto* weights = reinterpret_cast<const int32_t*>(term.weights + block * term.block_bytes);
-    for (int64_t run = 0; run < term.n_runs; ++run) {
-      const Int w = load(weights + run * kLanes);
-      SPIKECONV_UNROLL_ALL
-      for (int j = 0; j < kSteps * kPixels; ++j) {
-        const int64_t at = term.runs[run] + (first + j / kPixels) * term.step + block * kLanes;
-        Int& sum = sums[j / kPixels][j % kPixels];
-        sum = add_pairs(sum, widen(term.spikes[j % kPixels] + at), w);
-      }
+    if (term.wide) {
+      add_channelwise<true>(term, first, block, sums);
+    } else {
+      add_channelwise<false>(term, first, block, sums);
     }
   }
   SPIKECONV_UNROLL_ALL

@@ -193,7 +193,7 @@ SPIKECONV_INLINE void dot_vectors(const IntDot& d, int t, int block, int channel
     store_vector(to.at(i / kCount, i % kCount), zero_vector());
   }
   for (int i = 0; i < d.n_terms; ++i) {
-    if (i == d.n_high && i > 0) {
+    if (d.terms[i].up) {
       SPIKECONV_UNROLL
       for (int j = 0; j < kPixels * kCount; ++j) {
         int32_t* at = to.at(j / kCount, j % kCount);

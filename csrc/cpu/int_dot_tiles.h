@@ -145,20 +145,17 @@ static void dot_blocks(const IntDot& d, Besides& besides) {
   for (int first = 0; first < kPixels; first += sums.kTilePixels) {
     int32_t* out = d.out + first * kCount * kLanes;
     sums.clear();
-    if (d.n_high > 0) {
-      for (int i = 0; i < d.n_high; ++i) {
-        sums.add(d.terms[i], first, besides);
-      }
-      sums.store(out);
-      for (int t = 0; t < d.steps; ++t) {
-        for (int i = 0; i < 4; ++i) {
-          int32_t* at = out + (t * kPixels * kCount + i) * kLanes;
-          store(at, shift_left(spikeconv::cpu::SPIKECONV_ISA::load(at), 8));
+    for (int i = 0; i < d.n_terms; ++i) {
+      if (d.terms[i].up) {
+        sums.store(out);
+        for (int t = 0; t < d.steps; ++t) {
+          for (int j = 0; j < 4; ++j) {
+            int32_t* at = out + (t * kPixels * kCount + j) * kLanes;
+            store(at, shift_left(load(at), 8));
+          }
         }
+        sums.load(out);
       }
-      sums.load(out);
-    }
-    for (int i = d.n_high; i < d.n_terms; ++i) {
       sums.add(d.terms[i], first, besides);
     }
     sums.store(out);

@@ -147,9 +147,6 @@ void EventLists::list(const Listed& listed) {
 
 EventSums::EventSums(const EventLists& lists, int64_t block, int blocks, int32_t* out)
     : lists_(lists) {
-  const auto tile_rows = [&](const at::Tensor& rows, int64_t places) {
-    return rows.defined() ? rows.const_data_ptr<int8_t>() + block * kLanes * places : nullptr;
-  };
   for (const EventLists::Listed& listed : lists.listed_) {
     const IntConvolution& convolution = *listed.convolution;
     const int64_t bytes = convolution.window_bytes();
@@ -161,8 +158,9 @@ EventSums::EventSums(const EventLists& lists, int64_t block, int blocks, int32_t
     term.n_runs = convolution.n_runs;
     term.pixels = convolution.rows_are_runs ? convolution.window.kernel_x : 1;
     term.none = static_cast<uint16_t>(8 * bytes);
-    term.low = tile_rows(convolution.low_rows, bytes + 1);
-    term.high = tile_rows(convolution.high_rows, bytes + 1);
+    for (const at::Tensor& rows : convolution.rows) {
+      term.rows[term.bytes++] = rows.const_data_ptr<int8_t>() + block * kLanes * (bytes + 1);
+    }
   }
   dot_.terms = terms_.data();
   dot_.n_terms = static_cast<int>(terms_.size());

@@ -149,10 +149,10 @@ SPIKECONV_INLINE void add_rows(const uint16_t* places, int64_t n, const int8_t* 
   }
 }
 
-// The same of weights' high bytes.
+// The same of weights that count 2^bits times.
 template <int kPairs>
 SPIKECONV_INLINE void add_high_rows(const uint16_t* places, int64_t n, const int8_t* weights,
-                                    Int (&sums)[kPairs * kPair]) {
+                                    int bits, Int (&sums)[kPairs * kPair]) {
   Int high[kPairs * kPair];
   SPIKECONV_UNROLL
   for (int i = 0; i < kPairs * kPair; ++i) {
@@ -161,7 +161,7 @@ SPIKECONV_INLINE void add_high_rows(const uint16_t* places, int64_t n, const int
   add_rows<kPairs>(places, n, weights, high);
   SPIKECONV_UNROLL
   for (int i = 0; i < kPairs * kPair; ++i) {
-    sums[i] = add(sums[i], shift_left(high[i], 8));
+    sums[i] = add(sums[i], shift_left(high[i], bits));
   }
 }
 
@@ -187,10 +187,10 @@ SPIKECONV_INLINE void dot_pairs(const IntEventDot& d) {
       }
       to = places;
       for (int p = 0; p < kPixels; ++p) {
-        if (term.high != nullptr) {
-          add_high_rows<kPairs>(to, counts[p], term.high, sums[p]);
+        for (int byte = term.bytes - 1; byte > 0; --byte) {
+          add_high_rows<kPairs>(to, counts[p], term.rows[byte], 8 * byte, sums[p]);
         }
-        add_rows<kPairs>(to, counts[p], term.low, sums[p]);
+        add_rows<kPairs>(to, counts[p], term.rows[0], sums[p]);
         to += counts[p];
       }
     }

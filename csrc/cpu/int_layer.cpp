@@ -58,8 +58,8 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
                                 at::IntArrayRef numbers, at::IntArrayRef shape,
                                 const IntKernels& kernels) {
   TORCH_CHECK(weight.defined() && weight.device().is_cpu() && weight.dim() == 4 &&
-                  (weight.scalar_type() == at::kChar || weight.scalar_type() == at::kShort),
-              kName, ": weights must be int8 or int16 [K, C / groups, kh, kw] on the CPU");
+                  bytes_of(weight.scalar_type()) > 0,
+              kName, ": weights must be int8, int16 or int32 [K, C / groups, kh, kw] on the CPU");
   IntConvolution to{};
   to.window = {numbers[0], weight.size(2), weight.size(3), numbers[1], numbers[2],
                numbers[3], numbers[4],     numbers[5],     numbers[6], numbers[7]};
@@ -93,7 +93,8 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
     for (int64_t c = 0; c < source.channels; c += kLanes) {
       to.first_channel.push_back(c);
     }
-    to.low = pack_channelwise(weight);
+    to.bytes = {pack_channelwise(weight)};
+    to.wide = bytes_of(weight.scalar_type()) > 2;
     return to;
   }
   const Channels channels = channels_of(shape[0], w.groups, weight.size(1));
@@ -107,22 +108,15 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
   to.narrow = std::numeric_limits<int16_t>::max() / (2 * 128 * source.largest_byte());
   to.same_channels =
       std::all_of(channels.first.begin(), channels.first.end(), [](int64_t c) { return c == 0; });
-  at::Tensor low = weight, high;
-  if (weight.scalar_type() != at::kChar) {
-    const at::Tensor wide = weight.to(at::kInt);
-    low = wide.add(128).bitwise_and(255).sub(128);
-    high = wide.sub(low).div(256, "floor");
-    TORCH_CHECK(weight.numel() == 0 || high.max().item<int64_t>() < 128, kName,
-                ": int16 weights must be at most 32639, so that two bytes hold them");
-    to.high = pack_quads(high, to, channels);
+  const std::vector<at::Tensor> parts = split_bytes(kName, weight);
+  for (const at::Tensor& part : parts) {
+    to.bytes.push_back(pack_quads(part, to, channels));
   }
-  to.low = pack_quads(low, to, channels);
   if (kernels.events.list != nullptr && reads_all_spikes(to, source) &&
       to.window_bytes() <= kLargestWindow &&
       gain_of_silence(kernels.events, to, ceil_div(shape[0], kLanes)) >= 0) {
-    to.low_rows = pack_rows(low, to, channels);
-    if (high.defined()) {
-      to.high_rows = pack_rows(high, to, channels);
+    for (const at::Tensor& part : parts) {
+      to.rows.push_back(pack_rows(part, to, channels));
     }
   }
   return to;
@@ -242,7 +236,7 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
       [](const IntConvolution& each) { return each.same_channels || each.channelwise; });
   layer.takes_events = std::all_of(
       layer.convolutions.begin(), layer.convolutions.end(),
-      [](const IntConvolution& each) { return each.low_rows.defined() || each.channelwise; });
+      [](const IntConvolution& each) { return !each.rows.empty() || each.channelwise; });
   layer.takes_events = layer.takes_events &&
                        std::any_of(layer.convolutions.begin(), layer.convolutions.end(),
                                    [](const IntConvolution& each) { return !each.channelwise; });

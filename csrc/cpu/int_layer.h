@@ -32,12 +32,14 @@ struct IntConvolution {
   bool channelwise;    // each channel reads itself
   bool rows_are_runs;  // a row of taps is one run of bytes; else each tap is one
   int64_t n_runs;
-  int64_t quads;    // of a run
-  at::Tensor low;   // int8 [blocks][n_runs][quads][16][4], or channelwise
-                    // int32 [blocks][n_runs][16]
-  at::Tensor high;  // likewise; undefined where weights are int8
-  // Where sums may be made from events, int8 [blocks / 4][places, then one of zeros][4][16].
-  at::Tensor low_rows, high_rows;
+  int64_t quads;  // of a run
+  // Of each byte of the weights, from the lowest on, int8 [blocks][n_runs][quads][16][4]; or
+  // channelwise, of whole weights, int32 [blocks][n_runs][16].
+  std::vector<at::Tensor> bytes;
+  bool wide;  // channelwise, with weights of more than 16 bits
+  // Where sums may be made from events, of each byte int8
+  // [blocks / 4][places, then one of zeros][4][16]; else none.
+  std::vector<at::Tensor> rows;
   // Where sums may be looked up, bytes [blocks][taps of 16 channels][16][table_bytes].
   at::Tensor tables;
   std::vector<int64_t> first_channel;  // of each block's runs
@@ -46,7 +48,7 @@ struct IntConvolution {
 
   // That a pixel's window has.
   int64_t window_bytes() const { return window.kernel_y * window.kernel_x * channels; }
-  int passes() const { return high.defined() ? 2 : 1; }
+  int64_t passes() const { return static_cast<int64_t>(bytes.size()); }
   int64_t block_bytes() const { return n_runs * quads * 64; }
   // Bytes from tap to tap of a run where that are whole quads, else 0.
   int64_t tap() const { return rows_are_runs && channels % 4 == 0 ? channels : 0; }

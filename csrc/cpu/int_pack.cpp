@@ -34,6 +34,35 @@ void each_weight(const at::Tensor& weight, const IntConvolution& of, const Chann
 
 }  // namespace
 
+int bytes_of(at::ScalarType weights) {
+  switch (weights) {
+    case at::kChar:
+      return 1;
+    case at::kShort:
+      return 2;
+    case at::kInt:
+      return kMostBytes;
+    default:
+      return 0;
+  }
+}
+
+std::vector<at::Tensor> split_bytes(const char* name, const at::Tensor& weight) {
+  const int n = bytes_of(weight.scalar_type());
+  std::vector<at::Tensor> bytes;
+  at::Tensor rest = weight.to(at::kLong);
+  for (int i = 1; i < n; ++i) {
+    bytes.push_back(rest.add(128).bitwise_and(255).sub(128));
+    rest = rest.sub(bytes.back()).div(256, "floor");
+  }
+  const int64_t units = ((int64_t{1} << (8 * n)) - 1) / 255;  // 1, 257, 65793
+  TORCH_CHECK(weight.numel() == 0 ||
+                  (rest.min().item<int64_t>() >= -128 && rest.max().item<int64_t>() < 128),
+              name, ": weights of ", n, " bytes must be from ", -128 * units, " to ", 127 * units);
+  bytes.push_back(rest);
+  return bytes;
+}
+
 Channels channels_of(int64_t outputs, int64_t groups, int64_t per_group_in) {
   const int64_t per_group_out = outputs / groups;
   Channels channels{{}, 0};

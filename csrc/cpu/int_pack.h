@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
 
 #include <cstdint>
 #include <vector>
@@ -11,6 +12,12 @@
 namespace spikeconv::cpu {
 
 constexpr int64_t kQuad = 4;  // bytes that are multiplied at once
+
+// Of a weight of this type, 0 where it is none of weights.
+int bytes_of(at::ScalarType weights);
+
+// Weights as the sum of int8 values bytes[i] times 256^i, in any type. Errors begin with the name.
+std::vector<at::Tensor> split_bytes(const char* name, const at::Tensor& weight);
 
 // The channels of the source that a block of output channels reads: from first on, `count` each.
 struct Channels {

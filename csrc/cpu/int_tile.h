@@ -16,9 +16,10 @@ constexpr int kBlocks = 4;  // blocks of a tile at most
 constexpr int kPair = 2;    // of them, whose sums are made together; all where they are products
 constexpr int kTileSteps = 16;  // steps of a tile at most
 constexpr int kTileValues = kTileSteps * kPixels * kBlocks * kLanes;
+constexpr int kMostBytes = 3;  // of a weight
 
-// One convolution, or the high or low bytes of one: what it reads is `n_runs` runs of bytes, each
-// `4 * quads` long, at fixed distances from each pixel's window. Bytes are spikes plus a zero
+// One convolution, or one of the bytes of its weights: what it reads is `n_runs` runs of bytes,
+// each `4 * quads` long, at fixed distances from each pixel's window. Bytes are spikes plus a zero
 // point.
 struct IntTerm {
   const uint8_t* spikes[kPixels];  // the pixels' windows at the tile's first step
@@ -30,17 +31,18 @@ struct IntTerm {
   int64_t narrow;  // so many quads add up in two sums of 16 bits; 0 where not even one does
   const int8_t* weights;  // of the tile's first block: [n_runs][quads][16 channels][4 bytes]
   int64_t block_bytes;    // from one block's weights to the next's
+  bool up;                // what the terms before it add up to counts 256 times
+  bool wide;              // channelwise, with weights of more than 16 bits
 };
 
-// out[step][pixel][block][channel] = ((sum of the first n_high terms) << 8) + sum of the others,
-// modulo 2^32; after dot. Then dot_channelwise adds its terms, or is alone where there are no
-// others.
+// out[step][pixel][block][channel] = sum of the terms, modulo 2^32, where each with `up` takes the
+// sum before it 8 bits up; after dot. Then dot_channelwise adds its terms, or is alone where there
+// are no others.
 //
 // In a channelwise term each channel reads itself: its runs are taps, of which a block reads 16
-// bytes, and its weights int32 values of 16 bits, [n_runs][16 channels] for each block.
+// bytes, and its weights int32 values, [n_runs][16 channels] for each block.
 struct IntDot {
   const IntTerm* terms;
-  int n_high;
   int n_terms;
   const IntTerm* channelwise;
   int n_channelwise;
@@ -61,10 +63,11 @@ struct IntEventTerm {
   const int64_t* runs;        // of `from`, from the window to each run
   const uint16_t* run_shift;  // to be added to a run's places
   int64_t n_runs;
-  int64_t pixels;      // of a run
-  uint16_t none;       // the place of a row of zeros
-  const int8_t* low;   // weights of the tile's blocks: [places / 8][kBlocks][16 channels]
-  const int8_t* high;  // likewise, their high bytes; null where they have one byte
+  int64_t pixels;  // of a run
+  uint16_t none;   // the place of a row of zeros
+  // Weights of the tile's blocks, from their lowest byte on: [places / 8][kBlocks][16 channels].
+  const int8_t* rows[kMostBytes];
+  int bytes;  // of a weight
 };
 
 // Like IntDot, of events alone.

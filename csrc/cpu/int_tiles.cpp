@@ -105,6 +105,7 @@ class Tile {
     term.quads = convolution.quads;
     term.tap = convolution.tap();
     term.narrow = convolution.narrow;
+    term.wide = convolution.wide;
     term.block_bytes = convolution.block_bytes();
     term.weights = static_cast<const int8_t*>(weights.const_data_ptr()) + block_ * term.block_bytes;
     Places<const uint8_t>& at =
@@ -123,23 +124,23 @@ class Tile {
     }
   }
 
-  // High bytes, then low ones, then channelwise convolutions.
+  // All terms of the weights' highest bytes, then of lower ones, then channelwise convolutions.
   void add_terms() {
-    each_convolution([this](const IntConvolution& convolution, const int64_t* runs) {
-      if (convolution.high.defined()) {
-        add_term(convolution, convolution.high, runs);
+    for (int byte = kMostBytes - 1; byte >= 0; --byte) {
+      const size_t first = terms_.size();
+      each_convolution([&](const IntConvolution& convolution, const int64_t* runs) {
+        if (!convolution.channelwise && byte < convolution.passes()) {
+          add_term(convolution, convolution.bytes[byte], runs);
+        }
+      });
+      if (first > 0) {
+        terms_[first].up = true;  // what has this byte's next one has this one
       }
-    });
-    dot_.n_high = static_cast<int>(terms_.size());
-    each_convolution([this](const IntConvolution& convolution, const int64_t* runs) {
-      if (!convolution.channelwise) {
-        add_term(convolution, convolution.low, runs);
-      }
-    });
+    }
     dot_.n_terms = static_cast<int>(terms_.size());
     each_convolution([this](const IntConvolution& convolution, const int64_t* runs) {
       if (convolution.channelwise) {
-        add_term(convolution, convolution.low, runs);
+        add_term(convolution, convolution.bytes[0], runs);
       }
     });
     dot_.n_channelwise = static_cast<int>(terms_.size()) - dot_.n_terms;

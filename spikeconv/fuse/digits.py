@@ -11,9 +11,6 @@ from torch import Tensor
 
 _LARGEST = 127
 _BASE = 2 * _LARGEST + 1
-_MOST_DIGITS = 3
-# A current is known to a threshold over two to the power of that, where so many digits hold it.
-_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -36,19 +33,21 @@ class Digits:
     coefficient: Tensor
 
     @classmethod
-    def for_layer(cls, name: str, most: Tensor, theta: Tensor) -> Digits:
+    def for_layer(cls, name: str, most: Tensor, theta: Tensor, bits: int) -> Digits:
         """As few digits as are fine enough.
 
         Args:
             name: of the layer.
             most: int64 ``[K]``, the largest value that they must hold.
             theta: int64 ``[K]``, thresholds.
+            bits: a current is known to theta / 2^bits, where a digit for each 8 of them and one
+                more hold it.
         """
-        for count in range(1, _MOST_DIGITS + 1):
+        for count in range(1, bits // 8 + 2):
             least = most.double() / ((_BASE**count - 1) // 2)
             # A power of two: multiples of it, as units often are of one another, are exact.
             coefficient = least.log2().ceil().clamp(min=0).exp2()
-            if bool((coefficient <= (theta >> _BITS).clamp(min=1)).all()):
+            if bool((coefficient <= (theta >> bits).clamp(min=1)).all()):
                 break
         place = _BASE ** (count - 1)
         beyond = float((most / coefficient).max()) - (place - 1) // 2

@@ -13,6 +13,7 @@ from spikeconv.calibrate.inputs import Batch, image_shapes, tensors_of
 from spikeconv.changes import Watch
 from spikeconv.fuse.engine import Engine
 from spikeconv.fuse.engines import check_backend, choose_engine, make_engine
+from spikeconv.fuse.layer import WEIGHTS
 from spikeconv.fuse.plan import Plan, make_plan
 from spikeconv.fuse.shapes import program_for
 from spikeconv.network.program import Program
@@ -22,11 +23,11 @@ from spikeconv.neuron import IFNode
 # Steps that are safe, the shapes of an image, and whether it is in float64.
 PlanKey = tuple[int, tuple[tuple[int, ...], ...], bool]
 
-PRECISIONS = ("int8", "int16")
+PRECISIONS = tuple(WEIGHTS)
 
 # Membranes of a plan are safe for so many steps, or for the next power of two of longer runs, which
-# have coarser units.
-_STEPS = 64
+# have coarser units. Weights of 24 bits are as fine as steps allow.
+_STEPS = {"int8": 64, "int16": 64, "int24": 8}
 
 # Plans and engines that are kept, of the images and steps that came last.
 _KEPT = 4
@@ -40,7 +41,7 @@ class IntegerForm:
     Args:
         program, layers, neurons, weights, timing: the network's, of which `layers` and `neurons`
             show what is replaced in them.
-        precision: of the weights, ``"int8"`` or ``"int16"``.
+        precision: of the weights, ``"int8"``, ``"int16"`` or ``"int24"``.
         backend: name of the engine, None for the best one of the device that it runs on.
 
     Raises:
@@ -58,8 +59,8 @@ class IntegerForm:
         backend: str | None = None,
     ) -> None:
         if precision not in PRECISIONS:
-            known = " or ".join(map(repr, PRECISIONS))
-            raise ValueError(f"fuse: precision must be {known}, got {precision!r}")
+            known = ", ".join(map(repr, PRECISIONS))
+            raise ValueError(f"fuse: precision must be one of {known}, got {precision!r}")
         check_backend(backend)
         self.precision = precision
         self.backend = backend
@@ -106,7 +107,7 @@ class IntegerForm:
             ValueError: the engine asked for, or what SPIKECONV_BACKEND names, does not run there.
         """
         wide = any(tensor.dtype == torch.float64 for tensor in tensors_of(batch))
-        key = _steps_of_plan(T), image_shapes(batch), wide
+        key = self._steps_of_plan(T), image_shapes(batch), wide
         device = tensors_of(batch)[0].device
         name = choose_engine(self.backend, device)
         with self._lock:
@@ -119,9 +120,12 @@ class IntegerForm:
 
     def plan(self, T: int) -> Plan:
         """The plan of a run of T steps on images of the size that it was converted with."""
-        key = _steps_of_plan(T), tuple(item.shape for item in self._program.inputs), False
+        key = self._steps_of_plan(T), tuple(item.shape for item in self._program.inputs), False
         with self._lock:
             return self._kept_plan(key)
+
+    def _steps_of_plan(self, T: int) -> int:
+        return max(_STEPS[self.precision], 1 << (T - 1).bit_length())
 
     def _kept_plan(self, key: PlanKey, batch: Batch | None = None) -> Plan:
         """The plan with this key, made where it is not kept; the lock must be held.
@@ -149,7 +153,7 @@ class IntegerForm:
         return self._plans[key]
 
     def paths(self, T: int, batch: Batch | None = None) -> dict[str, str]:
-        """How every population runs, by name: ``"int8"``, ``"int16"`` or why in floating point.
+        """How every population runs, by name: in which of `PRECISIONS`, or why in floating point.
 
         Args:
             T: time-steps of the run.
@@ -163,10 +167,6 @@ class IntegerForm:
             else f"float: {reasons[step.name]}"
             for step in self._program.neurons()
         }
-
-
-def _steps_of_plan(T: int) -> int:
-    return max(_STEPS, 1 << (T - 1).bit_length())
 
 
 def _make_room(cache: dict[Any, Any]) -> None:

@@ -140,7 +140,7 @@ def _dense(one: Pass, data: Tensor) -> Dense:
         how.dilation,
         one.group,
         one.last,
-        one.high,
+        one.byte,
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from spikeconv.fuse.engine import Source
-from spikeconv.fuse.layer import Convolution, high_and_low
+from spikeconv.fuse.layer import Convolution, bytes_of
 
 GROUPED_TILE = 32
 """Output channels of a tile where a convolution has groups: its weights are laid out for it."""
@@ -35,7 +35,7 @@ class Pass:
         depth: (first, last + 1) of the terms.
         convolution: kernel, stride, padding, dilation.
         group: (output, input) channels of a group, (0, 0) where there is one.
-        high: its sums count 256 times.
+        byte: of the weights, from the lowest on: its sums count 256^byte times.
         last: its sums end here.
         sums: int32 ``[rows]``, where sums end: of all weights in them.
     """
@@ -47,7 +47,7 @@ class Pass:
     depth: tuple[int, int]
     convolution: Convolution
     group: tuple[int, int]
-    high: bool
+    byte: int
     last: bool = False
     sums: Tensor | None = None
 
@@ -72,17 +72,13 @@ def passes(
     """
     whole: list[Pass] = []
     for convolution in convolutions:
-        parts = [(convolution.weight, False)]
-        if convolution.weight.dtype == torch.int16:
-            high, low = high_and_low(convolution.weight)
-            parts = [(high, True), (low, False)]
         channels = sources[convolution.source].shape[0]
-        for part, is_high in parts:
+        for byte, part in enumerate(bytes_of(convolution.weight)):
             weight, span, group = laid_out(part, convolution.groups, rows, padded(channels))
             depth = (0, weight.shape[1])
             name = convolution.source
-            whole.append(Pass(name, bits[name], weight, span, depth, convolution, group, is_high))
-    whole.sort(key=lambda one: (one.high, one.bits))
+            whole.append(Pass(name, bits[name], weight, span, depth, convolution, group, byte))
+    whole.sort(key=lambda one: (one.byte, one.bits))
     cut = _cut(whole, multiply)
     if multiply == "bf16":
         for one in cut:
@@ -138,7 +134,7 @@ def _cut(whole: Sequence[Pass], multiply: str) -> list[Pass]:
     for one in whole:
         limit = largest_sum(one.bits, multiply)
         before = pieces[-1] if pieces else None
-        if before is None or (before.high, before.bits) != (one.high, one.bits):
+        if before is None or (before.byte, before.bits) != (one.byte, one.bits):
             reached = torch.zeros(len(one.weight), dtype=torch.int64)
             if before is not None:
                 before.last = True
@@ -172,5 +168,5 @@ def _piece(one: Pass, begin: int, end: int) -> Pass:
         (begin, end),
         one.convolution,
         one.group,
-        one.high,
+        one.byte,
     )

@@ -20,12 +20,33 @@ LARGEST_COUNT = 127
 
 
 @dataclass(frozen=True)
+class WeightType:
+    """How weights of so many bytes are kept.
+
+    Attributes:
+        dtype: of their tensors.
+        largest: absolute value, such that the highest byte is at most 127 as well.
+    """
+
+    dtype: torch.dtype
+    largest: int
+
+
+WEIGHTS = {
+    "int8": WeightType(torch.int8, 127),
+    "int16": WeightType(torch.int16, 127 * 257),
+    "int24": WeightType(torch.int32, 127 * 65793),
+}
+"""By precision, the fewest bytes first."""
+
+
+@dataclass(frozen=True)
 class Convolution:
     """Integer weights over the spikes of one population; a linear layer is one over all of them.
 
     Attributes:
         source: name of the population, or of the pool, whose spikes it reads.
-        weight: int8 or int16 ``[K, C / groups, kh, kw]``.
+        weight: int8, int16 or, of up to 24 bits, int32 ``[K, C / groups, kh, kw]``.
         stride: (vertical, horizontal), 1 or more.
         padding: zeros (above, left of) the image; below and right as many as the output needs.
         dilation: (vertical, horizontal), 1 or more.
@@ -145,21 +166,28 @@ class IntegerLayer:
 
     @property
     def precision(self) -> str:
-        """``"int8"`` or ``"int16"``: of its weights."""
-        wide = any(term.weight.dtype == torch.int16 for term in self.convolutions)
-        return "int16" if wide else "int8"
+        """``"int8"``, ``"int16"`` or ``"int24"``: of its widest weights."""
+        dtypes = {term.weight.dtype for term in self.convolutions}
+        wide = [name for name, kind in WEIGHTS.items() if kind.dtype in dtypes]
+        return wide[-1] if wide else "int8"
 
 
-def high_and_low(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """int16 weights as two int8 tensors: weight = 256 * high + low.
+def bytes_of(weight: Tensor) -> list[Tensor]:
+    """Weights as int8 tensors, the lowest byte first: weight = sum of 256^i * bytes[i].
 
-    >>> high, low = high_and_low(torch.tensor([300, -129, 32639], dtype=torch.int16))
-    >>> high.tolist(), low.tolist()
-    ([1, -1, 127], [44, 127, 127])
+    >>> low, high = bytes_of(torch.tensor([300, -129, 32639], dtype=torch.int16))
+    >>> low.tolist(), high.tolist()
+    ([44, 127, 127], [1, -1, 127])
     """
-    wide = weight.to(torch.int32)
-    low = ((wide + 128) & 255) - 128
-    return ((wide - low) >> 8).to(torch.int8), low.to(torch.int8)
+    rest = weight.to(torch.int32)
+    found = []
+    for kind in WEIGHTS.values():
+        if weight.dtype == kind.dtype:
+            break
+        low = ((rest + 128) & 255) - 128
+        rest = (rest - low) >> 8
+        found.append(low.to(torch.int8))
+    return [*found, rest.to(torch.int8)]
 
 
 def channels_last(value: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from spikeconv import convert
 from spikeconv.calibrate.correct import CORRECTIONS
 from spikeconv.convert import SpikingNetwork
+from spikeconv.fuse.form import PRECISIONS
 from spikeconv.models import build_model
 from tests.elsewhere import elsewhere, here, there
 
@@ -104,7 +105,7 @@ def test_neurons_and_times(how: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("network", ["branches", "residual"])
-@pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_integers(network: str, precision: str) -> None:
     same_there(network, lambda snn, x: snn.fuse(precision, backend="reference")(x))
 

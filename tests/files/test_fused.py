@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import spikeconv
+from spikeconv.fuse.form import PRECISIONS
 from spikeconv.surrogate import ATan, Sigmoid
 from tests.fuse.nets import exact, images, shape_of
 
 
-@pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_fused_network_is_one_again(precision: str, tmp_path: Path) -> None:
     fused = exact("residual", signed=True, precision=precision).fuse(precision)
     fused.save(tmp_path / "snn.safetensors")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spikeconv.fuse.engine import Fired, IntegerProgram, Source
 from spikeconv.fuse.gpu import TritonEngine
-from spikeconv.fuse.layer import Convolution, IntegerLayer, Shortcut
+from spikeconv.fuse.layer import WEIGHTS, Convolution, IntegerLayer, Shortcut
 from spikeconv.fuse.reference import State
 from spikeconv.fuse.stepwise import ReferenceEngine
 
@@ -197,11 +197,10 @@ def cases(draw: st.DrawFn, channels: int = 24) -> Case:
         # Rows and columns from so few that windows hang over the edge to more than are read.
         rows = max(1, (height - 1) * stride[0] + draw(st.integers(-1, 2)))
         columns = max(1, (width - 1) * stride[1] + draw(st.integers(-1, 2)))
-        wide = draw(st.booleans())
-        most = 32639 if wide else 127
+        kind = WEIGHTS[draw(st.sampled_from(list(WEIGHTS)))]
         weight = integers(
-            -most, most, K, inner, *kernel,
-            seed=draw(seeds), dtype=torch.int16 if wide else torch.int8,
+            -kind.largest, kind.largest, K, inner, *kernel,
+            seed=draw(seeds), dtype=kind.dtype,
         )  # fmt: skip
         name = add(groups * inner, rows, columns)
         convolutions.append(Convolution(name, weight, stride, padding, dilation, groups))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spikeconv.fuse.engine import IntegerProgram, Source
-from spikeconv.fuse.layer import Convolution, IntegerLayer, Pool, Shortcut
+from spikeconv.fuse.layer import WEIGHTS, Convolution, IntegerLayer, Pool, Shortcut
 
 OUT = "out"
 
@@ -25,7 +25,7 @@ class Window:
     padding: tuple[int, int] = (1, 1)
     after: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
-    wide: bool = False
+    precision: str = "int8"
     signed: bool = False
     largest: int = 1
     spare: int = 0
@@ -85,7 +85,7 @@ def windows(draw: st.DrawFn, outputs: int, size: tuple[int, int], *, most: int) 
     after = tuple(draw(st.integers(0, min(3, r - p))) for r, p in zip(room, padding, strict=True))
     return Window(
         inputs, groups, kernel, stride, padding, after, dilation,
-        wide=draw(st.booleans()), signed=draw(st.booleans()),
+        precision=draw(st.sampled_from(list(WEIGHTS))), signed=draw(st.booleans()),
         largest=draw(st.sampled_from([1, 1, 4, 127])), spare=draw(st.integers(0, 2)),
     )  # fmt: skip
 
@@ -144,10 +144,11 @@ def make(recipe: Recipe) -> Case:
             window.signed,
             (halo[0][0], halo[1][0], halo[0][1], halo[1][1]),
         )
-        most = 32639 if window.wide else 127
+        kind = WEIGHTS[window.precision]
         weight = torch.randint(
-            -most, most + 1, (channels, window.inputs // window.groups, *window.kernel),
-            generator=random, dtype=torch.int16 if window.wide else torch.int8,
+            -kind.largest, kind.largest + 1,
+            (channels, window.inputs // window.groups, *window.kernel),
+            generator=random, dtype=kind.dtype,
         )  # fmt: skip
         convolutions.append(
             Convolution(name, weight, window.stride, window.padding, window.dilation, window.groups)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import spikeconv
 from spikeconv import SpikingNetwork
-from spikeconv.fuse.quantise import LARGEST_WEIGHT
+from spikeconv.fuse.layer import WEIGHTS
 from spikeconv.neuron import IFNode
 
 UNIT = 2.0**-8
@@ -258,7 +258,7 @@ def exact(
 ) -> SpikingNetwork:
     """A converted network of `NETS` in which every number is a multiple of a power of two.
 
-    Of int16, weights are multiples of a 256th of int8's, and of nothing coarser.
+    Of each byte more, weights are multiples of a 256th of the unit, and of nothing coarser.
     """
     make, shape = NETS[name]
     torch.manual_seed(seed)
@@ -269,11 +269,11 @@ def exact(
         for parameter in ann.parameters():
             whole = torch.randint(-80, 100, parameter.shape, generator=generator)
             unit = UNIT
-            if precision == "int16":
+            for _ in list(WEIGHTS)[1 : list(WEIGHTS).index(precision) + 1]:
                 whole = 256 * whole + torch.randint(-127, 128, whole.shape, generator=generator)
                 unit /= 256
             if parameter.dim() > 1:  # the largest of each output channel: the scale is exact
-                whole.flatten(1)[:, 0] = LARGEST_WEIGHT[precision]
+                whole.flatten(1)[:, 0] = WEIGHTS[precision].largest
             parameter.copy_(whole * unit)
     snn = spikeconv.convert(
         ann, images(shape, 4, seed), T=T, method="opi", signed=signed, progress=False

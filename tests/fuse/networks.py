@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import IntegerProgram, Source
-from spikeconv.fuse.layer import Convolution, IntegerLayer, Pair, Pool, Shortcut
+from spikeconv.fuse.layer import WEIGHTS, Convolution, IntegerLayer, Pair, Pool, Shortcut
 from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops import if_multistep
 
@@ -21,7 +21,7 @@ class Network:
     """Steps by name, in order; "stem" is an encoder."""
 
     signed: bool
-    wide: bool
+    precision: str
     random: torch.Generator
     sources: dict[str, Source] = field(default_factory=dict)
     layers: dict[str, IntegerLayer] = field(default_factory=dict)
@@ -36,6 +36,10 @@ class Network:
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
         return torch.randint(low, high, shape, generator=self.random, dtype=torch.int32)
 
+    def most(self) -> int:
+        """Of weights."""
+        return WEIGHTS[self.precision].largest
+
     def stem(self, shape: tuple[int, int, int]) -> None:
         self.sources["stem"] = Source("stem", shape, 1, self.signed, HALO)
         random = self.random
@@ -49,16 +53,16 @@ class Network:
 
     def convolution(self, source: str, channels: int, kernel: int, stride: Pair) -> Convolution:
         inputs = self.sources[source].shape[0]
-        most = 20000 if self.wide else 127
+        most = self.most()
         weight = self.integers(-most, most + 1, channels, inputs, kernel, kernel)
-        dtype = torch.int16 if self.wide else torch.int8
+        dtype = WEIGHTS[self.precision].dtype
         return Convolution(source, weight.to(dtype), stride, (kernel // 2, kernel // 2))
 
     def layer(
         self, name: str, convolutions: list[Convolution], shortcuts: list[Shortcut], size: Pair
     ) -> None:
         channels = convolutions[0].weight.shape[0]
-        scale = 40000 if self.wide else 300
+        scale = 2 * self.most()
         self.layers[name] = IntegerLayer(
             name,
             (channels, *size),
@@ -101,10 +105,10 @@ class Network:
 
 
 def residual(
-    *, seed: int, signed: bool = False, wide: bool = False, width: int = 5, size: Pair = (6, 5)
+    *, seed: int, signed: bool = False, precision: str = "int8", width: int = 5, size: Pair = (6, 5)
 ) -> Network:
     """Stem, blocks with every kind of shortcut, a pool, and a layer over the whole image."""
-    net = Network(signed, wide, torch.Generator().manual_seed(seed))
+    net = Network(signed, precision, torch.Generator().manual_seed(seed))
     net.stem((width, *size))
     last = net.block("plain", "stem", width, (1, 1), "identity")
     last = net.block("more", last, width + 3, (2, 1), "identity")

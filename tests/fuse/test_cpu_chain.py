@@ -14,6 +14,7 @@ from torch import Tensor
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Source, Want
+from spikeconv.fuse.layer import WEIGHTS
 from spikeconv.neuron import IFNode
 from spikeconv.ops import if_multistep
 from spikeconv.ops.native import instruction_sets
@@ -35,13 +36,13 @@ def currents(net: Network, B: int, seed: int = 0) -> Tensor:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.integers(0, 2**20), st.booleans(), st.booleans(), st.integers(1, 36), st.integers(0, 5),
-    st.integers(1, 20), st.integers(1, 3),
+    st.integers(0, 2**20), st.booleans(), st.sampled_from(list(WEIGHTS)), st.integers(1, 36),
+    st.integers(0, 5), st.integers(1, 20), st.integers(1, 3),
 )  # fmt: skip
 def test_a_chain_gives_what_its_steps_give(
-    seed: int, signed: bool, wide: bool, T: int, B: int, width: int, threads: int
+    seed: int, signed: bool, precision: str, T: int, B: int, width: int, threads: int
 ) -> None:
-    net = residual(seed=seed, signed=signed, wide=wide, width=width)
+    net = residual(seed=seed, signed=signed, precision=precision, width=width)
     current = currents(net, B, seed)
     wanted = trains(net, current, T)
     torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.engine import Fired, Given, IntegerProgram, Source, Want
-from spikeconv.fuse.layer import Convolution, IntegerLayer, Pool, Shortcut
+from spikeconv.fuse.layer import WEIGHTS, Convolution, IntegerLayer, Pool, Shortcut
 from spikeconv.fuse.reference import State
 from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.native import instruction_sets
@@ -115,10 +115,10 @@ def test_pools(drawn: tuple[Pool, IntegerProgram, Tensor]) -> None:
         assert torch.equal(engine.unpack("sums", found.spikes), wanted)
 
 
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("precision", WEIGHTS)
 @pytest.mark.parametrize("signed", [False, True])
-def test_many_channels(isa: str, wide: bool, signed: bool) -> None:
-    window = Window(509, kernel=(3, 2), wide=wide, signed=signed)
+def test_many_channels(isa: str, precision: str, signed: bool) -> None:
+    window = Window(509, kernel=(3, 2), precision=precision, signed=signed)
     wanted = compare(make(Recipe((515, 2, 3), (window,), T=5, shift=2, signed=signed)), [isa])
     assert 0 < wanted.spikes.float().abs().mean() < 1
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.engine import Given, Want
+from spikeconv.fuse.layer import WEIGHTS
 from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.native import instruction_sets
 from tests.fuse.integer_cases import OUT, Case, Jump, Recipe, Window, make, recipes
@@ -97,11 +98,11 @@ def test_sums_beyond_16_bits_are_not_looked_up(kernel: tuple[int, int], most: in
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 1.0])
-@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("precision", WEIGHTS)
 @pytest.mark.parametrize("width", [40, 41])
-def test_an_image_is_listed_in_parts(rate: float, wide: bool, width: int) -> None:
+def test_an_image_is_listed_in_parts(rate: float, precision: str, width: int) -> None:
     """64 channels of 40 x 40 pixels and 16 steps are more than is listed together."""
-    recipe = Recipe((70, 40, width), (Window(64, wide=wide),), (Jump(64),), T=16)
+    recipe = Recipe((70, 40, width), (Window(64, precision=precision),), (Jump(64),), T=16)
     compare(fire(make(recipe), rate), instruction_sets()[-1:])
 
 

@@ -13,6 +13,7 @@ from spikeconv.fuse import engines
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.engine import Engine, IntegerProgram
 from spikeconv.fuse.engines import choose_engine, make_engine
+from spikeconv.fuse.form import PRECISIONS
 from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.backends import _BACKENDS
 from tests.fuse.nets import NETS, exact, images, shape_of
@@ -78,7 +79,7 @@ def test_an_engine_that_cannot_run_says_why(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", NETS)
 def test_all_give_the_same_bits(name: str, precision: str) -> None:
     snn = exact(name, signed=True, precision=precision)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import spikeconv
 from spikeconv import SpikingNetwork
+from spikeconv.fuse.form import PRECISIONS
 from spikeconv.network.timing import Timing
 from spikeconv.neuron import IFNode
 from tests.fuse.nets import NETS, exact, images, shape_of
@@ -229,12 +230,14 @@ def test_the_original_is_left_as_it_is() -> None:
 
 
 def test_precision_is_checked() -> None:
-    with pytest.raises(ValueError, match="fuse: precision must be 'int8' or 'int16', got 'int4'"):
+    with pytest.raises(
+        ValueError, match="fuse: precision must be one of 'int8', 'int16', 'int24', got 'int4'"
+    ):
         exact("strided").fuse("int4")
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_rounded_weights_stay_near(precision: str) -> None:
     # Of random weights every current is within the bound that rounding allows, neuron by neuron.
     torch.manual_seed(0)

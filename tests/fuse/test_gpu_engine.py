@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spikeconv.fuse import gpu_weights
 from spikeconv.fuse.engine import IntegerProgram
 from spikeconv.fuse.gpu import MULTIPLY, TritonEngine
-from spikeconv.fuse.layer import Convolution, Shortcut
+from spikeconv.fuse.layer import WEIGHTS, Convolution, Shortcut
 from tests.fuse.gpu_layers import (
     ALL,
     DEVICE,
@@ -29,8 +29,6 @@ from tests.fuse.gpu_layers import (
 
 # Every new layer is compiled on a GPU.
 EXAMPLES = 40 if INTERPRETED else 20
-
-MOST = {torch.int8: 127, torch.int16: 32639}
 
 
 def case_of(layer, train, largest=1, signed=False) -> Case:
@@ -115,9 +113,9 @@ def test_a_linear_layer_on_single_values() -> None:
 
 
 @pytest.mark.parametrize("multiplier", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.int8, torch.int16])
-def test_depthwise(multiplier: int, dtype: torch.dtype) -> None:
-    most = MOST[dtype]
+@pytest.mark.parametrize("precision", WEIGHTS)
+def test_depthwise(multiplier: int, precision: str) -> None:
+    dtype, most = WEIGHTS[precision].dtype, WEIGHTS[precision].largest
     train = spikes_of((10, 2, 7, 5, 5), 1, True, seed=0)
     weight = integers(-most, most, 7 * multiplier, 1, 3, 3, seed=1, dtype=dtype)
     convolution = Convolution("s", weight, (2, 1), (1, 1), (1, 2), groups=7)
@@ -162,14 +160,12 @@ def test_every_spike_at_its_largest_with_the_largest_weights(
 
 
 @pytest.mark.parametrize("multiply", MULTIPLY)
-@pytest.mark.parametrize("dtype", [torch.int8, torch.int16])
-def test_sums_that_are_cut(
-    dtype: torch.dtype, multiply: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("precision", WEIGHTS)
+def test_sums_that_are_cut(precision: str, multiply: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # 450 terms of at most 128, no more than 200 of them in one sum.
     monkeypatch.setattr(gpu_weights, "largest_sum", lambda bits, multiply: 200 * 128)
     train = spikes_of((9, 1, 50, 3, 3), 1, True, seed=0)
-    most = MOST[dtype]
+    dtype, most = WEIGHTS[precision].dtype, WEIGHTS[precision].largest
     weight = integers(-most, most, 6, 50, 3, 3, seed=1, dtype=dtype)
     other = integers(-127, 127, 6, 50, 1, 1, seed=2, dtype=torch.int8)
     both = (Convolution("s", weight, padding=(1, 1)), Convolution("s", other))

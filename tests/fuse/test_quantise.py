@@ -10,47 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikeconv.fuse.channels import Unsupported
-from spikeconv.fuse.digits import Digits
-from spikeconv.fuse.float_layer import FloatConvolution, FloatLayer, FloatShortcut
-from spikeconv.fuse.layer import IntegerLayer, high_and_low
-from spikeconv.fuse.quantise import largest_potential, quantise
+from spikeconv.fuse.float_layer import FloatLayer, FloatShortcut
+from spikeconv.fuse.layer import WEIGHTS, IntegerLayer, bytes_of
+from spikeconv.fuse.quantise import quantise
+from spikeconv.fuse.reach import largest_potential
 from spikeconv.fuse.reference import run_layer
-
-INT32_MAX = 2**31 - 1
-
-
-def layer(
-    channels: int = 3, inputs: int = 4, *, seed: int = 0, signed: bool = False, theta: float = 1.0
-) -> FloatLayer:
-    """One neuron a channel, a random convolution of 1 x 1 and a shortcut."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    entering = min(channels, inputs)
-    return FloatLayer(
-        name="y",
-        shape=(channels, 1, 1),
-        convolutions=[
-            FloatConvolution("x", draw(channels, inputs, 1, 1), (1, 1), (0, 0), (1, 1), 1)
-        ],
-        shortcuts=[FloatShortcut("s", draw(entering), (1, 1), 0)],
-        theta=draw(channels).abs() * theta + 1e-3,
-        v_init=draw(channels),
-        bias=draw(1, channels),
-        signed=signed,
-    )
-
-
-LARGEST = {"x": 1, "s": 1}
+from tests.fuse.float_layers import INT32_MAX, LARGEST, convolution_of, layer, of_bytes, of_weights
 
 
 @given(
     seed=st.integers(0, 1000),
     inputs=st.sampled_from([1, 7, 300, 5000]),
     steps=st.sampled_from([1, 16, 64, 1024, 2**15]),
-    precision=st.sampled_from(["int8", "int16"]),
+    precision=st.sampled_from(list(WEIGHTS)),
     theta=st.sampled_from([1e-6, 1.0, 1e6]),
 )
 @settings(max_examples=60, deadline=None)
@@ -77,7 +49,7 @@ def test_every_value_is_off_by_at_most_half_a_unit(
     assert (found.theta >= 1).all()
 
 
-def at_the_bound(*, signed: bool, steps: int) -> IntegerLayer:
+def at_the_bound(*, signed: bool, steps: int, precision: str) -> IntegerLayer:
     """A layer whose potential comes as near to the end of int32 as its units allow."""
     ones = torch.ones(1, dtype=torch.float64)
     weight = torch.full((1, 500, 1, 1), 1.0, dtype=torch.float64)
@@ -86,23 +58,24 @@ def at_the_bound(*, signed: bool, steps: int) -> IntegerLayer:
         FloatLayer(
             name="y",
             shape=(1, 1, 1),
-            convolutions=[FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)],
+            convolutions=[convolution_of(weight)],
             shortcuts=[FloatShortcut("s", 0.9 * ones, (1, 1), 0)],
             theta=ones,
             v_init=ones / 2,
             bias=ones.view(1, 1),
             signed=signed,
         ),
-        "int8",
+        precision,
         LARGEST,
         steps,
     )
 
 
+@pytest.mark.parametrize("precision", WEIGHTS)
 @pytest.mark.parametrize("steps", [64, 1000])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_membrane_that_only_grows_stays_in_int32(steps: int, sign: int) -> None:
-    found = at_the_bound(signed=False, steps=steps)
+def test_a_membrane_that_only_grows_stays_in_int32(steps: int, sign: int, precision: str) -> None:
+    found = at_the_bound(signed=False, steps=steps, precision=precision)
     assert largest_potential(found, LARGEST, steps) > INT32_MAX // 4  # the units are used
     if sign < 0:
         negative = replace(found.convolutions[0], weight=-found.convolutions[0].weight.abs())
@@ -120,7 +93,7 @@ def test_a_membrane_that_only_grows_stays_in_int32(steps: int, sign: int) -> Non
 def test_a_unit_by_hand() -> None:
     one = torch.ones(1, dtype=torch.float64)
     weight = torch.tensor([0.5, -0.25], dtype=torch.float64).view(1, 2, 1, 1)
-    convolution = FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)
+    convolution = convolution_of(weight)
     given_layer = FloatLayer(
         "y", (1, 1, 1), [convolution], [], one, one / 2, 0 * one.view(1, 1), False
     )
@@ -133,18 +106,25 @@ def test_a_unit_by_hand() -> None:
     assert found.v_init.item() == round(0.5 / (0.5 / 127) * 2**16)
 
 
-def of_bytes(seed: int) -> FloatLayer:
-    """A layer whose weights were rounded to 8 bits, and then stored and scaled in float32."""
-    generator = torch.Generator().manual_seed(seed)
-    bytes_ = torch.randint(-127, 128, (3, 40, 1, 1), generator=generator)
-    bytes_[:, 0] = torch.tensor([127, -127, 127]).view(3, 1, 1)
-    scale = torch.rand(3, 1, 1, 1, generator=generator) + 0.1
-    weight = (bytes_ * scale * 0.37).double()
-    return replace(layer(seed=seed), convolutions=[convolution_of(weight)])
-
-
-def convolution_of(weight: torch.Tensor) -> FloatConvolution:
-    return FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)
+def test_units_of_24_bits_by_hand() -> None:
+    """Two neurons, of which the second has a weight that is 100 times as large."""
+    theta = torch.ones(2, dtype=torch.float64)
+    weight = torch.tensor([[0.5, -0.125], [50.0, -0.125]], dtype=torch.float64).view(2, 2, 1, 1)
+    given_layer = FloatLayer(
+        "y", (2, 1, 1), [convolution_of(weight)], [], theta, theta / 2, 0 * theta[None], False
+    )
+    found = quantise(given_layer, "int24", LARGEST, steps=64)
+    small, large = found.convolutions[0].weight.flatten(1).tolist()
+    # 0.5 is 8,355,711 of its scale, and 64 steps of all weights with theta and v_init, 41.5, are 83
+    # times that, 694 million. -0.125 is -2,088,927.75 of it.
+    assert (found.shift, small) == (0, [8355711, -2088928])
+    assert found.theta[0].item() == 2 * 8355711
+    # In a scale of 50 / 8,355,711 the second reaches 3209.5, 536 million.
+    assert large[0] == 8355711
+    # Of 1000 steps both scales are as much larger as int32 needs, each by itself.
+    found = quantise(given_layer, "int24", LARGEST, steps=1000)
+    reached = torch.tensor([626.5, 50126.5], dtype=torch.float64) / (found.unit * INT32_MAX)
+    assert bool(((reached > 0.995) & (reached < 1)).all())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -164,6 +144,21 @@ def test_weights_of_8_bits_take_one_pass_in_int16_too(seed: int) -> None:
         assert quantise(other, "int16", LARGEST, 64).precision == precision
 
 
+def test_weights_take_as_few_bytes_as_hold_them() -> None:
+    """Of a neuron whose largest weight is 127, 32,639 or 8,355,711 and another is 1."""
+    for precision, kind in WEIGHTS.items():
+        given_layer = of_weights([float(kind.largest), 1.0])
+        given_layer = replace(given_layer, theta=given_layer.theta * 2 * kind.largest)
+        assert quantise(given_layer, "int24", LARGEST, 8).precision == precision
+
+
+def test_weights_that_bytes_hold_beside_a_far_larger_one() -> None:
+    """127 and 1, in units of theta: in int8 most look lost. Two bytes then, not none."""
+    given_layer = of_weights([127.0, *[1.0] * 20])
+    for precision in ("int8", "int16"):
+        assert quantise(given_layer, precision, LARGEST, 16).precision == "int16"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_weights_of_8_bits_with_coarse_units_take_two(seed: int) -> None:
     """An output without weights, whose bias is all it has, takes the shifts' room from all."""
@@ -176,63 +171,6 @@ def test_weights_of_8_bits_with_coarse_units_take_two(seed: int) -> None:
     assert (narrow.unit / found.unit)[:2].max() > 100
 
 
-def test_digits_by_hand() -> None:
-    """1 is worth 2 units of a half; two digits hold 32512 = 127 * 255 + 127."""
-    digits = Digits({"low": 127, "high": 127}, torch.tensor([2], dtype=torch.int32))
-    half = torch.tensor([0.5], dtype=torch.float64)
-    values = [300.4, -128.0, 127.0, 0.0, float("nan"), 32512.0, 1e30, -float("inf")]
-    low, high = digits.of(torch.tensor(values).view(-1, 1, 1, 1), half)
-    assert low.dtype == torch.int8
-    assert low.flatten().tolist() == [45, 127, 127, 0, -127, 127, 127, -127]
-    assert high.flatten().tolist() == [1, -1, 0, 0, -127, 127, 127, -127]
-
-
-@given(
-    seed=st.integers(0, 1000),
-    inputs=st.sampled_from([1, 7, 300]),
-    steps=st.sampled_from([1, 16, 64, 1024]),
-    signed=st.booleans(),
-    theta=st.sampled_from([1e-6, 1.0, 1e6]),
-)
-@settings(max_examples=40, deadline=None)
-def test_beyond_what_digits_hold_a_static_current_decides_alone(
-    seed: int, inputs: int, steps: int, signed: bool, theta: float
-) -> None:
-    given = replace(layer(inputs=inputs, seed=seed, signed=signed, theta=theta), static=True)
-    found = quantise(given, "int8", LARGEST, steps)
-    assert largest_potential(found, LARGEST, steps) <= INT32_MAX
-    assert found.digits is not None
-    generator = torch.Generator().manual_seed(seed)
-    T = min(steps, 8)
-    spikes = {
-        "x": torch.randint(0, 2, (T, 2, inputs, 1, 1), generator=generator, dtype=torch.int8),
-        "s": torch.randint(0, 2, (T, 2, min(3, inputs), 1, 1), generator=generator).char(),
-    }
-    for far, fires in ((1e30, 1), (-1e30, 0)):
-        current = torch.full((2, 3, 1, 1), far)
-        digits = found.digits.of(current, found.unit)
-        for name, digit in zip(found.digits.largest, digits, strict=True):
-            spikes[name] = digit.expand(T, -1, -1, -1, -1)
-        emitted, _ = run_layer(found, spikes)
-        assert bool((emitted == fires).all())
-
-
-@given(seed=st.integers(0, 1000), theta=st.sampled_from([1.0, 10.0, 100.0]))
-@settings(max_examples=20, deadline=None)
-def test_a_static_current_is_off_by_a_fraction_of_a_threshold(seed: int, theta: float) -> None:
-    thetas = torch.full((3,), theta, dtype=torch.float64)
-    found = quantise(replace(layer(seed=seed), theta=thetas, static=True), "int8", LARGEST, 64)
-    assert found.digits is not None
-    generator = torch.Generator().manual_seed(seed)
-    current = (2 * torch.rand(5, 3, 1, 1, generator=generator) - 1) * theta
-    digits = found.digits.of(current, found.unit)
-    coefficients = [s.coefficient for s in found.shortcuts if s.source in found.digits.largest]
-    units = sum(c.view(-1, 1, 1) * d for c, d in zip(coefficients, digits, strict=True))
-    off = (units * found.unit.view(-1, 1, 1) - current.double()).abs()
-    most = torch.maximum(found.theta / 2**16, torch.ones(3)) * found.unit / 2
-    assert bool((off <= 1.001 * most.view(-1, 1, 1)).all())
-
-
 def test_what_cannot_be_held_is_refused() -> None:
     broken = layer()
     broken.convolutions[0].weight[0, 0] = float("nan")
@@ -242,11 +180,13 @@ def test_what_cannot_be_held_is_refused() -> None:
         quantise(layer(inputs=5000), "int8", LARGEST, 2**30)
 
 
-@given(st.integers(-32639, 32639))
-def test_high_and_low_bytes_make_the_weight(value: int) -> None:
-    high, low = high_and_low(torch.tensor([value], dtype=torch.int16))
-    assert (high.dtype, low.dtype) == (torch.int8, torch.int8)
-    assert 256 * int(high) + int(low) == value
+@given(st.sampled_from(list(WEIGHTS)), st.data())
+def test_bytes_make_the_weight(precision: str, data: st.DataObject) -> None:
+    kind = WEIGHTS[precision]
+    value = data.draw(st.integers(-kind.largest, kind.largest))
+    found = bytes_of(torch.tensor([value], dtype=kind.dtype))
+    assert [byte.dtype for byte in found] == [torch.int8] * (1 + list(WEIGHTS).index(precision))
+    assert sum(256**i * int(byte) for i, byte in enumerate(found)) == value
 
 
 @pytest.mark.parametrize(
@@ -265,7 +205,7 @@ def test_one_large_weight_among_small_ones(
     weight = torch.full((4, 5, 1, 1), 0.1, dtype=torch.float64)
     weight[:, 0] = largest
     one = torch.ones(4, dtype=torch.float64)
-    convolution = FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)
+    convolution = convolution_of(weight)
     wide = FloatLayer("y", (4, 1, 1), (convolution,), (), one, one / 2, 0 * one[None], False)
     for precision, wanted in (("int8", int8), ("int16", int16)):
         if wanted is None:
@@ -273,18 +213,6 @@ def test_one_large_weight_among_small_ones(
                 quantise(wide, precision, LARGEST, 16)
         else:
             assert quantise(wide, precision, LARGEST, 16).precision == wanted
-
-
-def of_weights(*weights: list[float]) -> FloatLayer:
-    """One neuron with a threshold of 1, and a convolution of 1 x 1 for each list."""
-    one = torch.ones(1, dtype=torch.float64)
-    found = [
-        FloatConvolution(
-            "x", torch.tensor(each).double().view(1, -1, 1, 1), (1, 1), (0, 0), (1, 1), 1
-        )
-        for each in weights
-    ]
-    return FloatLayer("y", (1, 1, 1), found, (), one, one / 2, 0 * one[None], False)
 
 
 def test_a_large_weight_of_another_convolution() -> None:
@@ -307,6 +235,6 @@ def test_a_few_coarse_channels_are_taken() -> None:
     weight = torch.full((4, 5, 1, 1), 0.1, dtype=torch.float64)
     weight[:, 0] = 1.0
     theta = torch.tensor([1e-3, 1.0, 1.0, 1.0], dtype=torch.float64)
-    convolution = FloatConvolution("x", weight, (1, 1), (0, 0), (1, 1), 1)
+    convolution = convolution_of(weight)
     layer = FloatLayer("y", (4, 1, 1), (convolution,), (), theta, theta / 2, 0 * theta[None], False)
     assert quantise(layer, "int8", LARGEST, 16).precision == "int8"

@@ -13,7 +13,7 @@ from spikeconv import SpikingNetwork
 from spikeconv.fuse.engine import Given, Want
 from spikeconv.fuse.engines import make_engine
 from spikeconv.fuse.layer import Convolution, IntegerLayer
-from spikeconv.fuse.quantise import largest_potential
+from spikeconv.fuse.reach import largest_potential
 from spikeconv.fuse.starts import initial_state, look_at, moved, never, silent_after
 from spikeconv.network.timing import Timing
 from tests.fuse.nets import NETS, exact, images, shape_of

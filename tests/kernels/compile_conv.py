@@ -47,6 +47,11 @@ def layers() -> dict[str, Case]:
     def case(layer: IntegerLayer, signed: bool = False, largest: int = 1) -> Case:
         return Case(layer, {"s": source("s", train, largest, signed)}, {"s": train})
 
+    def of(dtype: torch.dtype) -> Case:
+        return case(
+            replace(plain, convolutions=(Convolution("s", weight.to(dtype), padding=(1, 1)),))
+        )
+
     # Sums of a layer of int16 weights are two, and so are those of spikes and of a pool.
     return {
         "plain": case(plain),
@@ -54,12 +59,8 @@ def layers() -> dict[str, Case]:
         "signed": case(replace(plain, signed=True), True),
         "signed shortcut": case(replace(plain, signed=True, shortcuts=(shortcut,)), True),
         "pooled": case(plain, largest=4),
-        "int16": case(
-            replace(
-                plain,
-                convolutions=(Convolution("s", weight.to(torch.int16), padding=(1, 1)),),
-            )
-        ),
+        "int16": of(torch.int16),
+        "int24": of(torch.int32),
         "depthwise": case(replace(plain, convolutions=(depthwise,))),
     }
 

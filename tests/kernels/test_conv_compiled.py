@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LAYERS = ["plain", "shortcut", "signed", "signed shortcut", "pooled", "int16"]
+LAYERS = ["plain", "shortcut", "signed", "signed shortcut", "pooled", "int16", "int24"]
 BOTH = [f"sm_{arch} {name}" for arch in (80, 90) for name in LAYERS]
 
 

@@ -104,8 +104,10 @@ void run_case(const IntEventKernels& kernels) {
     term.n_runs = static_cast<int64_t>(runs.size());
     term.pixels = w.rows_are_runs ? w.taps_x : 1;
     term.none = static_cast<uint16_t>(8 * window);
-    term.low = rows();
-    term.high = draw(0, 1) == 1 ? rows() : nullptr;
+    term.bytes = draw(1, kMostBytes);
+    for (int byte = 0; byte < term.bytes; ++byte) {
+      term.rows[byte] = rows();
+    }
   }
   const Table<int32_t> out(draws<int32_t>(w.steps * kPixels * blocks * kLanes, -9, 9));
   kernels.dot({terms.data(), n_terms, w.steps, blocks, out.data});
@@ -120,7 +122,10 @@ void run_case(const IntEventKernels& kernels) {
             const int row = y[p] + tap / w.taps_x * w.dilation;
             const int column = x[p] + tap % w.taps_x * w.dilation;
             for (int c = 0; c < w.channels; ++c) {
-              const int weight = term.low[at] + (term.high != nullptr ? 256 * term.high[at] : 0);
+              int weight = 0;
+              for (int byte = term.bytes - 1; byte >= 0; --byte) {
+                weight = 256 * weight + term.rows[byte][at];
+              }
               sum += weight * w.row(row, t)[column * w.channels + c];
               at += width;
             }

@@ -47,9 +47,11 @@ struct Term {
       const size_t byte = i / 64 % term.quads * 4 + i % 4;  // of the run
       values[i] = static_cast<int8_t>(byte < static_cast<size_t>(bytes) ? draw(-128, 127) : 0);
     }
-    if (channelwise) {  // int32 values of 16 bits
-      const auto wide = draws<int32_t>(values.size() / 4, -32768, 32767);
-      std::memcpy(values.data(), wide.data(), values.size());
+    if (channelwise) {  // int32 values of 16 or of 24 bits
+      term.wide = draw(0, 1) == 1;
+      const int end = term.wide ? 1 << 23 : 1 << 15;
+      const auto whole = draws<int32_t>(values.size() / 4, -end, end - 1);
+      std::memcpy(values.data(), whole.data(), values.size());
     }
     weights = std::make_unique<Table<int8_t>>(values);
     term.weights = weights->data;
@@ -86,19 +88,19 @@ uint32_t plain_channelwise(const IntTerm& term, int t, int p, int block, int lan
 std::vector<int32_t> run_dot(const IntKernels& kernels, int steps, int blocks,
                              const std::function<void(const IntDot&)>& multiply) {
   std::vector<Term> terms;
-  const int n_high = draw(0, 1), n_terms = n_high + draw(n_high, 2);
-  const int n_channelwise = n_terms == 0 ? 1 : draw(0, 1);
+  const int n_terms = draw(0, 4), n_channelwise = n_terms == 0 ? 1 : draw(0, 1);
   for (int i = 0; i < n_terms + n_channelwise; ++i) {
     terms.emplace_back(kernels, steps, blocks, i >= n_terms);
   }
   std::vector<IntTerm> plain;
   for (Term& each : terms) {
     each.term.runs = each.runs.data();
+    each.term.up = !plain.empty() && draw(0, 1) == 1;
     plain.push_back(each.term);
   }
   Table<int32_t> out(std::vector<int32_t>(static_cast<size_t>(steps) * kPixels * blocks * kLanes));
-  const IntDot dot{plain.data(),  n_high, n_terms, plain.data() + n_terms,
-                   n_channelwise, steps,  blocks,  out.data};
+  const IntDot dot{plain.data(), n_terms, plain.data() + n_terms, n_channelwise, steps,
+                   blocks,       out.data};
   kernels.begin();
   if (n_terms > 0) {
     multiply(dot);
@@ -114,7 +116,7 @@ std::vector<int32_t> run_dot(const IntKernels& kernels, int steps, int blocks,
         for (int lane = 0; lane < kLanes; ++lane) {
           uint32_t sum = 0;
           for (int i = 0; i < n_terms; ++i) {
-            sum = i == n_high ? sum << 8 : sum;
+            sum = plain[i].up ? sum << 8 : sum;
             sum += plain_term(plain[i], t, p, block, lane);
           }
           for (int i = n_terms; i < n_terms + n_channelwise; ++i) {
