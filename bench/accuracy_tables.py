@@ -145,16 +145,25 @@ def _lift(upper: Cell | None, lower: Cell | None) -> str:
 
 
 def _arithmetics(results: Results, network: str) -> list[str]:
-    """What the integer program changes, where it and the simulation were measured."""
-    rows = []
-    for method in results.rows(network):
-        for T in results.steps:
-            cells = [results.cell(network, method.name, T, [a]) for a in ARITHMETICS]
-            if sum(cell is not None for cell in cells) > 1:
-                whole = results.all_images(network)
-                rows.append([method.name, str(T), *(_percent(cell, whole) for cell in cells)])
+    """What the integer program changes, where more than one arithmetic was measured."""
+    found = {
+        (method.name, T): {
+            arithmetic: cell
+            for arithmetic in ARITHMETICS
+            if (cell := results.cell(network, method.name, T, [arithmetic])) is not None
+        }
+        for method in results.rows(network)
+        for T in results.steps
+    }
+    found = {row: cells for row, cells in found.items() if len(cells) > 1}
+    used = [one for one in ARITHMETICS if any(one in cells for cells in found.values())]
+    whole = results.all_images(network)
+    rows = [
+        [name, str(T), *(_percent(cells.get(one), whole) for one in used)]
+        for (name, T), cells in found.items()
+    ]
     title = "### The integer program beside the simulation"
-    return [title, markdown(["method", "T", *ARITHMETICS], rows)] if rows else []
+    return [title, markdown(["method", "T", *used], rows)] if rows else []
 
 
 def _early_exit(results: Results, network: str) -> list[str]:

@@ -16,7 +16,7 @@ VERSION = 1
 
 _BEGIN = b'{"key": {'
 
-ARITHMETICS = ("float32", "int16", "int8")
+ARITHMETICS = ("float32", "int24", "int16", "int8")
 """What networks are run in, the most exact first: the simulation, or the integer program."""
 
 
@@ -24,7 +24,7 @@ def as_exact_as(arithmetic: str) -> tuple[str, ...]:
     """The `ARITHMETICS` that are at least as exact.
 
     >>> as_exact_as("int16")
-    ('float32', 'int16')
+    ('float32', 'int24', 'int16')
     """
     return ARITHMETICS[: ARITHMETICS.index(arithmetic) + 1]
 

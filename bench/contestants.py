@@ -18,6 +18,7 @@ from gate import Contestant, Gate
 from networks import Images, build_network
 from rival_networks import rival_networks
 from spikeconv.convert import NaiveSimulation, SpikingNetwork, convert
+from spikeconv.fuse.form import PRECISIONS
 from spikeconv.network.program import Phase
 
 Network = Callable[[Tensor], Tensor]
@@ -29,7 +30,6 @@ SAME_CLASS = 0.999
 
 # Networks in integers round their weights, so each is held against its own definition, bit for bit,
 # on so many images: the definition takes a second for one.
-PRECISIONS = ("int8", "int16")
 IMAGES_IN_INTEGERS = 2
 
 

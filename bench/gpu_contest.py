@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from contestants import (
     IMAGES_IN_INTEGERS,
-    PRECISIONS,
     Network,
     differing,
     is_compiled,
@@ -23,6 +22,7 @@ from contestants import (
 )
 from rival_networks import rival_networks, spikingjelly_default
 from spikeconv.convert import NaiveSimulation, SpikingNetwork
+from spikeconv.fuse.form import PRECISIONS
 
 # Of the images that must get the same class. Other kernels sum in another order: SpikingJelly's
 # neurons, which divide by the threshold, gave 1 or 2 of 64 images of a random ResNet-18 another one

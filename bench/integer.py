@@ -36,6 +36,7 @@ from spikeconv.allocator import keep_freed_memory
 from spikeconv.cli.arguments import positive
 from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.engine import Fired, Given, Want
+from spikeconv.fuse.form import PRECISIONS
 from spikeconv.fuse.stepwise import ReferenceEngine
 from spikeconv.ops.integer import new_program
 from spikeconv.ops.native import instruction_sets, load
@@ -182,7 +183,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = script_parser(__doc__, rounds=11)
     parser.add_argument("--T", type=positive, default=16, help="time-steps")
     parser.add_argument("--batch", type=positive, default=1)
-    parser.add_argument("--precision", choices=("int8", "int16"), default="int8")
+    parser.add_argument("--precision", choices=PRECISIONS, default="int8")
     isas = instruction_sets()
     parser.add_argument("--isas", nargs="+", choices=isas, default=isas)
     parser.add_argument("--threads", type=positive, default=1)

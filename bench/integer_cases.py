@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import IntegerProgram, Source
-from spikeconv.fuse.layer import Convolution, IntegerLayer, Shortcut
+from spikeconv.fuse.layer import WEIGHTS, Convolution, IntegerLayer, Shortcut, bytes_of
 
 HALO = (1, 1, 1, 1)
 
@@ -55,8 +55,7 @@ class Builder:
     """Layers with random weights of one precision, whose neurons fire at one step in eight."""
 
     def __init__(self, precision: str) -> None:
-        self.dtype = torch.int16 if precision == "int16" else torch.int8
-        self.most = 32639 if precision == "int16" else 127
+        self.weights = WEIGHTS[precision]
         self.random = torch.Generator().manual_seed(0)
         self.sources: dict[str, Source] = {}
         self.layers: dict[str, IntegerLayer] = {}
@@ -70,7 +69,11 @@ class Builder:
         """Weights over a source."""
         shape = (outputs, self.sources[source].shape[0], kernel, kernel)
         weight = torch.randint(
-            -self.most, self.most + 1, shape, generator=self.random, dtype=self.dtype
+            -self.weights.largest,
+            self.weights.largest + 1,
+            shape,
+            generator=self.random,
+            dtype=self.weights.dtype,
         )
         return Convolution(source, weight, (stride, stride), (kernel // 2, kernel // 2))
 
@@ -79,7 +82,8 @@ class Builder:
     ) -> None:
         """A population under convolutions, and the spikes of another one of its shape."""
         outputs = convolutions[0].weight.shape[0]
-        deviation = 0.6 * self.most * sum(c.weight[0].numel() for c in convolutions) ** 0.5
+        read = sum(c.weight[0].numel() for c in convolutions)
+        deviation = 0.6 * self.weights.largest * read**0.5
         theta = torch.full((outputs,), int(deviation), dtype=torch.int32)
         shortcuts = (Shortcut(shortcut, theta // 2),) if shortcut is not None else ()
         self.layers[name] = IntegerLayer(
@@ -96,9 +100,8 @@ class Builder:
             2**20,
         )
         self.source(name, outputs, size)
-        passes = 2 if self.dtype == torch.int16 else 1
-        weights = sum(c.weight.numel() for c in convolutions)
-        self.products += passes * weights * size * size
+        weights = sum(len(bytes_of(c.weight)) * c.weight.numel() for c in convolutions)
+        self.products += weights * size * size
 
     def program(self) -> IntegerProgram:
         """Everything so far."""

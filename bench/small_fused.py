@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_device(parser, "cuda")
     device = torch.device(parser.parse_args(arguments).device)
     os.environ.setdefault("SPIKECONV_TUNE", "0")  # one tile a layer: under a sanitizer all is slow
-    kinds = ("plain", "int16", "depthwise", "groups", "strided", "pooled")
+    kinds = ("plain", "int16", "int24", "depthwise", "groups", "strided", "pooled")
     cases = list(product(kinds, (False, True), MULTIPLY))
     wrong: list[object] = [case for case in cases if not agrees(device, *case)]
     if not encodes(device):
@@ -57,6 +57,7 @@ def agrees(device: torch.device, kind: str, signed: bool, multiply: str) -> bool
     convolution = {
         "plain": layer.convolutions[0],
         "int16": Convolution("s", weight.to(torch.int16) * 200, padding=(1, 1)),
+        "int24": Convolution("s", weight.to(torch.int32) * 50_000, padding=(1, 1)),
         "depthwise": Convolution("s", weight[:, :1], padding=(1, 1), groups=18),
         "groups": Convolution("s", weight[:, :9], padding=(1, 1), groups=2),
         "strided": Convolution("s", weight, (2, 1), (1, 1), (1, 2)),

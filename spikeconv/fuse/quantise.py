@@ -19,8 +19,8 @@ on at none: there it is cut off, and a_k grows by that.
 Where fewer bits hold weights as exactly, which were rounded before, and units are as fine, more
 would be the same in more passes, and they take fewer. Where in a quarter of the channels s_k is
 more than theta / 16 and more than a quarter of a convolution's median weight, as beside a weight
-far larger than the others and seldom read, these would be lost: such a layer takes int16 in place
-of int8, or if that loses them too, has no integers.
+far larger than the others and seldom read, these would be lost: such a layer takes a byte more, or
+if int24 loses them too, has no integers.
 
 Where SRP or COS has membranes start elsewhere (`spikeconv.fuse.starts`) it is below 2^30. From
 -2^30 then no membrane reaches theta or leaves int32, and what COS adds to v_init is at most
@@ -68,8 +68,8 @@ def quantise(
 
     Args:
         layer: what it approximates.
-        precision: of its weights, one of `WEIGHTS`; fewer bits where these are as fine, and int16
-            in place of int8 where that loses most of them.
+        precision: of its weights, one of `WEIGHTS`; fewer bits where these are as fine, and more
+            where it loses most of them.
         largest: of every source, the largest sum of spikes of one step.
         steps: T that must be safe.
         rooms: 2 keeps half of int32 free, for membranes that start elsewhere than at v_init.
@@ -90,15 +90,14 @@ def quantise(
     values = [c.weight for c in layer.convolutions] + [s.amplitude for s in layer.shortcuts]
     if not all(bool(torch.isfinite(v).all()) for v in (*values, layer.v_init, layer.bias)):
         raise Unsupported("a weight, bias or initial potential is not finite")
+    rank = list(WEIGHTS).index(precision)
     try:
         found = _quantised(layer, precision, largest, steps, rooms)
     except _Lost:
-        if precision != "int8":
-            raise
-        return quantise(layer, "int16", largest, steps, rooms)
-    for fewer in WEIGHTS:
-        if fewer == precision:
-            break
+        for more in list(WEIGHTS)[rank + 1 :]:
+            return quantise(layer, more, largest, steps, rooms)
+        raise
+    for fewer in list(WEIGHTS)[:rank]:
         if _hold_as_exactly(layer, fewer, precision):
             try:
                 narrow = _quantised(layer, fewer, largest, steps, rooms)

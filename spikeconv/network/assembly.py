@@ -144,9 +144,10 @@ class Assembly(nn.Module):
         anew at the next call. Where no layer has such a form, a warning says so.
 
         Args:
-            precision: ``"int8"`` weights, one scale for each output channel; or ``"int16"``, in
-                two passes, where that costs accuracy. Layers whose weights 8 bits hold as exactly,
-                as those of a file that was made compact, are int8 then too.
+            precision: of weights, with one scale for each output channel: ``"int8"``; ``"int16"``,
+                in two passes, where that costs accuracy; or ``"int24"``, in three, which is about
+                as exact as float32. Layers whose weights fewer bits hold as exactly, as those of a
+                file that was made compact, take fewer passes.
             backend: ``"cpp"``, ``"triton"``, ``"reference"``, the definition in plain torch
                 integers, or None for the best of the device that it runs on. All give the same
                 bits.

@@ -83,7 +83,7 @@ class Report:
     `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
     `analog` are the operations that were kept although they have no spiking form; `operations`
     what the layers between the neurons compute, None where nothing was measured; `paths` says of a
-    fused network, by layer name, how each layer runs: "int8", "int16", or "float" and why.
+    fused network, by layer name, how each layer runs: "int8", "int16", "int24", or "float" and why.
     """
 
     rows: tuple[LayerReport, ...]

@@ -41,20 +41,22 @@ def test_wrong_spikes_get_no_number(integer, tmp_path, monkeypatch, capsys):
     assert "WRONG RESULT" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("precision", ["int8", "int16"])
-def test_networks_are_as_large_as_they_are_known(precision):
+@pytest.mark.parametrize(
+    ("precision", "passes", "dtype"),
+    [("int8", 1, torch.int8), ("int16", 2, torch.int16), ("int24", 3, torch.int32)],
+)
+def test_networks_are_as_large_as_they_are_known(precision, passes, dtype):
     from integer_cases import residual_network
 
     builder, _, names = residual_network("resnet20", precision)
-    passes = 2 if precision == "int16" else 1
     # Six, six and six convolutions, and two projections; without stem and head.
     first = 6 * 9 * 16 * 16 * 32 * 32
     second = 9 * 16 * 32 * 16 * 16 + 5 * 9 * 32 * 32 * 16 * 16 + 16 * 32 * 16 * 16
     third = 9 * 32 * 64 * 8 * 8 + 5 * 9 * 64 * 64 * 8 * 8 + 32 * 64 * 8 * 8
     assert builder.products == passes * (first + second + third)
     assert len(names) == 19
-    assert all(layer.weight.dtype == (torch.int8 if passes == 1 else torch.int16)
-               for found in builder.layers.values() for layer in found.convolutions)  # fmt: skip
+    layers = builder.layers.values()
+    assert {each.weight.dtype for found in layers for each in found.convolutions} == {dtype}
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet18"])

@@ -22,6 +22,7 @@ NAMES = [
     "spikeconv",
     "spikeconv-int8",
     "spikeconv-int16",
+    "spikeconv-int24",
     "torch-loop",
     "torch-loop-compiled",
     "spikingjelly",

@@ -192,11 +192,13 @@ def test_bytes_make_the_weight(precision: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("largest", "int8", "int16"),
     [
-        # A step of 8 bits is largest / 127, one of 16 bits largest / 32639, and theta / 16 is 1/16.
+        # A step is largest / 127, largest / 32,639 or largest / 8,355,711, and theta / 16 is 1/16.
         (7.9, "int8", "int16"),
         (8.1, "int16", "int16"),
         (2039.0, "int16", "int16"),
-        (2041.0, None, None),
+        (2041.0, "int24", "int24"),
+        (522_000.0, "int24", "int24"),
+        (523_000.0, None, None),
     ],
 )
 def test_one_large_weight_among_small_ones(
@@ -209,7 +211,7 @@ def test_one_large_weight_among_small_ones(
     wide = FloatLayer("y", (4, 1, 1), (convolution,), (), one, one / 2, 0 * one[None], False)
     for precision, wanted in (("int8", int8), ("int16", int16)):
         if wanted is None:
-            with pytest.raises(Unsupported, match="beside its largest weights int16 would lose"):
+            with pytest.raises(Unsupported, match="beside its largest weights int24 would lose"):
                 quantise(wide, precision, LARGEST, 16)
         else:
             assert quantise(wide, precision, LARGEST, 16).precision == wanted
