@@ -16,22 +16,32 @@ _AT_ONCE = 2**24
 
 
 def mse(layer: Layer) -> Tensor:
-    """theta_c = argmin E[(q(z) - max(z, 0))^2] over the calibration data. float32 ``[C]``.
+    """theta_c = argmin E[(q(z) - z)^2 | z > 0] over the calibration data. float32 ``[C]``.
 
     q(z) = theta / T * clip(floor(z T / theta + start), 0, T) is the mean output of a neuron with
     v_init = start * theta under a constant current z (Bu et al. 2022, eq. 12).
     """
     histogram = layer.histogram
     weights = histogram.counts.view(-1, _BINS, BINS // _BINS).sum(2).float()
-    centres = histogram.centres().view(-1, _BINS, BINS // _BINS).mean(2)
+    # In units of a power of two near the largest value, so that no square leaves float32.
+    unit = _power_of_two_below(histogram.largest)
+    centres = histogram.centres().view(-1, _BINS, BINS // _BINS).mean(2) / unit.unsqueeze(1)
     channels = max(1, _AT_ONCE // (_BINS * _COARSE))
     parts = [
         _search(weights[i : i + channels], centres[i : i + channels], largest, layer.T, layer.start)
         for i, largest in zip(
-            range(0, len(weights), channels), histogram.largest.split(channels), strict=True
+            range(0, len(weights), channels),
+            (histogram.largest / unit).split(channels),
+            strict=True,
         )
     ]
-    return torch.cat(parts)
+    return torch.cat(parts) * unit
+
+
+def _power_of_two_below(values: Tensor) -> Tensor:
+    """The largest power of two that is not above each, or 1 for 0."""
+    half = values.frexp().mantissa
+    return torch.where(values > 0, values / (2 * half), 1)
 
 
 def _search(weights: Tensor, centres: Tensor, largest: Tensor, T: int, start: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -42,10 +43,11 @@ def check_options(threshold: str, granularity: str, percent: float, headroom: fl
     if granularity not in GRANULARITIES:
         known = ", ".join(map(repr, GRANULARITIES))
         raise ValueError(f"convert: granularity must be one of {known}, got {granularity!r}")
-    if not isinstance(percent, int | float) or not 0 < percent <= 100:
+    for name, value in (("percentile", percent), ("headroom", headroom)):
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"convert: {name} must be a number, got {value!r}")
+    if not 0 < percent <= 100:
         raise ValueError(f"convert: percentile must be above 0 and at most 100, got {percent!r}")
-    if isinstance(headroom, bool) or not isinstance(headroom, int | float):
-        raise TypeError(f"convert: headroom must be a number or None, got {headroom!r}")
     if not 0 <= headroom <= MOST_HEADROOM:
         raise ValueError(
             f"convert: headroom, in units of theta, must be from 0 to {MOST_HEADROOM}, "

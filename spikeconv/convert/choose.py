@@ -10,18 +10,17 @@ from typing import Any
 from tqdm import tqdm
 
 from spikeconv.calibrate.method import Method
+from spikeconv.calibrate.potential import is_random
 from spikeconv.convert.populate import Populations
 from spikeconv.network.layers import Rectifier
 from spikeconv.network.program import Program
 from spikeconv.network.report import Tried
 from spikeconv.network.structure import tensors
 
-# What is tried, the simplest first; the search gives every channel a threshold of its own, so it is
-# not for those who want one a layer.
-_CORRECTIONS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "channel": ((), ("bias",), ("weights", "search")),
-    "layer": ((), ("bias",), ("weights", "bias")),
-}
+# What is tried, the simplest first. The search gives every channel a threshold and a start of its
+# own, so it is not for those who want one threshold a layer, or a start that is drawn.
+_CORRECTIONS: tuple[tuple[str, ...], ...] = ((), ("bias",), ("weights", "search"))
+_WITHOUT_SEARCH: tuple[tuple[str, ...], ...] = ((), ("bias",), ("weights", "bias"))
 
 # With more steps than these a spike is worth so little that neurons have nothing left to correct.
 # What is lost then is lost by those that would have to fire at every step, for want of headroom,
@@ -73,7 +72,9 @@ def candidates(given: Method, left_open: LeftOpen, trained: str | None, T: int) 
         thresholds = [trained, given.threshold]
     corrections: Sequence[tuple[str, ...]] = [given.corrections]
     if left_open.corrections:
-        corrections = _CORRECTIONS[given.granularity] if T <= _LARGEST_T else _OF_MANY_STEPS
+        searched = given.granularity == "channel" and not is_random(given.v_init)
+        few = _CORRECTIONS if searched else _WITHOUT_SEARCH
+        corrections = few if T <= _LARGEST_T else _OF_MANY_STEPS
     headrooms = [given.headroom]
     if left_open.headroom and T > _LARGEST_T:
         headrooms = [given.headroom, _HEADROOM]

@@ -58,7 +58,7 @@ def convert(
     reset by subtraction, at most one spike a step, worth theta downstream, so that
     theta * count / T stands for the activation. Batch norm is folded; max pooling after a rectifier
     moves before the neuron; everything else is kept. The network may be in train or eval mode and
-    is not changed.
+    is not changed; a copy of it is run, with its hooks.
 
     Args:
         ann: made of convolution, linear, batch norm, ReLU (any spelling; ReLU6 and other caps

@@ -13,6 +13,7 @@ from spikeconv.calibrate import Batches
 from spikeconv.calibrate.correct import WITHOUT_IMAGES
 from spikeconv.calibrate.inputs import Batch
 from spikeconv.calibrate.method import Method
+from spikeconv.calibrate.potential import is_random
 from spikeconv.convert.choose import choose, comparison_images
 from spikeconv.convert.populate import Populations, observe, populate
 from spikeconv.convert.tune import aims, tune, tuning_images
@@ -101,6 +102,12 @@ def fit(
         warnings.warn(
             "convert: granularity='layer' is of the thresholds that corrections='search' starts "
             "from, and it gives every channel its own; for one a layer take 'bias' in its place",
+            stacklevel=4,
+        )
+    if any(is_random(m.v_init) and "search" in m.corrections for m in methods):
+        warnings.warn(
+            "convert: corrections='search' gives every channel one initial potential, the mean of "
+            f"those that v_init={methods[0].v_init!r} draws; to keep these take 'bias' instead",
             stacklevel=4,
         )
     if methods[0].threshold == "balance" and batches.images < _IMAGES_TO_BALANCE:

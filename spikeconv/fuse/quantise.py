@@ -9,8 +9,8 @@ whole multiples::
 
 and a larger s_k where theta, bias, v_init or a shortcut would take too many bits
 (`spikeconv.fuse.units`). No membrane of the first T steps may reach 2^31, whatever the spikes are
-(`spikeconv.fuse.reach`). f is the largest for which that holds; of int24 it is 0, and each s_k as
-much larger as that needs: the finest that int32 has room for.
+(`spikeconv.fuse.reach`). f is the largest for which that holds; of int24 each s_k is as much larger
+as it must be for f = 0.
 
 A current that an image adds at every step has no bound. But from theta + a_k + |v_init| on, with
 a_k the largest that all else can add in a step, a neuron fires at every step, and from its negative
@@ -37,13 +37,15 @@ from torch import Tensor
 from spikeconv.fuse.channels import Unsupported
 from spikeconv.fuse.float_layer import FloatLayer
 from spikeconv.fuse.layer import WEIGHTS, IntegerLayer
-from spikeconv.fuse.reach import potentials, weight_sums
+from spikeconv.fuse.reach import largest_step, potentials, start_and_theta, weight_sums
 from spikeconv.fuse.units import finest_scale, in_units, stored, whole_weights, with_digits
 
 _LARGEST_SHIFT = 16
 _LEAST_WEIGHT = 15
-# Times a unit: less than that is nothing beside what int16 rounds of all weights of a neuron.
+# Times a unit: less than that is nothing beside what more bits round of all weights of a neuron.
+# Nor is it anything where a threshold has so many units.
 _AS_FINE = 4
+_FINE_THETA = 2**22
 _BITS_OF_THETA = (24, 20, 16)
 # Of int24, which int32 limits before that.
 _MOST_BITS_OF_THETA = 30
@@ -104,7 +106,8 @@ def quantise(
             except Unsupported:
                 continue
             # One channel of large values limits the layer's f, and at the same f it is coarser.
-            if bool((narrow.unit <= _AS_FINE * found.unit).all()):
+            as_fine = narrow.unit <= _AS_FINE * found.unit
+            if bool((as_fine | (narrow.theta >= _FINE_THETA)).all()):
                 return narrow
     return found
 
@@ -153,22 +156,44 @@ def _of_one_resolution(
 def _finest(
     layer: FloatLayer, largest: Mapping[str, int], steps: int, limit: int
 ) -> IntegerLayer | None:
-    """In weights of 24 bits, or of each channel as many as are safe."""
+    """In weights of 24 bits, or of each channel as many as are safe, with the largest f."""
     scale = finest_scale(layer, WEIGHTS["int24"].largest, _MOST_BITS_OF_THETA)
     coarsest = finest_scale(layer, _LEAST_WEIGHT, _BITS_OF_THETA[-1])
-    while bool((scale <= coarsest).all()):
-        if _is_coarse(layer, scale):
-            raise _Lost("int24")
-        convolutions = whole_weights(layer, scale)
-        sums = weight_sums(convolutions, largest)
-        found = in_units(layer, convolutions, scale, 0, steps)
-        if layer.static:
-            found = with_digits(found, sums, largest, _BITS_OF_FINE_CURRENT)
-        beyond = potentials(found, sums, largest, steps) / limit
-        if beyond.max() <= 1:
-            return found
-        scale = torch.where(beyond > 1, scale * beyond * _ROUNDINGS, scale)
-    return None
+    if _is_coarse(layer, _unit_of_weights(layer, WEIGHTS["int24"].largest)):
+        raise _Lost("int24")
+    found, share = _with_share(layer, scale, 0, largest, steps, limit)
+    while bool((share > 1).any()):
+        scale = torch.where(share > 1, scale * share * _ROUNDINGS, scale)
+        if bool((scale > coarsest).any()) or _is_coarse(layer, scale):
+            return None
+        found, share = _with_share(layer, scale, 0, largest, steps, limit)
+    for shift in range(1, _LARGEST_SHIFT + 1):
+        finer, share = _with_share(layer, scale, shift, largest, steps, limit)
+        if share.max() > 1:
+            break
+        found = finer
+    return found
+
+
+def _with_share(
+    layer: FloatLayer,
+    scale: Tensor,
+    shift: int,
+    largest: Mapping[str, int],
+    steps: int,
+    limit: int,
+) -> tuple[IntegerLayer, Tensor]:
+    """The layer in such units, and how much of the limit each channel takes, float64 ``[K]``."""
+    convolutions = whole_weights(layer, scale)
+    sums = weight_sums(convolutions, largest)
+    found = in_units(layer, convolutions, scale, shift, steps)
+    if not layer.static:
+        return found, potentials(found, sums, largest, steps) / limit
+    # Digits hold as many units in all channels as in the one that adds most: it has to be coarser.
+    most = (start_and_theta(found) + largest_step(found, sums, largest)).double()
+    found = with_digits(found, sums, largest, _BITS_OF_FINE_CURRENT)
+    share = potentials(found, sums, largest, steps).max() / limit
+    return found, share * most / most.max()
 
 
 def _unit_of_weights(layer: FloatLayer, q_max: int) -> Tensor:

@@ -145,9 +145,10 @@ class Assembly(nn.Module):
 
         Args:
             precision: of weights, with one scale for each output channel: ``"int8"``; ``"int16"``,
-                in two passes, where that costs accuracy; or ``"int24"``, in three, which is about
-                as exact as float32. Layers whose weights fewer bits hold as exactly, as those of a
-                file that was made compact, take fewer passes.
+                in two passes, where that costs accuracy; or ``"int24"``, in three and in units as
+                fine as T allows, which of few steps is about as exact as float32. Layers whose
+                weights fewer bits hold as exactly, as those of a file that was made compact, take
+                fewer passes.
             backend: ``"cpp"``, ``"triton"``, ``"reference"``, the definition in plain torch
                 integers, or None for the best of the device that it runs on. All give the same
                 bits.

@@ -123,6 +123,20 @@ def test_the_error_is_that_of_the_neuron() -> None:
         assert of_neuron == pytest.approx(error(z.double(), theta, 4, start), rel=1e-3)
 
 
+@pytest.mark.parametrize("exponent", [-90, -60, 60, 120])
+def test_no_scale_is_too_small_or_too_large(exponent: int) -> None:
+    """A power of two changes nothing but the threshold's; squares would leave float32."""
+    z = torch.stack([NORMAL, NORMAL / 3 - 0.2, 0 * NORMAL - 1], 1)
+    for granularity in ("channel", "layer"):
+        found = []
+        for scale in (1.0, 2.0**exponent):
+            one = ChannelHistogram(3)
+            one.update((z * scale).float())
+            options = {"threshold": "mse", "granularity": granularity, "percent": 99.9}
+            found.append(thresholds(one, T=4, start=0.5, **options)[0].double() / scale)
+        assert torch.equal(found[0], found[1])
+
+
 def test_in_a_network() -> None:
     """The threshold of a layer that reads normal currents, set for the T of the conversion."""
     net = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU(), torch.nn.Linear(1, 1))

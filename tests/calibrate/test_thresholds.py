@@ -143,13 +143,22 @@ def test_headroom_by_hand() -> None:
         (-0.1, ValueError, "headroom, in units of theta, must be from 0 to 10, got -0.1"),
         (10.5, ValueError, "from 0 to 10, got 10.5"),
         (math.nan, ValueError, "from 0 to 10, got nan"),
-        ("0.1", TypeError, "headroom must be a number or None, got '0.1'"),
-        (True, TypeError, "headroom must be a number or None, got True"),
+        ("0.1", TypeError, "headroom must be a number, got '0.1'"),
+        (True, TypeError, "headroom must be a number, got True"),
     ),
 )
 def test_no_such_headroom(headroom: Any, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         converted(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), images(4, 2), headroom=headroom)
+
+
+def test_numbers_of_numpy_are_numbers_and_true_is_none() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    given = {"percentile": np.float32(99.0), "headroom": np.float64(0.5)}
+    settings = converted(net, images(4, 2), threshold="percentile", **given).report().settings
+    assert settings["headroom"] == 0.5
+    with pytest.raises(TypeError, match="percentile must be a number, got True"):
+        converted(net, images(4, 2), threshold="percentile", percentile=True)
 
 
 @pytest.mark.parametrize("granularity", ("channel", "layer"))

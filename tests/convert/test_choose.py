@@ -92,6 +92,16 @@ def test_one_threshold_for_a_layer_stays_one() -> None:
         assert node.v_threshold.numel() == 1
 
 
+def test_potentials_that_are_drawn_stay() -> None:
+    """The search would give each channel one."""
+    found = candidates(Method(v_init="uniform"), LeftOpen(), None, 4)
+    assert [method.corrections for method in found] == [(), ("bias",), ("weights", "bias")]
+    first = next(iter(best(network(), v_init="uniform").populations().values()))
+    assert first.v_init.unique().numel() > 100  # of 216 neurons
+    with pytest.warns(UserWarning, match="those that v_init='gaussian' draws"):
+        best(network(), v_init="gaussian", corrections=("search",))
+
+
 def test_of_few_images_none_are_left_to_compare_on() -> None:
     with pytest.warns(UserWarning, match="of 3 calibration images none or one is left"):
         convert(network(), torch.rand(3, 1, 8, 8), T=4, progress=False)

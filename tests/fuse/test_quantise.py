@@ -106,27 +106,6 @@ def test_a_unit_by_hand() -> None:
     assert found.v_init.item() == round(0.5 / (0.5 / 127) * 2**16)
 
 
-def test_units_of_24_bits_by_hand() -> None:
-    """Two neurons, of which the second has a weight that is 100 times as large."""
-    theta = torch.ones(2, dtype=torch.float64)
-    weight = torch.tensor([[0.5, -0.125], [50.0, -0.125]], dtype=torch.float64).view(2, 2, 1, 1)
-    given_layer = FloatLayer(
-        "y", (2, 1, 1), [convolution_of(weight)], [], theta, theta / 2, 0 * theta[None], False
-    )
-    found = quantise(given_layer, "int24", LARGEST, steps=64)
-    small, large = found.convolutions[0].weight.flatten(1).tolist()
-    # 0.5 is 8,355,711 of its scale, and 64 steps of all weights with theta and v_init, 41.5, are 83
-    # times that, 694 million. -0.125 is -2,088,927.75 of it.
-    assert (found.shift, small) == (0, [8355711, -2088928])
-    assert found.theta[0].item() == 2 * 8355711
-    # In a scale of 50 / 8,355,711 the second reaches 3209.5, 536 million.
-    assert large[0] == 8355711
-    # Of 1000 steps both scales are as much larger as int32 needs, each by itself.
-    found = quantise(given_layer, "int24", LARGEST, steps=1000)
-    reached = torch.tensor([626.5, 50126.5], dtype=torch.float64) / (found.unit * INT32_MAX)
-    assert bool(((reached > 0.995) & (reached < 1)).all())
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_weights_of_8_bits_take_one_pass_in_int16_too(seed: int) -> None:
     given_layer = of_bytes(seed)
