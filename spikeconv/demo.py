@@ -41,7 +41,8 @@ def demo(
     Args:
         plot: picture of accuracy against T, ``.png``, ``.svg`` or ``.pdf``.
         epochs: passes over the training digits, 1 or more.
-        seed: draws the weights, the order of the digits and the split.
+        seed: draws the weights, the order of the digits and the calibration digits. The split is
+            that of `spikeconv evaluate`, which measures saved weights on the same test digits.
         save: file for the ANN's weights, or None.
 
     Raises:
@@ -53,7 +54,7 @@ def demo(
     check_apart({"the plot": plot, "the weights": save}, {})
     if save is not None:
         check_output(save)
-    data = load_dataset("digits", seed=seed)
+    data = load_dataset("digits")
     print(f"on {machine()}\n\n1. A ReLU network with batch norm")
     ann, ann_accuracy = train(data, epochs, seed)
     if save is not None:

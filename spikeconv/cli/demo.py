@@ -35,7 +35,7 @@ def add(commands: Any) -> None:
         type=seed,
         default=0,
         metavar="N",
-        help="draws weights, order and split (%(default)s)",
+        help="draws weights, order and calibration digits (%(default)s)",
     )
     add("--save", metavar="FILE", help="write the ANN's weights, for spikeconv evaluate")
     # Layers this small gain nothing from a second thread, and lose much where cores are shared.

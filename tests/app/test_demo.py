@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spikeconv import demo
-from spikeconv.data import load_dataset
+from spikeconv.data import Dataset, load_dataset
 from spikeconv.models import load_model
 
 
@@ -49,6 +49,23 @@ def test_the_demo_is_the_same_for_the_same_seed() -> None:
     first, second = (demo.train(data, epochs=1, seed=3)[0].state_dict() for _ in range(2))
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=0, atol=0)
+
+
+def test_saved_weights_are_evaluated_on_digits_that_no_seed_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stop(Exception):
+        """What is trained on is known."""
+
+    def trained(data: Dataset, epochs: int, seed: int) -> None:
+        assert seed == 3
+        assert torch.equal(data.test.raw(torch.arange(360)), measured.raw(torch.arange(360)))
+        raise Stop
+
+    measured = load_dataset("digits").test
+    monkeypatch.setattr(demo, "train", trained)
+    with pytest.raises(Stop):
+        demo.demo(tmp_path / "demo.png", seed=3)
 
 
 def test_nothing_is_trained_for_a_picture_that_cannot_be_written(tmp_path: Path) -> None:
