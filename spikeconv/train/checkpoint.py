@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from spikeconv.models.checkpoint import read_pickled
-from spikeconv.models.weights import read_weights
+from spikeconv.models.weights import Weights, read_weights
 from spikeconv.output import replacing
+from spikeconv.train.recipe import Recipe
 
 State = dict[str, Any]
 
@@ -27,14 +29,28 @@ _ADVICE = (
 _NEEDED = {"recipe", "epoch", "model", "optimiser", "schedule"}
 
 
-def with_new_fields(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file says of a run, with the fields of a network's configuration that are newer.
+def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """Names of what two runs do not have in common.
 
-    A new field says of a network that could be trained before what there was no other choice of.
+    Args:
+        theirs: what a file says of its run, with the recipe under ``recipe``.
+        ours: likewise of this one, whose description decides what is compared.
     """
-    if not (isinstance(theirs.get("config"), dict) and isinstance(ours.get("config"), dict)):
-        return dict(theirs)
-    return {**theirs, "config": {**ours["config"], **theirs["config"]}}
+    found, wanted, defaults = (
+        json.loads(json.dumps(said, default=repr)) for said in (theirs, ours, asdict(Recipe()))
+    )
+    # A file that lacks a field was written before there was one: by today's default if it is the
+    # recipe's, else of a run that could be no other.
+    if isinstance(found.get("config"), dict) and isinstance(wanted.get("config"), dict):
+        found["config"] = {**wanted["config"], **found["config"]}
+    wanted = {**wanted.pop("recipe"), **wanted}
+    found = {**wanted, **defaults, **found.pop("recipe"), **found}
+    return [key for key in wanted if found[key] != wanted[key]]
+
+
+def _says_its_recipe(about: Mapping[str, Any]) -> bool:
+    """Whether a file of weights was written by a run."""
+    return isinstance(about.get("recipe"), dict)
 
 
 class RunFolder:
@@ -61,17 +77,20 @@ class RunFolder:
         with replacing(self.log) as partial:
             partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-    def lacks_best(self, best: int, done: int) -> bool:
+    def lacks_best(self, ours: Mapping[str, Any], best: int, done: int) -> bool:
         """Whether the best weights are gone, and can be written again from the checkpoint.
 
         Args:
+            ours: what they say of this run, whatever the epoch.
             best: the epoch that did best.
             done: the last one, whose weights the checkpoint holds.
 
         Raises:
             FileNotFoundError: they are gone, and the checkpoint holds others.
+            ValueError: as `read_best`.
         """
         if self.best.exists():
+            self.read_best(ours, best, done)
             return False
         if best != done:
             raise FileNotFoundError(
@@ -80,6 +99,32 @@ class RunFolder:
                 f"move {self.last.name} away and the same command begins the run anew"
             )
         return True
+
+    def read_best(self, ours: Mapping[str, Any], best: int, done: int) -> Weights:
+        """The best weights, once they are known to be those of this run.
+
+        Args:
+            ours, best, done: as `lacks_best` takes them.
+
+        Raises:
+            ValueError: the file is damaged, or another run's.
+        """
+        advice = "put the right file back, and the same command goes on"
+        try:
+            weights = read_weights(self.best)
+        except ValueError as error:
+            raise ValueError(f"{error}; {advice}") from error
+        about = weights.about
+        others = differing(about, ours) if _says_its_recipe(about) else ["description"]
+        # A run that ended between weights and checkpoint has left those of the next epoch.
+        if not others and about.get("epoch") not in (best, done + 1):
+            others = ["epoch"]
+        if others:
+            raise ValueError(
+                f"{self.best}: wanted the best weights of this run, found those of one with "
+                f"another {', '.join(others)}; {advice}"
+            )
+        return weights
 
     def load(self) -> State | None:
         """The checkpoint, opened without running code; None where there is none.
@@ -126,8 +171,7 @@ class RunFolder:
         except ValueError:
             about = {}
         # A run that ended between its first weights and its first checkpoint has left such.
-        about = with_new_fields(about, ours)
-        if about.get("epoch") == 1 and all(about.get(key) == ours[key] for key in ours):
+        if about.get("epoch") == 1 and _says_its_recipe(about) and not differing(about, ours):
             return
         raise ValueError(
             f"{self.best}: there are weights, but no {self.last.name} of their run, and this run "

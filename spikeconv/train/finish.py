@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeconv.activation import Clip
 from spikeconv.calibrate import ChannelHistogram, thresholds
-from spikeconv.models.weights import read_weights, write_weights
+from spikeconv.models.weights import write_weights
 from spikeconv.train.loop import Trainer
 from spikeconv.train.observe import OBSERVED_IMAGES, observe
 
@@ -28,10 +28,11 @@ def finish(trainer: Trainer) -> None:
         trainer: a run that is done, in a folder; its model is left with the best weights.
 
     Raises:
-        ValueError: the file of best weights is another network's.
+        ValueError: the file of best weights is damaged, or another run's.
     """
     assert trainer.folder is not None
-    best = read_weights(trainer.folder.best)
+    about = trainer.describe()
+    best = trainer.folder.read_best(trainer.description(), about["epoch"], trainer.done)
     try:
         trainer.model.load_state_dict(best.state)
     except RuntimeError as error:
@@ -39,7 +40,6 @@ def finish(trainer: Trainer) -> None:
             f"{trainer.folder.best}: wanted the best weights of this run, found those of another "
             "network; put the right file back, and the same command ends the run"
         ) from error
-    about = trainer.describe()
     found: dict[str, Tensor] = {}
     if not any(isinstance(module, Clip) for module in trainer.model.modules()):
         about["thresholds_T"] = list(STEPS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from spikeconv.models.weights import Weights, write_weights
 from spikeconv.processes import Processes
 from spikeconv.train.augment import augmented_batches
 from spikeconv.train.bounds import Bounds
-from spikeconv.train.checkpoint import RunFolder, State, with_new_fields
+from spikeconv.train.checkpoint import RunFolder, State, differing
 from spikeconv.train.optimise import Optimisers
 from spikeconv.train.recipe import Recipe
 
@@ -115,21 +114,21 @@ class Trainer:
         """Go on from the folder's checkpoint; False where there is none.
 
         Raises:
-            ValueError: it belongs to another run, or is damaged; or there is none, and the folder
-                holds weights that a new run would replace.
+            ValueError: it or the best weights belong to another run, or are damaged; or there is
+                none, and the folder holds weights that a new run would replace.
             FileNotFoundError: the best weights are gone, and are not those of the checkpoint.
         """
         if self.folder is None:
             return False
+        ours = self.description()
         state = self.folder.load()
         if state is None:
-            described = {**self.about, "recipe": asdict(self.recipe)}
-            self.folder.check_new(json.loads(json.dumps(described)))
+            self.folder.check_new(ours)
             return False
-        differing = self._differing(state)
-        if differing:
+        others = differing({**state.get("about", {}), "recipe": state["recipe"]}, ours)
+        if others:
             raise ValueError(
-                f"{self.folder.path}: the run there has another {', '.join(differing)}; choose "
+                f"{self.folder.path}: the run there has another {', '.join(others)}; choose "
                 "another folder, or say the same to go on with it"
             )
         try:
@@ -138,7 +137,7 @@ class Trainer:
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise self.folder.foreign(f"it does not fit ({str(error).splitlines()[0]})") from error
         self.log = state["log"]
-        lacks_best = self.folder.lacks_best(self.best()["epoch"], self.done)
+        lacks_best = self.folder.lacks_best(ours, self.best()["epoch"], self.done)
         if self.processes.first:
             self.folder.write_log(self.log)
             if lacks_best:
@@ -148,18 +147,6 @@ class Trainer:
     def _write_best(self, folder: RunFolder) -> None:
         """Write the model's weights as those that did best."""
         write_weights(folder.best, Weights(self.model.state_dict(), self.describe()))
-
-    def _differing(self, state: State) -> list[str]:
-        """Names of what this run and that of a checkpoint do not have in common."""
-        # A checkpoint that lacks a field was written before there was one, by today's default.
-        defaults = {**asdict(Recipe()), **self.about}
-        theirs = {
-            **defaults,
-            **state["recipe"],
-            **with_new_fields(state.get("about", {}), self.about),
-        }
-        ours = {**asdict(self.recipe), **self.about}
-        return [key for key in ours if theirs[key] != ours[key]]
 
     def run(self, progress: bool = True, say: Callable[[str], object] = tqdm.write) -> None:
         """Train from the last checkpoint in the folder, if there is one; leave it in eval mode.
@@ -279,12 +266,15 @@ class Trainer:
             **self.optimisers.state(),
         }
 
+    def description(self) -> dict[str, Any]:
+        """What the run is, whatever the epoch."""
+        return {**self.about, "recipe": asdict(self.recipe)}
+
     def describe(self) -> dict[str, Any]:
         """What the best weights say about themselves."""
         best = self.best()
         return {
-            **self.about,
-            "recipe": asdict(self.recipe),
+            **self.description(),
             "epoch": best["epoch"],
             "held_out": best["held_out"],
             "torch": torch.__version__,

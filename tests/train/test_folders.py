@@ -60,8 +60,39 @@ def test_best_weights_of_another_network_are_named(images: ImageSet, tmp_path: P
     trainer = Trainer(network(), images, recipe(epochs=1), tmp_path)
     trainer.run(progress=False, say=lambda line: None)
     other = build_model("resnet14", widths=(4, 4, 8), num_classes=3)
-    write_weights(tmp_path / "best.safetensors", Weights(other.state_dict()))
+    write_weights(tmp_path / "best.safetensors", Weights(other.state_dict(), trainer.describe()))
     with pytest.raises(ValueError, match=r"best\.safetensors: wanted .* another network; put"):
+        finish(trainer)
+
+
+FOREIGN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "no description": (lambda about: about.clear(), "one with another description"),
+    "another recipe": (lambda about: about["recipe"].update(lr=0.1), "one with another lr"),
+    "another config": (lambda about: about["config"].update(stem="x"), "one with another config"),
+    "another epoch": (lambda about: about.update(epoch=3), "one with another epoch"),
+    "damage": (lambda about: None, "something else or a damaged one"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_best_weights_of_another_run_are_named_before_it_goes_on(
+    images: ImageSet, tmp_path: Path, case: str
+) -> None:
+    about = {"config": {"stem": "cifar"}}
+    trainer = Trainer(network(), images, recipe(epochs=1), tmp_path, about=about)
+    trainer.run(progress=False, say=lambda line: None)
+    best, (change, message) = tmp_path / "best.safetensors", FOREIGN[case]
+    weights = open_weights(best)
+    change(weights.about)
+    write_weights(best, weights)
+    if case == "damage":
+        best.write_bytes(best.read_bytes()[:-100])
+    again = Trainer(network(), images, recipe(epochs=1), tmp_path, about=about)
+    with pytest.raises(
+        ValueError, match=rf"best\.safetensors: wanted .*{message}.*; put the right"
+    ):
+        again.resume()
+    with pytest.raises(ValueError, match=message):
         finish(trainer)
 
 
