@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 
@@ -134,10 +135,15 @@ class RunFolder:
         """
         if not self.last.exists():
             return None
+        if self.last.is_dir():
+            raise self.foreign("it is a folder")
         try:
             state: State = read_pickled(self.last)
         except ValueError as error:
             raise ValueError(f"{error}; {_ADVICE}") from error
+        if is_zipfile(self.last) and (damaged := ZipFile(self.last).testzip()):
+            # torch.load compares no checksums.
+            raise self.foreign(f"it is damaged (in its part {damaged})")
         if not isinstance(state, dict) or not state.keys() >= _NEEDED:
             raise self.foreign("it is no checkpoint of a run")
         if "log" not in state:

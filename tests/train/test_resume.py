@@ -127,10 +127,20 @@ def test_a_finished_run_is_left_as_it_is(images: ImageSet, tmp_path: Path) -> No
     assert [line["epoch"] for line in logged(tmp_path)] == [1, 2, 3]
 
 
+def flip_a_bit_of_a_tensor(path: Path) -> None:
+    """As a disk may."""
+    bias = torch.load(path, weights_only=True)["model"]["fc.bias"]
+    content = bytearray(path.read_bytes())
+    content[content.index(bias.numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+
+
 DAMAGE: dict[str, Callable[[Path], Any]] = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:2000]),
     "empty": lambda path: path.write_bytes(b""),
     "something else": lambda path: torch.save({"model": {}}, path),
+    "a bit": flip_a_bit_of_a_tensor,
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
     "a list": lambda path: torch.save([1, 2], path),
 }
 
