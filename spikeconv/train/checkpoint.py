@@ -28,6 +28,11 @@ _ADVICE = (
 )
 # What every checkpoint of a run has had.
 _NEEDED = {"recipe", "epoch", "model", "optimiser", "schedule"}
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("recipe", "about", "model", "optimiser", "schedule"), dict),
+    "epoch": int,
+    "log": list,
+}
 
 
 def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
@@ -52,6 +57,16 @@ def differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
 def _says_its_recipe(about: Mapping[str, Any]) -> bool:
     """Whether a file of weights was written by a run."""
     return isinstance(about.get("recipe"), dict)
+
+
+def _is_log(lines: list[Any], epochs: int) -> bool:
+    """Whether there is a line for each of so many epochs."""
+    return 0 < len(lines) == epochs and all(
+        isinstance(line, dict)
+        and line.get("epoch") == epoch
+        and isinstance(line.get("held_out", ""), float | int | None)
+        for epoch, line in enumerate(lines, start=1)
+    )
 
 
 class RunFolder:
@@ -146,12 +161,13 @@ class RunFolder:
             raise self.foreign(f"it is damaged (in its part {damaged})")
         if not isinstance(state, dict) or not state.keys() >= _NEEDED:
             raise self.foreign("it is no checkpoint of a run")
-        if "log" not in state:
+        wrong = [
+            key for key, kind in _KINDS.items() if not isinstance(state.get(key, kind()), kind)
+        ]
+        if not wrong and "log" not in state:
             text = self.log.read_text() if self.log.exists() else ""
             state["log"] = [json.loads(line) for line in text.splitlines()][: state["epoch"]]
-        kinds = {"recipe": dict, "about": dict, "model": dict, "log": list}
-        wrong = [key for key, kind in kinds.items() if not isinstance(state.get(key, {}), kind)]
-        if wrong or not state["log"]:
+        if wrong or not _is_log(state["log"], state["epoch"]):
             raise self.foreign(f"its {(wrong or ['log'])[0]} is none of a run's")
         return state
 

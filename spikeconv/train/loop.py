@@ -133,7 +133,7 @@ class Trainer:
             )
         try:
             self.model.load_state_dict(state["model"])
-            self.optimisers.load(state)
+            self.optimisers.load(state, len(state["log"]) * self.steps)
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise self.folder.foreign(f"it does not fit ({str(error).splitlines()[0]})") from error
         self.log = state["log"]

@@ -116,11 +116,32 @@ class Optimisers:
             **{f"{part}schedule": each.state_dict() for part, each in self._schedules.items()},
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was."""
+    def load(self, state: dict[str, Any], taken: int) -> None:
+        """Go on where `state` was, after so many steps.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is not that of such optimisers then.
+        """
         for part, optimiser in self._parts.items():
             optimiser.load_state_dict(state[f"{part}optimiser"])
-            self._schedules[part].load_state_dict(state[f"{part}schedule"])
+            schedule = self._schedules[part]
+            schedule.load_state_dict(state[f"{part}schedule"])
+            if schedule.last_epoch != taken:
+                raise ValueError(f"its {part}schedule is not at step {taken}")
+            if not _has_momentum(optimiser):
+                raise ValueError(f"its {part}optimiser lacks momentum of the weights' shapes")
+
+
+def _has_momentum(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether an optimiser that has taken a step knows what it needs of the steps before."""
+    if all(group["momentum"] == 0 for group in optimiser.param_groups):
+        return True
+    # A weight that nothing depends on has none.
+    momenta = {weight: each.get("momentum_buffer") for weight, each in optimiser.state.items()}
+    return bool(momenta) and all(
+        isinstance(momentum, Tensor) and momentum.shape == weight.shape
+        for weight, momentum in momenta.items()
+    )
 
 
 def _schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Any:

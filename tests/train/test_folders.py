@@ -37,7 +37,18 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "no recipe": (lambda state: state.update(recipe=[1]), "its recipe is none of a run's"),
     "no log": (lambda state: state.update(log=[]), "its log is none of a run's"),
+    "a log of something else": (lambda state: state.update(log=[1]), "its log is none of a run"),
+    "a log of another epoch": (lambda state: state["log"][0].update(epoch=2), "its log is none"),
     "no optimiser": (lambda state: state.update(optimiser={}), "it does not fit"),
+    "no momentum": (
+        lambda state: state["optimiser"]["state"].clear(),
+        "its optimiser lacks moment",
+    ),
+    "momentum of other weights": (
+        lambda state: state["optimiser"]["state"][0].update(momentum_buffer=torch.ones(1)),
+        "its optimiser lacks momentum of the weights' shapes",
+    ),
+    "no schedule": (lambda state: state.update(schedule={}), "its schedule is not at step 3"),
 }
 
 
