@@ -56,7 +56,7 @@ class Job:
 
         Raises:
             ValueError: network and data do not go together, the folder holds another run, or the
-                loss became NaN.
+                loss or a weight became NaN.
             FileNotFoundError: no such file to start from.
             KeyboardInterrupt: stopped; says how to go on.
         """

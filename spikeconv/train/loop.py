@@ -156,7 +156,7 @@ class Trainer:
             say: takes the log's line of each epoch.
 
         Raises:
-            ValueError: as `resume`, or the loss is no number any more.
+            ValueError: as `resume`, or the loss or a weight is no number any more.
         """
         if self.folder is not None and self.processes.first:
             self.folder.path.mkdir(parents=True, exist_ok=True)
@@ -217,9 +217,12 @@ class Trainer:
             if step % _LOOK_EVERY == 0 or step == self.steps:
                 mean = float(self.processes.sum(total)) / (step * self.processes.count)
                 if not math.isfinite(mean):
-                    raise ValueError(self._divergence(epoch, mean))
+                    raise ValueError(self._divergence(epoch, f"the loss became {mean}"))
                 bar.set_postfix_str(f"loss {mean:.3f}", refresh=False)
         self.processes.share_buffers(self.model)
+        # The loss is that before a step; what the last one does shows in the weights alone.
+        if not all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values()):
+            raise ValueError(self._divergence(epoch, "a weight became NaN or infinite"))
         return mean
 
     def _step(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -235,10 +238,10 @@ class Trainer:
             self.optimisers.step()
         return loss.detach()
 
-    def _divergence(self, epoch: int, loss: float) -> str:
+    def _divergence(self, epoch: int, what: str) -> str:
         kept = f"; epoch {epoch} is kept in {self.folder.path}" if epoch and self.folder else ""
         return (
-            f"Trainer: the loss became {loss} in epoch {epoch + 1}{kept}. Try a lower learning "
+            f"Trainer: {what} in epoch {epoch + 1}{kept}. Try a lower learning "
             f"rate (it is {self.recipe.lr:g}) or schedule='onecycle', which begins with a low one"
             f"{', or leave bf16 off' if self.recipe.bf16 else ''}; in another folder"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,16 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(
         run(Breaks(), images, recipe(), tmp_path)
     assert "lower learning rate (it is 0.05)" in str(error.value)
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_last_step_that_no_weight_survives_is_not_written(
+    images: ImageSet, tmp_path: Path
+) -> None:
+    """One step in all, whose loss is that before it."""
+    plan, bright = recipe(epochs=1, batch=50, lr=1e38, augment=()), replace(images, std=(1e-4,) * 3)
+    with pytest.raises(ValueError, match=r"a weight became NaN or infinite in epoch 1\. Try a low"):
+        run(dropping(), bright, plan, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
