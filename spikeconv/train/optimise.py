@@ -91,11 +91,8 @@ class Optimisers:
         self._schedules = {
             part: _schedule(optimiser, recipe, steps) for part, optimiser in self._parts.items()
         }
-
-    @property
-    def rate(self) -> float:
-        """Learning rate of SGD now."""
-        return float(self._schedules[""].get_last_lr()[0])
+        self.rate = 0.0
+        """Learning rate of SGD in the last step."""
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -105,6 +102,7 @@ class Optimisers:
         """Take a step, with each rate where its schedule is."""
         if self._muon is not None:
             self._muon.take_gradients()
+        self.rate = float(self._schedules[""].get_last_lr()[0])
         for part, optimiser in self._parts.items():
             optimiser.step()
             self._schedules[part].step()

@@ -75,11 +75,11 @@ def test_the_first_the_last_grouped_layers_and_all_else_are_sgds() -> None:
 
 def test_both_rates_follow_the_schedule() -> None:
     optimisers = Optimisers(small(), muon(lr=0.2, muon_lr=0.04), 10)
-    for _ in range(5):
+    for _ in range(6):
+        sgd, within = (part.param_groups[0]["lr"] for part in optimisers._parts.values())
         optimisers.step()
-    sgd, within = (part.param_groups[0]["lr"] for part in optimisers._parts.values())
     assert sgd == pytest.approx(0.1) and within == pytest.approx(0.02)
-    assert optimisers.rate == sgd
+    assert optimisers.rate == sgd  # that of the last step, not the next one's
 
 
 def test_a_network_of_two_layers_has_nothing_within() -> None:
