@@ -68,10 +68,13 @@ class Job:
             try:
                 self._train(trainer, config)
             except KeyboardInterrupt:
-                raise KeyboardInterrupt(
+                # How many epochs a folder keeps is not known until it is read.
+                kept = (
                     f"{trainer.done} of {self.recipe.epochs} epochs are kept in {self.folder}, and "
                     "the same command goes on from there"
-                ) from None
+                )
+                unread = f"the same command goes on after the last epoch kept in {self.folder}"
+                raise KeyboardInterrupt(kept if trainer.done else unread) from None
 
     def _check_init(self) -> None:
         """Raise ValueError where the run would write over the weights that it starts from."""

@@ -18,6 +18,7 @@ from spikeconv.data import photos
 from spikeconv.models import ResNetConfig, load_model
 from spikeconv.models.weights import read_weights
 from spikeconv.train import Trainer, job
+from spikeconv.train.checkpoint import RunFolder
 from spikeconv.train.finish import STEPS
 from spikeconv.train.observe import activations
 
@@ -117,6 +118,20 @@ def test_the_same_command_goes_on_and_then_changes_nothing(
         assert ours.read_bytes() == theirs.read_bytes()
         assert len((stopped / "log.jsonl").read_text().splitlines()) == 2
     assert f"{stopped}: 2 of 2 epochs are done" in capsys.readouterr().out
+
+
+def test_an_interrupt_before_the_checkpoint_is_read_does_not_say_that_nothing_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: RunFolder) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "load", interrupted)
+    assert main(words(tmp_path)) == 130
+    assert capsys.readouterr().err == (
+        "spikeconv: interrupted; the same command goes on after the last epoch kept in "
+        f"{tmp_path}\n"
+    )
 
 
 def test_a_folder_with_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
