@@ -73,6 +73,8 @@ def read_weights(path: str | Path) -> Weights:
         ImportError: safetensors is not installed.
     """
     safetensors = import_safetensors(path)
+    if Path(path).is_dir():
+        raise ValueError(f"{path}: wanted a .safetensors file, found a folder")
     try:
         with safetensors.safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(_METADATA)

@@ -23,8 +23,8 @@ from spikeconv.train.recipe import Recipe
 State = dict[str, Any]
 
 _ADVICE = (
-    "the run cannot go on from there. Move it and best.safetensors away and the same command "
-    "begins the run anew, or choose another folder"
+    "the run cannot go on from there. Move it, best.safetensors and log.jsonl away and the same "
+    "command begins the run anew, or choose another folder"
 )
 # What every checkpoint of a run has had.
 _NEEDED = {"recipe", "epoch", "model", "optimiser", "schedule"}
@@ -112,7 +112,8 @@ class RunFolder:
             raise FileNotFoundError(
                 f"{self.best}: wanted the weights of epoch {best}, the best so far, found nothing "
                 f"there, and {self.last.name} holds those of epoch {done}; put the file back, or "
-                f"move {self.last.name} away and the same command begins the run anew"
+                f"move {self.last.name} and {self.log.name} away and the same command begins the "
+                "run anew"
             )
         return True
 
@@ -178,24 +179,29 @@ class RunFolder:
         )
 
     def check_new(self, ours: Mapping[str, Any]) -> None:
-        """Make sure that a run that begins here replaces no weights but its own.
+        """Make sure that a run that begins here replaces no log, and no weights but its own.
 
         Args:
             ours: what its best weights will say of it, whatever the epoch.
 
         Raises:
-            ValueError: best weights lie here without their run's checkpoint.
+            ValueError: best weights or a log lie here without their run's checkpoint.
         """
-        if not self.best.exists():
-            return
+        if self.best.exists() and not self._is_first(ours):
+            raise ValueError(
+                f"{self.best}: there are weights, but no {self.last.name} of their run, and this "
+                "run would replace them; move them away, or choose another folder"
+            )
+        if self.log.exists():
+            raise ValueError(
+                f"{self.log}: there is a log, but no {self.last.name} of its run, and this run "
+                "would replace it; move it away, or choose another folder"
+            )
+
+    def _is_first(self, ours: Mapping[str, Any]) -> bool:
+        """Whether the best weights are what a run leaves that ends before its first checkpoint."""
         try:
             about = read_weights(self.best).about
         except ValueError:
-            about = {}
-        # A run that ended between its first weights and its first checkpoint has left such.
-        if about.get("epoch") == 1 and _says_its_recipe(about) and not differing(about, ours):
-            return
-        raise ValueError(
-            f"{self.best}: there are weights, but no {self.last.name} of their run, and this run "
-            "would replace them; move them away, or choose another folder"
-        )
+            return False
+        return about.get("epoch") == 1 and _says_its_recipe(about) and not differing(about, ours)

@@ -115,7 +115,7 @@ class Trainer:
 
         Raises:
             ValueError: it or the best weights belong to another run, or are damaged; or there is
-                none, and the folder holds weights that a new run would replace.
+                none, and the folder holds weights or a log that a new run would replace.
             FileNotFoundError: the best weights are gone, and are not those of the checkpoint.
         """
         if self.folder is None:

@@ -61,7 +61,7 @@ def test_a_checkpoint_of_something_else_is_named(
     change, message = WRONG[case]
     changed(change)(tmp_path / "last.pt")
     before = (tmp_path / "best.safetensors").read_bytes()
-    with pytest.raises(ValueError, match=rf"last\.pt: wanted .*{message}.*Move it and best") as e:
+    with pytest.raises(ValueError, match=rf"last\.pt: wanted .*{message}.*Move it, best") as e:
         Trainer(network(), images, plan, tmp_path).resume()
     assert "\n" not in str(e.value)
     assert (tmp_path / "best.safetensors").read_bytes() == before
@@ -82,6 +82,7 @@ FOREIGN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another config": (lambda about: about["config"].update(stem="x"), "one with another config"),
     "another epoch": (lambda about: about.update(epoch=3), "one with another epoch"),
     "damage": (lambda about: None, "something else or a damaged one"),
+    "a folder": (lambda about: None, "found a folder"),
 }
 
 
@@ -98,6 +99,9 @@ def test_best_weights_of_another_run_are_named_before_it_goes_on(
     write_weights(best, weights)
     if case == "damage":
         best.write_bytes(best.read_bytes()[:-100])
+    if case == "a folder":
+        best.unlink()
+        best.mkdir()
     again = Trainer(network(), images, recipe(epochs=1), tmp_path, about=about)
     with pytest.raises(
         ValueError, match=rf"best\.safetensors: wanted .*{message}.*; put the right"
@@ -118,6 +122,14 @@ def test_weights_without_a_checkpoint_are_not_replaced(images: ImageSet, tmp_pat
     with pytest.raises(ValueError, match=r"there are weights, but no last\.pt of their run"):
         run(network(), images, recipe(), tmp_path)
     assert best.read_bytes() == before
+
+
+def test_a_log_without_a_checkpoint_is_not_replaced(images: ImageSet, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text("mine\n")
+    with pytest.raises(ValueError, match=r"log\.jsonl: there is a log, but no last\.pt of its run"):
+        run(network(), images, recipe(), tmp_path)
+    assert log.read_text() == "mine\n"
 
 
 def test_a_run_that_ended_before_its_first_checkpoint_begins_anew(

@@ -152,7 +152,7 @@ def test_a_damaged_checkpoint_is_named(
     run(network(), images, recipe(epochs=1), tmp_path)
     damage(tmp_path / "last.pt")
     with pytest.raises(
-        ValueError, match=r"last\.pt: wanted .*Move it and best\.safetensors away and the same"
+        ValueError, match=r"last\.pt: wanted .*Move it, best\.safetensors and log\.jsonl away and "
     ) as e:
         Trainer(network(), images, recipe(epochs=1), tmp_path).resume()
     assert "\n" not in str(e.value)
