@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 # A bound that training drives towards 0 would silence the layer for good.
 LEAST_BOUND = 1e-3
+# Whole numbers that float32 counts.
+_MOST_LEVELS = 2**24
 
 
 class Clip(nn.Module):
@@ -54,11 +56,11 @@ class QCFS(Clip):
     bound out / bound - x / bound inside it and 1 above.
 
     Args:
-        levels: L, 1 or more.
+        levels: L, from 1 to 2^24.
         bound: its first value, above 0.
 
     Raises:
-        ValueError: a bound or a number of levels that is too small.
+        ValueError: a bound that is too small, or a number of levels out of range.
 
     Source: Bu et al., "Optimal ANN-SNN Conversion for High-accuracy and Ultra-low-latency Spiking
     Neural Networks", ICLR 2022, eq. 16, with the clip before the floor.
@@ -72,8 +74,11 @@ class QCFS(Clip):
 
     def __init__(self, levels: int = 4, bound: float = 4.0) -> None:
         super().__init__(bound)
-        if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
-            raise ValueError(f"QCFS: levels must be a whole number of 1 or more, got {levels!r}")
+        whole = isinstance(levels, int) and not isinstance(levels, bool)
+        if not whole or not 1 <= levels <= _MOST_LEVELS:
+            raise ValueError(
+                f"QCFS: levels must be a whole number from 1 to {_MOST_LEVELS:,}, got {levels!r}"
+            )
         # In the state dict, so that a file of weights says what it is.
         self.register_buffer("levels", torch.tensor(levels))
 

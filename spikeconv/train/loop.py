@@ -229,8 +229,14 @@ class Trainer:
         """One step on augmented images; the loss before it."""
         recipe = self.recipe
         x = x.to(self.device, memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
-            logits = self.forward(x)
+        try:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
+                logits = self.forward(x)
+        except ValueError as error:
+            if len(x) > 1:
+                raise
+            wanted = f"2 or more a process for this network, got {recipe.batch}"
+            raise ValueError(f"Trainer: batch must be {wanted} ({error})") from error
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         self.optimisers.zero_grad()
         loss.backward()

@@ -163,6 +163,7 @@ def test_other_weights_of_the_same_name(tmp_path: Path, capsys: pytest.CaptureFi
         (["--lr", "0"], "lr must be above 0"),
         (["--muon-lr", "0.1"], "--muon-lr is of --optimizer muon, got --muon-lr 0.1 with"),
         (["--levels", "8"], "--levels is of --activation qcfs, got --levels 8 with"),
+        (["--activation", "qcfs", "--levels", "1" + 23 * "0"], "from 1 to 16,777,216, got 1000"),
         (["--holdout", "1437"], "got 1437 (of which 0 are left to train on)"),
         (["--init", "none.safetensors"], "none.safetensors: wanted a file of weights"),
     ],

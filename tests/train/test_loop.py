@@ -162,6 +162,12 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
 
 
+def test_batch_norm_of_one_pixel_wants_more_than_one_image(images: ImageSet) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    with pytest.raises(ValueError, match=r"Trainer: batch must be 2 or more .* got 1 "):
+        run(model, images, recipe(batch=1), None)
+
+
 def test_a_last_step_that_no_weight_survives_is_not_written(
     images: ImageSet, tmp_path: Path
 ) -> None:
