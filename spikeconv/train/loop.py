@@ -106,7 +106,12 @@ class Trainer:
         return len(self.log)
 
     def best(self) -> dict[str, Any]:
-        """The log's line of the epoch that did best on the held-out images, of equals the first."""
+        """The log's line of the epoch that did best on the held-out images, of equals the first.
+
+        ValueError before any is done.
+        """
+        if not self.log:
+            raise ValueError("Trainer.best: wanted an epoch that is done, got none; call run first")
         lines = [line for line in self.log if line["held_out"] is not None]
         return max(lines, key=lambda line: float(line["held_out"])) if lines else self.log[-1]
 

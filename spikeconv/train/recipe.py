@@ -37,7 +37,7 @@ class Recipe:
         limit: train on so many images only, or None for all that are not held out.
 
     Raises:
-        ValueError: a field out of its range; names it.
+        TypeError, ValueError: a field of another type, or out of its range; names it.
 
     Source of the defaults: the code of Bu et al., "Optimal ANN-SNN Conversion for High-accuracy and
     Ultra-low-latency Spiking Neural Networks", ICLR 2022.
@@ -67,7 +67,11 @@ class Recipe:
         least = {"epochs": 1, "batch": 1, "holdout": 0, "seed": 0, "limit": 1}
         for field, minimum in least.items():
             value = getattr(self, field)
-            if not (field == "limit" and value is None) and value < minimum:
+            if field == "limit" and value is None:
+                continue
+            if type(value) is not int:
+                raise TypeError(f"Recipe: {field} must be an int, got {value!r}")
+            if value < minimum:
                 raise ValueError(f"Recipe: {field} must be {minimum} or more, got {value}")
         if self.seed > MOST_SEED:
             raise ValueError(f"Recipe: seed must be at most {MOST_SEED:,}, got {self.seed}")

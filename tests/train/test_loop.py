@@ -133,6 +133,11 @@ def test_the_best_epoch_is_the_first_of_equals(images: ImageSet, tmp_path: Path)
     assert all(torch.equal(best[name], states[1][name]) for name in best)
 
 
+def test_no_epoch_is_the_best_before_one_is_done(images: ImageSet) -> None:
+    with pytest.raises(ValueError, match=r"Trainer\.best: wanted .*, got none; call run first"):
+        Trainer(network(), images, recipe(), None).best()
+
+
 def test_with_nothing_held_out_the_last_epoch_is_the_best(images: ImageSet, tmp_path: Path) -> None:
     model = network()
     said = run(model, images, recipe(holdout=0), tmp_path)

@@ -34,6 +34,13 @@ def test_nonsense_is_refused(field: str, value: Any, message: str) -> None:
         Recipe(**{field: value})
 
 
+@pytest.mark.parametrize("field", ["epochs", "batch", "holdout", "seed", "limit"])
+@pytest.mark.parametrize("value", [2.0, True, "2"])
+def test_what_is_counted_is_whole(field: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"Recipe: {field} must be an int, got {value!r}"):
+        Recipe(**{field: value})
+
+
 def test_what_is_possible_is_taken() -> None:
     recipe = Recipe(epochs=1, batch=1, holdout=0, weight_decay=0, momentum=0, augment=(), limit=1)
     assert recipe.limit == 1
