@@ -106,10 +106,7 @@ class Trainer:
         return len(self.log)
 
     def best(self) -> dict[str, Any]:
-        """The log's line of the epoch that did best on the held-out images, of equals the first.
-
-        ValueError before any is done.
-        """
+        """The log's line of the best held-out accuracy, of equals the first; ValueError of none."""
         if not self.log:
             raise ValueError("Trainer.best: wanted an epoch that is done, got none; call run first")
         lines = [line for line in self.log if line["held_out"] is not None]
@@ -130,8 +127,7 @@ class Trainer:
         if state is None:
             self.folder.check_new(ours)
             return False
-        others = differing({**state.get("about", {}), "recipe": state["recipe"]}, ours)
-        if others:
+        if others := differing({**state.get("about", {}), "recipe": state["recipe"]}, ours):
             raise ValueError(
                 f"{self.folder.path}: the run there has another {', '.join(others)}; choose "
                 "another folder, or say the same to go on with it"

@@ -41,7 +41,8 @@ def start_from(model: ResNet | VGG, path: str | Path, images: ImageSet, indices:
     other = load_model(path)
     ours = dataclasses.asdict(model.config)
     free = {field: ours[field] for field in _FREE if field in ours and hasattr(other.config, field)}
-    if with_options(other.config, free) != model.config:
+    same = type(other) is type(model) and with_options(other.config, free) == model.config
+    if not same:
         raise ValueError(f"{path}: wanted weights of {model.config}, found those of {other.config}")
     own = model.state_dict()
     state = {

@@ -112,7 +112,7 @@ def test_weights_of_another_shape_are_refused(
     with pytest.raises(ValueError, match=wanted):
         start_from(build_model("resnet14", num_classes=3), relu[1], images, INDICES)
     with pytest.raises(ValueError, match=r"wanted weights of vgg11 .*, found those of resnet8"):
-        vgg = build_model("vgg11", form="cifar", num_classes=3)
+        vgg = build_model("vgg11", form="cifar", pooling="avg", num_classes=3)
         start_from(vgg, relu[1], images, INDICES)
 
 
