@@ -36,20 +36,26 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
 
 
 def check_folder(name: str, path: str | Path) -> None:
-    """Make sure that a folder is there or can be made.
+    """Make sure that a folder is there or can be made, and takes files.
 
     Args:
         name: what a user calls it, such as ``"--out"``.
         path: the folder.
 
     Raises:
-        ValueError: it has no name, or there is a file on the way to it.
+        ValueError: it has no name, there is a file on the way to it, or it may not be written to.
     """
     whole = Path(path).absolute()
     first = next(one for one in (whole, *whole.parents) if one.exists())
     if not str(path) or not first.is_dir():
         found = f"the file {first}" if str(path) else "none"
         raise ValueError(f"{name}: wanted the name of a folder, got {found}")
+    try:
+        # os.access knows rights alone, and not what a file system refuses.
+        tempfile.TemporaryFile(dir=first).close()
+    except OSError as error:
+        reason = f"{first} may not be written to ({error.strerror})"
+        raise ValueError(f"{name}: wanted a folder to write in, but {reason}") from error
 
 
 def check_apart(written: Mapping[str, Any], read: Mapping[str, Any]) -> None:

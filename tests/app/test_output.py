@@ -44,3 +44,9 @@ def test_a_folder_has_a_name_and_no_file_in_its_way(tmp_path: Path) -> None:
             check_folder("--out", path)
     with pytest.raises(ValueError, match="--out: wanted the name of a folder, got none"):
         check_folder("--out", "")
+
+
+@pytest.mark.parametrize("path", ["/proc/self", "/proc/self/new"])
+def test_a_folder_that_takes_no_file_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match=r"--out: wanted a folder to write in, but /proc/self may"):
+        check_folder("--out", path)
