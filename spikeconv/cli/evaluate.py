@@ -23,7 +23,7 @@ from spikeconv.cli.arguments import (
     v_init,
 )
 from spikeconv.convert import convert
-from spikeconv.data import DATASETS, Dataset, load_dataset
+from spikeconv.data import CHANNELS, DATASETS, load_dataset
 from spikeconv.early_exit import CONFIDENCES
 from spikeconv.evaluate import Evaluation, evaluate
 from spikeconv.files.library import import_safetensors
@@ -35,6 +35,7 @@ from spikeconv.network.recording import write_recording
 from spikeconv.output import check_apart, check_output, write_json
 from spikeconv.plot import SUFFIXES, figure_class, plot_accuracy
 from spikeconv.processes import Processes, processes
+from spikeconv.train.network import check_fit
 
 _RECORDED = 8
 _CALIBRATION_IMAGES = 512
@@ -193,9 +194,11 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
     ann = load_model(args.weights, args.model, **options).to(group.device)
     args.model = ann.config.name
     about = open_weights(args.weights).about
-    args.mean, args.std = args.mean or about.get("mean"), args.std or about.get("std")
+    # Of other images than these, their normalisation says nothing; `check_fit` says what is wrong.
+    said = about if ann.config.in_channels == CHANNELS[args.dataset] else {}
+    args.mean, args.std = args.mean or said.get("mean"), args.std or said.get("std")
     data = load_dataset(args.dataset, args.data, mean=args.mean, std=args.std)
-    _check_fit(args, ann.config, data)
+    check_fit(args.weights, ann.config, about, data)
     there = len(data.train)
     if args.calibration_images is None:
         args.calibration_images = min(_CALIBRATION_IMAGES, there)
@@ -284,13 +287,3 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "percentile": args.percentile if args.threshold == "percentile" else None,
         **{name: getattr(args, name) for name in (*_METHOD, *_BEFORE_READOUT, *_MEASUREMENT)},
     }
-
-
-def _check_fit(args: argparse.Namespace, config: Any, data: Dataset) -> None:
-    """Raise ValueError where weights and dataset do not belong together."""
-    channels = data.image_shape[0]
-    if (config.num_classes, config.in_channels) != (len(data.classes), channels):
-        raise ValueError(
-            f"{args.weights}: wanted a network for {args.dataset} ({channels} input channels, "
-            f"{len(data.classes)} classes), found {config}"
-        )

@@ -14,6 +14,8 @@ from spikeconv.data.images import Dataset, ImageSet
 from spikeconv.data.photos import Photos
 
 DATASETS = ("cifar10", "cifar100", "imagenet", "folder", "digits")
+CHANNELS = {name: 1 if name == "digits" else 3 for name in DATASETS}
+"""Of the images of each."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -58,14 +60,15 @@ def load_dataset(
     root = Path(data_dir)
     if not root.is_dir():
         raise FileNotFoundError(f"load_dataset: {name}: looked in {root}, which is no folder")
-    normalise = _statistics(name, mean or IMAGENET_MEAN, std or IMAGENET_STD, channels=3)
+    normalise = _statistics(name, mean or IMAGENET_MEAN, std or IMAGENET_STD)
     load = _cifar if name in CIFAR else _folder
     return load(name, root, *normalise)
 
 
 def _statistics(
-    name: str, mean: Sequence[float], std: Sequence[float], channels: int
+    name: str, mean: Sequence[float], std: Sequence[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    channels = CHANNELS[name]
     finite = all(map(math.isfinite, (*mean, *std)))
     positive = all(value > 0 for value in std)
     if len(mean) != channels or len(std) != channels or not finite or not positive:
@@ -149,9 +152,7 @@ def _digits(mean: Sequence[float] | None, std: Sequence[float] | None, seed: int
     pixels = images[train].long()
     count, total, squares = pixels.numel(), int(pixels.sum()), int(pixels.square().sum())
     deviation = math.sqrt((squares - total**2 / count) / (count - 1)) / 255
-    normalise = _statistics(
-        "digits", mean or (total / count / 255,), std or (deviation,), channels=1
-    )
+    normalise = _statistics("digits", mean or (total / count / 255,), std or (deviation,))
     return Dataset(
         "digits",
         tuple(str(name) for name in digits.target_names),

@@ -125,6 +125,8 @@ class Job:
             "std": self.data.train.std,
             "init": None if self.init is None else self.init.name,
             "images": len(self.data.train),
+            "classes": self.data.classes,
+            "labels_sha256": hashlib.sha256(self.data.train.labels.numpy().tobytes()).hexdigest(),
         }
         if self.init is not None and self.init.is_file():
             about["init_sha256"] = hashlib.sha256(self.init.read_bytes()).hexdigest()

@@ -1,6 +1,13 @@
-"""Which network is trained on which data: average pooling, and the form that fits the images."""
+"""Which network is trained on which data: average pooling, and the form that fits the images.
+
+And whether weights that are there are for such data.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from spikeconv.data import Dataset
 from spikeconv.models.registry import Config, model_config
@@ -51,6 +58,33 @@ def network_config(model: str, data: Dataset, activation: str, levels: int) -> C
             f"read with {size} x {size}; train one of {stages} or a vgg"
         )
     return model_config(model, **options)
+
+
+def check_fit(path: str | Path, config: Config, about: Mapping[str, Any], data: Dataset) -> None:
+    """Make sure that weights and dataset belong together.
+
+    Args:
+        path: of the weights.
+        config: theirs.
+        about: what they say of themselves; names of classes are compared if they are there.
+        data: what the network will be given.
+
+    Raises:
+        ValueError: other channels or classes than the dataset's.
+    """
+    channels = data.image_shape[0]
+    if (config.num_classes, config.in_channels) != (len(data.classes), channels):
+        raise ValueError(
+            f"{path}: wanted a network for {data.name} ({channels} input channels, "
+            f"{len(data.classes)} classes), found {config}"
+        )
+    named = about.get("classes", data.classes)
+    for label, (ours, theirs) in enumerate(zip(data.classes, named, strict=False)):
+        if theirs != ours:
+            raise ValueError(
+                f"{path}: wanted a network for {data.name}, whose class {label} is {ours!r}, "
+                f"found one that was trained with {theirs!r} as class {label}"
+            )
 
 
 def _has_four_stages(config: ResNetConfig) -> bool:

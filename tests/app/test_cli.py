@@ -14,6 +14,7 @@ import torch
 import spikeconv
 from spikeconv.cli import main
 from spikeconv.models import build_model
+from spikeconv.models.weights import Weights, write_weights
 
 
 @pytest.fixture
@@ -189,10 +190,7 @@ def refused(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
         (["--weights", __file__], "test_cli.py: wanted a checkpoint"),
         (["--model", "resnet20"], "wanted weights of resnet20, found those of resnet8"),
         (["--model", "resnet21"], "must be one of resnet20"),
-        (
-            ["--pooling", "avg"],
-            "ResNetConfig: the CIFAR stem has no pooling",
-        ),
+        (["--pooling", "avg"], "ResNetConfig: the CIFAR stem has no pooling"),
         (["--data", "/none"], "looked in /none, which is no folder"),
         (["--dataset", "cifar100"], "wanted the folder cifar-100-python"),
         (["--dataset", "digits"], "wanted a network for digits (1 input channels, 10 classes)"),
@@ -217,11 +215,15 @@ def test_a_gpu_that_is_not_there(
     assert "finds no CUDA GPU here" in refused(capsys, evaluate(weights, "--device", "cuda"))
 
 
-def test_other_classes_than_the_dataset_has(
-    weights: Path, cifar10_pixels: object, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("cifar10_pixels")
+@pytest.mark.parametrize("options", [{"num_classes": 7}, {"num_classes": 10, "in_channels": 1}])
+def test_other_classes_or_channels_than_the_dataset_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, int]
 ) -> None:
-    torch.save(build_model("resnet8", num_classes=7).state_dict(), weights)
-    line = refused(capsys, evaluate(weights))
+    about = {"mean": [0.5] * options.get("in_channels", 3)}
+    path = tmp_path / "own.safetensors"
+    write_weights(path, Weights(build_model("resnet8", **options).state_dict(), about))
+    line = refused(capsys, evaluate(path))
     assert "wanted a network for cifar10 (3 input channels, 10 classes), found resnet8" in line
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from spikeconv.cli import main
 from spikeconv.cli import train as command
-from spikeconv.data import photos
+from spikeconv.data import load_dataset, photos
 from spikeconv.models import ResNetConfig, load_model
 from spikeconv.models.weights import read_weights
 from spikeconv.train import Trainer, job
@@ -139,6 +139,28 @@ def test_a_folder_with_another_run(tmp_path: Path, capsys: pytest.CaptureFixture
     capsys.readouterr()
     line = refused(capsys, words(tmp_path, "--epochs", "3", "--activation", "clip"))
     assert "the run there has another epochs, config; choose another folder" in line
+
+
+def test_other_data_of_the_same_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = words(tmp_path, "--epochs", "1")
+    assert main(argv) == 0
+    capsys.readouterr()
+    data = load_dataset("digits")
+    swapped = replace(
+        data,
+        classes=data.classes[::-1],
+        train=replace(data.train, labels=9 - data.train.labels),
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "load_dataset", lambda *args, **options: swapped)
+        assert "has another classes, labels_sha256; choose another folder" in refused(capsys, argv)
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    for key in ("classes", "labels_sha256"):
+        del state["about"][key]  # as of before they were written
+    torch.save(state, tmp_path / "last.pt")
+    assert main(argv) == 0
 
 
 def test_other_weights_of_the_same_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spikeconv.data import Dataset, ImageSet
-from spikeconv.train.network import network_config
+from spikeconv.train.network import check_fit, network_config
 
 
 def dataset(name: str, channels: int, size: int, classes: int) -> Dataset:
@@ -78,3 +78,12 @@ def test_an_unknown_activation_is_refused() -> None:
 
     with pytest.raises(ValueError, match="must be 'relu', 'clip' or 'qcfs', got 'gelu'"):
         build(network_config("resnet8", DIGITS, "gelu", 4))
+
+
+def test_weights_of_other_classes_are_refused_by_the_first_that_differs() -> None:
+    config = network_config("resnet8", DIGITS, "relu", 4)
+    swapped = ["0", "2", "1", *map(str, range(3, 10))]
+    check_fit("w.safetensors", config, {}, DIGITS)  # of another origin, or of before they were said
+    check_fit("w.safetensors", config, {"classes": sorted(swapped)}, DIGITS)
+    with pytest.raises(ValueError, match=r"w\.safetensors: wanted .* class 1 is '1', found .* '2'"):
+        check_fit("w.safetensors", config, {"classes": swapped}, DIGITS)
