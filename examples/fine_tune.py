@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikeconv import SpikingNetwork, SpikingResNet
+from spikeconv.cli.arguments import positive, seed
 from spikeconv.data import Dataset, ImageSet, load_dataset
 from spikeconv.metrics import correct
 
@@ -63,17 +64,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Convert, measure, fine-tune, measure; 1 if nothing was gained."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default="../shared/data", help="folder that holds CIFAR-10")
-    parser.add_argument("--T", type=int, default=4, help="time-steps")
-    parser.add_argument("--steps", type=int, default=300, help="optimizer steps")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--T", type=positive, default=4, help="time-steps")
+    parser.add_argument("--steps", type=positive, default=300, help="optimizer steps")
+    parser.add_argument("--batch", type=positive, default=32)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument(
-        "--test-images", type=int, default=2000, help="to measure on, evenly spaced"
+        "--test-images", type=positive, default=2000, help="to measure on, evenly spaced"
     )
-    parser.add_argument("--seed", type=int, default=0, help="draws the training images")
+    parser.add_argument("--seed", type=seed, default=0, help="draws the training images")
     options = parser.parse_args(arguments)
     torch.manual_seed(options.seed)
-    data = load_dataset("cifar10", options.data)
+    try:
+        data = load_dataset("cifar10", options.data)
+    except (OSError, ValueError) as error:
+        parser.error(f"argument --data: {error}")
     network = SpikingResNet.from_pretrained("resnet20-cifar10", T=options.T)
     before = accuracy(network, data.test, options.test_images)
     print(f"converted, T = {options.T}: {before:.2%} of {options.test_images} test images")

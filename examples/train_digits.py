@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv import IFNode
+from spikeconv.cli.arguments import positive, seed
 from spikeconv.data import Dataset, load_dataset
 from spikeconv.surrogate import ATan
 
@@ -115,13 +116,15 @@ def train(network: nn.Module, data: Dataset, epochs: int, batch: int) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Train, print how."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--T", type=int, default=4, help="time-steps")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--seed", type=int, default=0, help="draws weights, order and split")
+    parser.add_argument("--T", type=positive, default=4, help="time-steps")
+    parser.add_argument("--epochs", type=positive, default=10)
+    parser.add_argument("--batch", type=positive, default=64)
+    parser.add_argument("--seed", type=seed, default=0, help="draws weights, order and split")
     options = parser.parse_args(arguments)
     torch.manual_seed(options.seed)
     data = load_dataset("digits", seed=options.seed)
+    if options.batch > len(data.train):
+        parser.error(f"argument --batch: wanted at most {len(data.train)}, the training digits")
     network = SpikingDigits(options.T)
     count = sum(parameter.numel() for parameter in network.parameters())
     print(f"{count:,} parameters, T = {options.T}, {len(data.train):,} training digits")

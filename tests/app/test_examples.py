@@ -57,6 +57,32 @@ def test_a_converted_network_is_fine_tuned(
     assert status == (0 if float(after) > float(before) else 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        (
+            "fine_tune",
+            ["--data", "/none"],
+            "argument --data: .*looked in /none, which is",
+        ),
+        ("fine_tune", ["--T", "0"], "argument --T: wanted a whole number of 1 or more, got '0'"),
+        (
+            "train_digits",
+            ["--epochs", "0"],
+            "argument --epochs: wanted a whole number of 1 or more",
+        ),
+        ("train_digits", ["--batch", "1438"], "argument --batch: wanted at most 1437"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(
+    name: str, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        example(name).main(words)
+    assert stop.value.code == 2
+    assert re.search(message, capsys.readouterr().err.splitlines()[-1])
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))
 def test_every_example_explains_itself(name: str) -> None:
     command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--help"]
