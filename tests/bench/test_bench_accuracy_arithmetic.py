@@ -53,7 +53,7 @@ def test_integer_cells_are_measured_marked_and_replaced_by_exact_ones(
     assert [cell[:2] for cell in made_by(tmp_path)][2:] == [(4, "float32")]
     text = (tmp_path / "README.md").read_text()
     assert "### The integer program beside the simulation" in text
-    assert f"| opi | 4 | {100 * made_by(tmp_path)[2][2] / IMAGES:.2f}* | _{share}_* | - |" in text
+    assert f"| opi | 4 | {100 * made_by(tmp_path)[2][2] / IMAGES:.2f}* | _{share}_* |" in text
 
     monkeypatch.setattr(scan, "measure", None)
     assert accuracy.main([*command, *rows, "--arithmetic", "int8"]) == 0, "coarser: nothing to do"
