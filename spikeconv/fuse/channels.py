@@ -19,13 +19,20 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def of_one_image(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A parameter of neurons of that shape, without the dimension of the batch where that is 1."""
+    while value.dim() > len(shape) and value.shape[0] == 1:
+        value = value[0]
+    return value
+
+
 def per_channel(value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
     """A parameter as float64 ``[K]`` on the CPU.
 
     Raises:
         Unsupported: it differs within a channel.
     """
-    rows = value.detach().to("cpu", torch.float64).expand(shape).reshape(shape[0], -1)
+    rows = _expanded(value, shape).reshape(shape[0], -1)
     if not bool((rows == rows[:, :1]).all()):
         raise Unsupported(f"{what} differs from neuron to neuron")
     return rows[:, 0].clone()
@@ -36,5 +43,8 @@ def per_channel_or_neuron(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     try:
         return per_channel(value, shape, "")
     except Unsupported:
-        whole = value.detach().to("cpu", torch.float64).expand(shape)
-        return whole.reshape(image_shape(shape)).clone()
+        return _expanded(value, shape).reshape(image_shape(shape)).clone()
+
+
+def _expanded(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return of_one_image(value.detach(), shape).to("cpu", torch.float64).expand(shape)

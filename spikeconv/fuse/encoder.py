@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from spikeconv.fuse.channels import of_one_image
 from spikeconv.fuse.layer import Pair
 from spikeconv.fuse.windows import pair
 from spikeconv.neuron import IFNode
@@ -110,7 +111,7 @@ def current_of(given: Tensor | Unpooled) -> Tensor:
 
 def _as_image(value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A parameter with the three dimensions of an image, not expanded."""
-    value = value.detach().to(torch.float32)
+    value = of_one_image(value.detach(), shape).to(torch.float32)
     value = value.view(*[1] * (len(shape) - value.dim()), *value.shape)
     if len(shape) == 3:
         return value

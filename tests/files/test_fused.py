@@ -41,3 +41,22 @@ def test_integers_have_no_single_steps_and_no_gradients() -> None:
         fused.stream()
     with pytest.raises(ValueError, match=r"SpikingNetwork\.trainable: the network must not be"):
         fused.trainable()
+
+
+@pytest.mark.parametrize("name", ["strided", "linear", "sequence"])
+def test_parameters_of_a_batch_of_one_are_those_of_its_image(name: str, tmp_path: Path) -> None:
+    snn, x = exact(name), images(shape_of(name), 3)
+    for node in snn.populations().values():
+        node.bias = torch.full_like(node.v_threshold, 0.25)
+        node.step_bias = torch.stack([node.bias, 2 * node.bias])
+    wanted = snn.fuse()(x)
+    for node in snn.populations().values():
+        for parameter in ("v_threshold", "v_init", "bias"):
+            setattr(node, parameter, getattr(node, parameter).unsqueeze(0))
+        node.step_bias = torch.stack([node.bias, 2 * node.bias])
+    fused = snn.fuse()
+    assert "int8" in fused.report().paths.values()
+    fused.save(tmp_path / "snn.safetensors")
+    with torch.no_grad():
+        assert torch.equal(fused(x), wanted)
+        assert torch.equal(spikeconv.load(tmp_path / "snn.safetensors")(x), wanted)
