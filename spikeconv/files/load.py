@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from spikeconv.files.file import read_file
-from spikeconv.files.malformed import Malformed
+from spikeconv.files.malformed import REFUSALS, Malformed, said
 from spikeconv.files.values import short
 from spikeconv.models.spiking import SpikingResNet, SpikingVGG
 from spikeconv.network.network import SpikingNetwork
@@ -97,4 +97,9 @@ def assembled(parts: Parts) -> SpikingNetwork:
     except TypeError as error:
         raise Malformed(str(error)) from error
     network.requires_grad_(False)
-    return network if parts.precision is None else network.fuse(parts.precision)
+    if parts.precision is None:
+        return network
+    try:
+        return network.fuse(parts.precision)
+    except REFUSALS as error:
+        raise Malformed(f"it cannot be fused: {said(error)}") from error

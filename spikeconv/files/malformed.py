@@ -1,5 +1,8 @@
 """What is wrong with a file, said as whatever opened it will say it."""
 
+# What Python's and torch's own code may raise where it is given anything at all.
+REFUSALS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, AssertionError)
+
 
 class Malformed(ValueError):
     """A description that describes no network; what opened the file adds where it stands."""

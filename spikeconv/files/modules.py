@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeconv.files.malformed import Malformed, said
+from spikeconv.files.malformed import REFUSALS, Malformed, said
 from spikeconv.files.tensors import Collected, Loaded
 from spikeconv.files.values import decode, encode, short
 from spikeconv.network.layers import Largest, Rectifier
@@ -46,9 +46,6 @@ _NAMES = {kind: name for name, kind in CLASSES.items()}
 _WEIGHTS = {"bias": ("bias", "in_proj_bias"), "add_bias_kv": ("bias_k",)}
 # The weights say it themselves, or it chose only their first values.
 _NOT_KEPT = {"device", "dtype", "init", "self"}
-
-# What a constructor that is given anything at all may raise.
-_REFUSALS = (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, AssertionError)
 
 
 def describe_module(module: nn.Module, where: str, collected: Collected) -> dict[str, Any]:
@@ -139,7 +136,7 @@ def rebuild_module(description: Any, tensors: Loaded) -> nn.Module:
         raise Malformed(f"an argument of {name} refers to a value of the network")
     try:
         layer = _made(kind, arguments)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         raise Malformed(f"{name} cannot be made with {short(given)}: {said(error)}") from error
     empty = layer.state_dict()
     if not isinstance(weights, dict) or set(weights) != set(empty):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from spikeconv.files.malformed import Malformed, said
+from spikeconv.files.malformed import REFUSALS, Malformed, said
 from spikeconv.network.program import Program, Ref, Step
 
 # Values of one image in one tensor: more than any network has, less than a memory.
@@ -42,7 +42,7 @@ def _check(step: Step, layer: nn.Module, shapes: Mapping[str, tuple[int, ...]]) 
     )
     try:
         found = functional_call(layer, state, (x,))
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except REFUSALS as error:
         raise Malformed(f"the layer of {step.name} cannot run: {said(error)}") from error
     if isinstance(found, Tensor) and tuple(found.shape[1:]) != step.shape:
         raise Malformed(

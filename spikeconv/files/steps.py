@@ -162,5 +162,5 @@ def _check_step(
         raise Malformed(f"step {step.name}: a method must be one of a value")
     if step.target is getattr:
         named = len(step.args) == 2 and not step.kwargs and isinstance(first, Ref)
-        if not named or step.args[1] not in ATTRIBUTES:
+        if not named or not isinstance(step.args[1], str) or step.args[1] not in ATTRIBUTES:
             raise Malformed(f"step {step.name}: it reads no attribute that a file may name")

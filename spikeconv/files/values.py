@@ -224,6 +224,8 @@ def named_type(name: Any, fields: Any) -> type[Any]:
         Malformed: they are no names, or one of them is there twice.
     """
     check_name(name, "a tuple")
+    if not isinstance(fields, list):
+        raise Malformed(f"{short(fields)} are no names of a tuple's values")
     names = [check_name(field, "a tuple's value") for field in fields]
     if len(set(names)) != len(names) or any(field.startswith("_") for field in names):
         raise Malformed(f"{short(fields)} are no names of a tuple's values")

@@ -41,6 +41,10 @@ FORGERIES: dict[str, Forgery] = {
         lambda n, t: n["layers"]["c1"]["arguments"].update(kernel_size=None),
         "torch.nn.Conv2d cannot be made with",
     ),
+    "a stride of 0": (
+        lambda n, t: n["layers"]["c1"]["arguments"].update(stride={"tuple": [0, 0]}),
+        "the layer of c1 cannot run",
+    ),
     "an argument that refers": (
         lambda n, t: n["layers"]["c1"]["arguments"].update(stride={"ref": "input"}),
         "refers to a value of the network",

@@ -40,6 +40,10 @@ FORGERIES: dict[str, Forgery] = {
         ),
         "reads no attribute that a file may name",
     ),
+    "an attribute that is a list": (
+        lambda n, t: _step(n, kind="function", target="getattr", args=[{"ref": "input"}, []]),
+        "reads no attribute",
+    ),
     "an attribute by name": (
         lambda n, t: _step(
             n, kind="function", target="getattr", args=[{"ref": "input"}], kwargs={"name": "data"}
@@ -102,6 +106,10 @@ FORGERIES: dict[str, Forgery] = {
     "code for a tuple": (
         lambda n, t: _step(n, kind="function", target=["Out", ["a=print()"]]),
         "is no name of a tuple's value",
+    ),
+    "a number for a tuple's names": (
+        lambda n, t: _step(n, kind="function", target=["Out", 5]),
+        "5 are no names of a tuple's values",
     ),
     "values nested too deep": (
         lambda n, t: _step(n, args=[_nested(40)]),

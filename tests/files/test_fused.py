@@ -10,6 +10,7 @@ import torch
 import spikeconv
 from spikeconv.fuse.form import PRECISIONS
 from spikeconv.surrogate import ATan, Sigmoid
+from tests.files.hostile import content, forged, refused
 from tests.fuse.nets import exact, images, shape_of
 
 
@@ -60,3 +61,11 @@ def test_parameters_of_a_batch_of_one_are_those_of_its_image(name: str, tmp_path
     with torch.no_grad():
         assert torch.equal(fused(x), wanted)
         assert torch.equal(spikeconv.load(tmp_path / "snn.safetensors")(x), wanted)
+
+
+def test_a_forged_program_that_cannot_be_fused_is_refused(tmp_path: Path) -> None:
+    exact("residual").fuse().save(tmp_path / "snn.safetensors")
+    description, tensors = content((tmp_path / "snn.safetensors").read_bytes(), tmp_path)
+    added = next(step for step in description["steps"] if step["target"] == "operator.add")
+    added["args"].pop()
+    assert "it cannot be fused" in refused(forged(description, tensors, tmp_path))
