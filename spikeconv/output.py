@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
         suffixes: what its name must end with, such as ``(".png", ".svg")``; empty for anything.
 
     Raises:
-        ValueError: another suffix, a folder of that name, or a folder that may not be written to.
+        ValueError: another suffix, something of that name that is no file, as a folder or a
+            device, or a folder that may not be written to.
         FileNotFoundError: the folder it would lie in does not exist.
     """
     path = Path(path)
@@ -27,7 +29,10 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = ()) -> Path:
         raise ValueError(f"{path}: the name must end with {' or '.join(suffixes)}")
     if path.is_dir():
         raise ValueError(f"{path}: wanted the name of a file to write, found a folder")
-    folder = path.absolute().parent
+    target = _target(path)
+    if os.path.lexists(target) and not target.is_file():
+        raise ValueError(f"{path}: wanted the name of a file to write, found what is no file")
+    folder = target.parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{path}: the folder {folder} does not exist; make it first")
     if not os.access(folder, os.W_OK):
@@ -85,30 +90,41 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Give the name of a file to write, which takes the place of ``path`` once it is whole.
 
     Whatever happens meanwhile, a reader finds the old file or the new one. A block that raises
-    leaves the old one.
+    leaves the old one. What a link names is replaced and not the link; an old file's mode is kept.
 
     Raises:
         ValueError, FileNotFoundError: as `check_output`.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with replacing(Path(folder, "answer.txt")) as partial:
         ...         _ = partial.write_text("42")
         ...     os.listdir(folder)
         ['answer.txt']
     """
-    path = check_output(path)
-    handle, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    os.close(handle)
+    target = _target(check_output(path))
+    # Not by tempfile, whose files have the mode 0600 whatever the umask. The file's own name may be
+    # as long as names can be, and torch.save wants one that does not begin with its last dot.
+    partial = target.with_name(f".partial.{secrets.token_hex(8)}")
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o666))
     try:
-        yield Path(name)
-        with open(name, "rb") as stream:
+        old = target if target.exists() else partial
+        mode = stat.S_IMODE(old.stat().st_mode)
+        partial.chmod(mode | stat.S_IWUSR)
+        yield partial
+        with partial.open("rb") as stream:
             os.fsync(stream.fileno())  # the rename must not reach the disk before the content
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        partial.chmod(mode)
+        partial.replace(target)
     except BaseException:
-        os.unlink(name)
+        partial.unlink()
         raise
+
+
+def _target(path: Path) -> Path:
+    """The file itself, where a path leads to it by links, of which one may name no file yet."""
+    return Path(os.path.realpath(path))
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,41 @@ def test_a_folder_has_a_name_and_no_file_in_its_way(tmp_path: Path) -> None:
 def test_a_folder_that_takes_no_file_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match=r"--out: wanted a folder to write in, but /proc/self may"):
         check_folder("--out", path)
+
+
+def test_an_old_file_keeps_its_mode_and_a_new_one_has_the_umasks(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.touch(0o440)
+    before = os.umask(0o027)
+    try:
+        for path in (old, new):
+            write_json(path, {"ann": 0.5})
+    finally:
+        os.umask(before)
+    assert json.loads(old.read_text()) == {"ann": 0.5}
+    assert [path.stat().st_mode & 0o777 for path in (old, new)] == [0o440, 0o640]
+
+
+def test_what_a_link_names_is_written_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    link, target = tmp_path / "link.json", tmp_path / "below" / "target.json"
+    link.symlink_to(target)
+    for content in (1, 2):  # first there is no such file
+        write_json(link, content)
+        assert link.is_symlink() and json.loads(target.read_text()) == content
+    assert sorted(p.name for p in tmp_path.rglob("*.json")) == ["link.json", "target.json"]
+
+
+def test_what_is_no_file_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "circle", "link"):
+        with pytest.raises(ValueError, match=rf"{name}: wanted .*, found what is no file"):
+            write_json(tmp_path / name, {})
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "circle").is_symlink()
+
+
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
+    write_json(tmp_path / ("a" * 250 + ".json"), {})
+    assert len(list(tmp_path.iterdir())) == 1
