@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,8 @@ _RESIZED = 256
 _AREA = (0.08, 1.0)
 _RATIO = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
+# Formats of which Pillow gives 16 bits as its 32-bit integers.
+_IN_16_BITS = ("PNG", "PPM")
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,13 @@ class Photos:
             return torch.stack(list(pool.map(self._open, indices.tolist(), chosen)))
 
     def _open(self, index: int, seed: int | None) -> Tensor:
-        from torchvision.datasets.folder import pil_loader
+        from PIL import Image
         from torchvision.transforms import functional as F
 
         path = self.paths[index]
         try:
-            image: Any = pil_loader(path)
+            with Image.open(path) as opened:
+                image = _rgb(opened)
         except MemoryError:
             raise
         except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
@@ -71,6 +75,23 @@ class Photos:
             image = F.resized_crop(image, *window, [SIZE, SIZE])
         pixels: Tensor = F.pil_to_tensor(image)
         return pixels
+
+
+def _rgb(image: Any) -> Any:
+    """An image of Pillow's in 8 bits and three colours; 16 bits are scaled by their full range.
+
+    Raises:
+        ValueError: its numbers have no known range.
+    """
+    from PIL import Image
+
+    # Pillow's own conversion takes all above 255 for white.
+    if image.mode == "F" or (image.mode == "I" and image.format not in _IN_16_BITS):
+        raise ValueError(f"which of its numbers is white is not known: Pillow's mode {image.mode}")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int32)
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def random_window(height: int, width: int, generator: torch.Generator) -> tuple[int, int, int, int]:

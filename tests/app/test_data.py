@@ -178,6 +178,27 @@ def test_a_damaged_image_is_named(tmp_path: Path, left: int) -> None:
         data.test.read(torch.tensor([0, 3]))
 
 
+@pytest.mark.parametrize("name", ["0.png", "0.tiff", "0.pgm"])
+def test_16_bits_are_scaled_by_their_full_range(tmp_path: Path, name: str) -> None:
+    write_folder(tmp_path)
+    grey = np.full((300, 280), 0x6464, dtype=np.uint16)  # 100 in both of its bytes
+    path = tmp_path / "val" / "dog" / name
+    Image.fromarray(grey).save(path)
+    data = load_dataset("folder", tmp_path, mean=(0, 0, 0), std=(1, 1, 1))
+    index = data.test.images.paths.index(str(path))
+    assert data.test.raw(torch.tensor([index])).unique().tolist() == [100]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_numbers_without_a_range_are_no_image(tmp_path: Path, dtype: type) -> None:
+    write_folder(tmp_path)
+    path = tmp_path / "train" / "cat" / "0.tiff"
+    Image.fromarray(np.full((300, 280), 1000, dtype=dtype)).save(path)
+    data = load_dataset("folder", tmp_path)
+    with pytest.raises(ValueError, match=rf"{path}: wanted an image, .*of its numbers is white"):
+        data.train.read(torch.arange(len(data.train)))
+
+
 def test_a_class_without_images_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path)
     for path in (tmp_path / "train" / "cat").iterdir():
