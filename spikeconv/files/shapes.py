@@ -13,7 +13,7 @@ from spikeconv.files.malformed import REFUSALS, Malformed, said
 from spikeconv.network.program import Program, Ref, Step
 
 # Values of one image in one tensor: more than any network has, less than a memory.
-_MOST_VALUES = 2**31
+MOST_VALUES = 2**31
 
 
 def check_shapes(program: Program, layers: Mapping[str, nn.Module]) -> None:
@@ -25,7 +25,7 @@ def check_shapes(program: Program, layers: Mapping[str, nn.Module]) -> None:
     shapes = {item.name: item.shape for item in program.inputs}
     for step in program.steps:
         shapes[step.name] = step.shape
-        if math.prod(step.shape) > _MOST_VALUES:
+        if math.prod(step.shape) > MOST_VALUES:
             raise Malformed(f"{step.name} has the shape {list(step.shape)}, which fits no memory")
         if step.kind in ("module", "max_pool") and len(step.args) == 1 and not step.kwargs:
             _check(step, layers[step.target], shapes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from graphlib import CycleError, TopologicalSorter
 from keyword import iskeyword
 from typing import Any
@@ -14,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeconv.files.malformed import Malformed, said
+from spikeconv.files.malformed import REFUSALS, Malformed, said
+from spikeconv.files.shapes import MOST_VALUES
 from spikeconv.files.steps import check_shape
 from spikeconv.network.layers import Rectifier
 from spikeconv.network.network import SpikingNetwork
@@ -23,6 +25,7 @@ from spikeconv.network.program import Input, Phase, Program, Ref, Step, refs
 from spikeconv.network.report import LayerReport, Report
 from spikeconv.network.run_step import run_step
 from spikeconv.neuron import IFNode
+from spikeconv.nir_io.library import as_float, as_sizes
 
 _TAKEN = nn.ModuleDict()
 
@@ -69,20 +72,18 @@ class _Import:
         order = self._order()
         for name, node in self.graph.nodes.items():
             if isinstance(node, self.input):
-                given[name] = self._input(name, node)
+                with _reading(name, node):
+                    given[name] = self._input(name, node)
         for name, before in order:
             node = self.graph.nodes[name]
             if name in given:
                 continue
-            try:
+            with _reading(name, node):
                 x = self._sum(name, [given[source] for source in before])
                 if isinstance(node, self.output):
                     outputs[name] = x
                 else:
                     given[name] = self.translators[type(node)](name, node, x)
-            except (TypeError, ValueError, RuntimeError, IndexError) as error:
-                kind = type(node).__name__
-                raise Malformed(f"node {name!r} ({kind}) cannot be read: {said(error)}") from error
         if not outputs or not self.nodes:
             missing = "Output" if self.nodes else "IF"
             raise Malformed(f"graph must have an {missing} node, found none")
@@ -109,10 +110,15 @@ class _Import:
             raise Malformed(
                 f"graph must be of {names}, Input and Output nodes, found {', '.join(strange)}"
             )
-        before: dict[str, list[str]] = {str(name): [] for name in self.graph.nodes}
+        before: dict[str, list[str]] = {name: [] for name in self.graph.nodes}
         for source, target in self.graph.edges:
             if source not in before or target not in before:
                 raise Malformed(f"edge {source!r} -> {target!r} is of a node that is not there")
+            ends = self.graph.nodes[source], self.graph.nodes[target]
+            if isinstance(ends[0], self.output) or isinstance(ends[1], self.input):
+                raise Malformed(
+                    f"edge {source!r} -> {target!r} leaves an Output or enters an Input"
+                )
             before[target].append(source)
         try:
             order = list(TopologicalSorter(before).static_order())
@@ -131,8 +137,13 @@ class _Import:
         return base
 
     def _input(self, name: str, node: Any) -> Ref:
-        shape = tuple(int(size) for size in np.asarray(node.input_type["input"]))
+        sizes = np.asarray(dict(node.input_type).get("input"))
+        if sizes.ndim != 1:
+            raise ValueError(f"its input must be a list of sizes, got {sizes}")
+        shape = tuple(int(size) for size in sizes)
         check_shape(shape)
+        if math.prod(shape) > MOST_VALUES:
+            raise ValueError(f"its shape {list(shape)} fits no memory")
         own = self._free(name)
         self.inputs.append(Input(own, own, shape, torch.float32))
         self.examples[own] = torch.zeros(1, *shape)
@@ -178,7 +189,7 @@ class _Import:
     def _with_constant(self, label: str, function: Any, x: Ref, value: Any, own: str) -> Ref:
         """An elementwise function of a value and an array."""
         name = self._free(label, own)
-        self.constants[name] = _float(value)
+        self.constants[name] = as_float(value)
         constant = self._add(label, name, "constant", name)
         shape = self.examples[x.name].shape
         result = self._add(label, self._free(label, f"by_{own}"), "function", function, x, constant)
@@ -187,7 +198,7 @@ class _Import:
         return result
 
     def _neurons(self, label: str, node: Any, x: Ref) -> Ref:
-        theta, r = _float(node.v_threshold), _float(node.r)
+        theta, r = as_float(node.v_threshold), as_float(node.r)
         if bool((r != 1).any()):
             x = self._with_constant(label, operator.mul, x, r, "r")
         shape = tuple(self.examples[x.name].shape[1:])
@@ -204,9 +215,9 @@ class _Import:
         return self._with_constant(label, operator.truediv, spikes, amplitude, "threshold")
 
     def _convolution(self, label: str, node: Any, x: Ref) -> Ref:
-        weight, bias = _float(node.weight), node.bias
+        weight, bias = as_float(node.weight), node.bias
         kind: Any = nn.Conv1d if weight.dim() == 3 else nn.Conv2d
-        sizes = {name: _sizes(getattr(node, name)) for name in ("stride", "padding", "dilation")}
+        sizes = {name: as_sizes(getattr(node, name)) for name in ("stride", "padding", "dilation")}
         groups = int(node.groups)
         channels = weight.shape[1] * groups, weight.shape[0]
         layer = kind(
@@ -215,14 +226,14 @@ class _Import:
         return self._layer(label, _filled(layer, weight, bias), x)
 
     def _linear(self, label: str, node: Any, x: Ref) -> Ref:
-        weight, bias = _float(node.weight), getattr(node, "bias", None)
+        weight, bias = as_float(node.weight), getattr(node, "bias", None)
         if weight.dim() != 2 or self.examples[x.name].dim() != 2:
             raise ValueError("it is not of a vector")
         layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
         return self._layer(label, _filled(layer, weight, bias), x)
 
     def _pool(self, label: str, node: Any, x: Ref) -> Ref:
-        kernel, stride, padding = map(_sizes, (node.kernel_size, node.stride, node.padding))
+        kernel, stride, padding = map(as_sizes, (node.kernel_size, node.stride, node.padding))
         divisor = 1 if type(node).__name__ == "SumPool2d" else None
         return self._layer(
             label, nn.AvgPool2d(kernel, stride, padding, divisor_override=divisor), x
@@ -255,26 +266,21 @@ class _Import:
         return LayerReport(step.name, step.label, step.shape, spread, (0.0, 0.0, 0.0), *nothing)
 
 
-def _float(array: Any) -> Tensor:
-    """An own copy of numbers, in float32."""
-    if isinstance(array, Tensor):
-        return array.detach().to("cpu", torch.float32, copy=True)
-    return torch.from_numpy(np.array(array, dtype=np.float32))
-
-
-def _sizes(value: Any) -> Any:
-    """A number for all dimensions, one for each, or the name of a padding."""
-    if isinstance(value, str | bytes):
-        return value.decode() if isinstance(value, bytes) else value
-    sizes = tuple(int(size) for size in np.atleast_1d(np.asarray(value)))
-    return sizes[0] if len(sizes) == 1 else sizes
+@contextmanager
+def _reading(name: str, node: Any) -> Iterator[None]:
+    """Says of what a node's numbers lead to that it is this node's."""
+    try:
+        yield
+    except REFUSALS as error:
+        kind = type(node).__name__
+        raise Malformed(f"node {name!r} ({kind}) cannot be read: {said(error)}") from error
 
 
 def _filled(layer: Any, weight: Tensor, bias: Any) -> nn.Module:
     """The layer with these weights."""
     layer.weight = nn.Parameter(weight)
     if bias is not None:
-        layer.bias = nn.Parameter(_float(bias))
+        layer.bias = nn.Parameter(as_float(bias))
     made: nn.Module = layer
     return made
 
@@ -285,7 +291,7 @@ def _above(theta: Tensor, v_reset: Any) -> IFNode:
         raise ValueError("its v_threshold must be positive and finite everywhere")
     options: dict[str, Any] = {}
     if v_reset is not None:
-        values = np.unique(np.asarray(v_reset, dtype=np.float64))
+        values = as_float(v_reset).unique()
         if len(values) != 1:
             raise ValueError("its v_reset is not one number for all neurons")
         options = {"reset": "hard", "v_reset": float(values[0])}

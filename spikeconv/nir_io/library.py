@@ -35,3 +35,24 @@ def as_tensor(array: Any) -> Tensor:
         TypeError, ValueError: they are no numbers.
     """
     return torch.from_numpy(np.array(array))
+
+
+def as_float(array: Any) -> Tensor:
+    """An own copy of numbers, in float32.
+
+    Raises:
+        TypeError, ValueError, OverflowError: they are no real numbers.
+    """
+    if array.is_complex() if isinstance(array, Tensor) else np.iscomplexobj(array):
+        raise TypeError("it has complex numbers, which must be real")
+    if isinstance(array, Tensor):
+        return array.detach().to("cpu", torch.float32, copy=True)
+    return torch.from_numpy(np.array(array, dtype=np.float32))
+
+
+def as_sizes(value: Any) -> Any:
+    """A number for all dimensions, one for each, or the name of a padding."""
+    if isinstance(value, str | bytes):
+        return value.decode() if isinstance(value, bytes) else value
+    sizes = tuple(int(size) for size in np.atleast_1d(np.asarray(value)))
+    return sizes[0] if len(sizes) == 1 else sizes

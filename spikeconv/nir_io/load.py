@@ -77,13 +77,16 @@ def _own(graph: Any, content: Any, nir: Any) -> SpikingNetwork:
         held = json.loads(content["held"])
     except (TypeError, ValueError, RecursionError) as error:
         raise Malformed(f"its metadata of spikeconv is no JSON ({error})") from error
-    if not isinstance(held, dict) or not isinstance(content["tensors"], Mapping):
+    given = content["tensors"]
+    named = isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
+    if not isinstance(held, dict) or not named:
         raise Malformed(f"its metadata of spikeconv holds no tensors{_CHANGED}")
-    tensors = {name: _tensor(array) for name, array in content["tensors"].items()}
+    tensors = {name: _tensor(array) for name, array in given.items()}
     for name, place in held.items():
-        if not isinstance(place, list) or len(place) != 2 or place[0] not in graph.nodes:
+        texts = isinstance(place, list) and all(isinstance(part, str) for part in place)
+        if not texts or len(place) != 2 or place[0] not in graph.nodes:
             raise Malformed(f"the node of {short(name)} is missing{_CHANGED}")
-        tensors[name] = _tensor(getattr(graph.nodes[place[0]], str(place[1]), None))
+        tensors[name] = _tensor(getattr(graph.nodes[place[0]], place[1], None))
     if not isinstance(content["description"], str):
         raise Malformed(f"its metadata of spikeconv has no description{_CHANGED}")
     try:

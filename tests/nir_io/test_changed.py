@@ -53,6 +53,14 @@ def _stride(graph: Any) -> None:
         (lambda g: g.metadata["spikeconv"].pop("held"), "its metadata of spikeconv has"),
         (lambda g: g.metadata["spikeconv"].update(held="{"), "is no JSON"),
         (lambda g: g.metadata["spikeconv"].update(held="[]"), "holds no tensors"),
+        (
+            lambda g: g.metadata["spikeconv"].update(held='{"a": [[], 1]}'),
+            "the node of 'a' is missing",
+        ),
+        (
+            lambda g: g.metadata["spikeconv"]["tensors"].update({7: np.zeros(1)}),
+            "holds no tensors",
+        ),
         (lambda g: g.metadata["spikeconv"].update(description=7), "has no description"),
         (lambda g: g.metadata["spikeconv"]["tensors"].clear(), "the digest is that of other"),
         (

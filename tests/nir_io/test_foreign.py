@@ -215,6 +215,10 @@ def _edges(*edges: tuple[str, str]) -> Any:
     return change
 
 
+def _sizes(sizes: Any) -> Any:
+    return lambda made: made.nodes["in"].input_type.update(input=sizes)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     (
@@ -229,7 +233,21 @@ def _edges(*edges: tuple[str, str]) -> Any:
         (lambda g: setattr(g.nodes["0"], "v_threshold", array(1) * 0), "v_threshold must be"),
         (lambda g: g.nodes["0"].v_threshold.fill(np.nan), "v_threshold must be positive and"),
         (lambda g: g.nodes["0"].v_threshold.fill(np.inf), "v_threshold must be positive and"),
-        (lambda g: g.nodes["in"].input_type.update(input=[2**40, 2**40]), "is no shape"),
+        (_sizes([2**40, 2**40]), "is no shape"),
+        (_sizes([2**40]), "node 'in' (Input) cannot be read: its shape [1099511627776] fits no"),
+        (
+            _sizes(None),
+            "node 'in' (Input) cannot be read: its input must be a list of sizes, got N",
+        ),
+        (_sizes(np.array(4)), "its input must be a list of sizes, got 4"),
+        (_sizes([np.nan]), "node 'in' (Input) cannot be read: cannot convert float NaN"),
+        (lambda g: g.nodes["in"].input_type.clear(), "its input must be a list of sizes, got None"),
+        (_edges(("out", "0")), "edge 'out' -> '0' leaves an Output or enters an Input"),
+        (_edges(("0", "in")), "edge '0' -> 'in' leaves an Output or enters an Input"),
+        (
+            lambda g: setattr(g.nodes["1"], "weight", array(2, 1) * 1j),
+            "node '1' (Linear) cannot be read: it has complex numbers",
+        ),
     ),
 )
 def test_graphs_that_are_none(change: Any, says: str, nir: Any) -> None:
