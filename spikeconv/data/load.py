@@ -60,23 +60,29 @@ def load_dataset(
     root = Path(data_dir)
     if not root.is_dir():
         raise FileNotFoundError(f"load_dataset: {name}: looked in {root}, which is no folder")
-    normalise = _statistics(name, mean or IMAGENET_MEAN, std or IMAGENET_STD)
+    normalise = _statistics(name, mean, std, (IMAGENET_MEAN, IMAGENET_STD))
     load = _cifar if name in CIFAR else _folder
     return load(name, root, *normalise)
 
 
 def _statistics(
-    name: str, mean: Sequence[float], std: Sequence[float]
+    name: str,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    usual: tuple[tuple[float, ...], tuple[float, ...]],
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     channels = CHANNELS[name]
+    # Arrays and tensors, too: their numbers become Python's.
+    mean = tuple(map(float, usual[0] if mean is None else mean))
+    std = tuple(map(float, usual[1] if std is None else std))
     finite = all(map(math.isfinite, (*mean, *std)))
     positive = all(value > 0 for value in std)
     if len(mean) != channels or len(std) != channels or not finite or not positive:
         raise ValueError(
             f"load_dataset: {name} needs {channels} finite numbers as mean and {channels} above 0 "
-            f"as std, got {tuple(mean)} and {tuple(std)}"
+            f"as std, got {mean} and {std}"
         )
-    return tuple(mean), tuple(std)
+    return mean, std
 
 
 def _torchvision(name: str) -> Any:
@@ -152,7 +158,7 @@ def _digits(mean: Sequence[float] | None, std: Sequence[float] | None, seed: int
     pixels = images[train].long()
     count, total, squares = pixels.numel(), int(pixels.sum()), int(pixels.square().sum())
     deviation = math.sqrt((squares - total**2 / count) / (count - 1)) / 255
-    normalise = _statistics("digits", mean or (total / count / 255,), std or (deviation,))
+    normalise = _statistics("digits", mean, std, ((total / count / 255,), (deviation,)))
     return Dataset(
         "digits",
         tuple(str(name) for name in digits.target_names),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,7 @@ PIXELS = np.zeros((2, 3072), dtype=np.uint8)
         ({"data": [1], "labels": [0]}, "uint8 .*, found <class 'list'>"),
         ({"data": PIXELS, "labels": [0, 1, 2]}, "a label for each of 2 images"),
         ({"data": PIXELS, "labels": [0.5, 1]}, "a label for each of 2 images"),
+        ({"data": PIXELS, "labels": [[0], [1, 2]]}, "a label for each of 2 images"),
         ({"data": PIXELS, "labels": [0, 10]}, r"labels in 0\.\.9, found 0 to 10"),
         ({"data": PIXELS[:0], "labels": []}, "at least one image"),
     ],
@@ -233,8 +235,18 @@ def test_an_unknown_dataset_and_wrong_statistics(tmp_path: Path) -> None:
         load_dataset("mnist", tmp_path)
     with pytest.raises(ValueError, match="cifar10 needs 3 finite numbers as mean"):
         load_dataset("cifar10", tmp_path, mean=(0.5,))
+    for name, channels in (("cifar10", 3), ("digits", 1)):
+        with pytest.raises(ValueError, match=rf"{name} needs {channels} .* got \(\) and \("):
+            load_dataset(name, tmp_path, mean=())
     with pytest.raises(ValueError, match="3 above 0 as std"):
         load_dataset("cifar10", tmp_path, std=(1, 0, 1))
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+def test_statistics_may_be_arrays_and_tensors(kind: Any, tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    data = load_dataset("folder", tmp_path, mean=kind([0.5] * 3), std=kind([0.25] * 3))
+    assert (data.train.mean, data.train.std) == ((0.5,) * 3, (0.25,) * 3)
 
 
 def test_cifar100_is_read_with_its_fine_labels(tmp_path: Path) -> None:
