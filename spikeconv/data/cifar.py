@@ -112,7 +112,10 @@ def _checked_pixels(name: str, path: Path, data: object) -> Tensor:
 
 
 def _checked_labels(name: str, path: Path, given: object, images: int, classes: int) -> Tensor:
-    labels = np.asarray(given)
+    try:
+        labels = np.asarray(given)
+    except ValueError as error:  # lists of several lengths
+        raise _broken(name, path, f"a label for each of {images} images") from error
     if labels.dtype.kind not in "iu" or labels.shape != (images,):
         raise _broken(name, path, f"a label for each of {images} images")
     if labels.min() < 0 or labels.max() >= classes:
