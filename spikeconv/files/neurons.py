@@ -39,9 +39,9 @@ def describe_neurons(node: nn.Module, where: str, collected: Collected) -> dict[
     for name, default in _defaults().items():
         value = getattr(node, name)
         if isinstance(value, Tensor):
+            description[name] = collected.add(f"{where}.{name}", value)
             if bool(value.isnan().any()):
                 raise ValueError(f"NaN in {name}")
-            description[name] = collected.add(f"{where}.{name}", value)
         elif isinstance(value, BuiltIn):
             description[name] = {"surrogate": [value.name, value.parameter]}
         elif type(value) is not type(default) or value != default:

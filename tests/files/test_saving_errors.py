@@ -56,6 +56,12 @@ def test_more_steps_than_a_reader_takes_are_not_written(tmp_path: Path) -> None:
     assert reloaded(snn, tmp_path).T == 2**16
 
 
+def test_a_network_without_values_is_not_written(tmp_path: Path) -> None:
+    snn = converted(NETWORKS["plain"](), T=3).to("meta")
+    with pytest.raises(TypeError, match=r"(?s)SpikingNetwork\.save: .*neurons relu: .*\(meta\)"):
+        snn.save(tmp_path / "snn.safetensors")
+
+
 def test_everything_at_once(tmp_path: Path) -> None:
     """A function of one's own, and a layer that only its owner knows."""
 
