@@ -36,7 +36,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SpikingNetwork
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is something else, damaged, or of a later version; the device is
-            none, or a CUDA GPU that is not here.
+            none, or one that is not here.
         ImportError: safetensors is not installed.
 
     Example:
@@ -61,7 +61,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> SpikingNetwork
 def _place(device: str | torch.device) -> torch.device:
     try:
         place = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"load: device must be one of torch, such as 'cpu' or 'cuda', got {device!r}"
         ) from error
@@ -71,6 +71,13 @@ def _place(device: str | torch.device) -> torch.device:
             f"load: device is {str(device)!r}, but torch finds {there or 'no'} CUDA GPUs here; "
             "leave it out for the CPU"
         )
+    try:
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ValueError(
+            f"load: device is {str(device)!r}, which torch cannot use here; "
+            "leave it out for the CPU"
+        ) from error
     return place
 
 

@@ -259,8 +259,11 @@ def test_where_it_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="load: device is 'cuda:1', but torch finds no CUDA GPUs"):
         spikeconv.load(path, device="cuda:1")
-    with pytest.raises(ValueError, match=r"load: device must be one of torch, .* got 'gpu'"):
-        spikeconv.load(path, device="gpu")
+    with pytest.raises(ValueError, match="load: device is 'hpu', which torch cannot use here"):
+        spikeconv.load(path, device="hpu")
+    for device in ("gpu", None):
+        with pytest.raises(ValueError, match=rf"load: device must be one of torch, .*{device!r}"):
+            spikeconv.load(path, device=device)  # type: ignore[arg-type]
 
 
 def test_where_it_cannot_be_written(tmp_path: Path) -> None:
