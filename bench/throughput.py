@@ -50,6 +50,7 @@ from options import add_allocator, add_device, script_parser, torch_compiler
 from report import table, write_json
 from settings import Setting, usual_settings
 from spikeconv.allocator import keep_freed_memory
+from spikeconv.calibrate.inputs import batch_of
 from spikeconv.cli.arguments import positive
 from spikeconv.ops.native import instruction_sets
 from spikeconv.precision import without_tf32
@@ -138,7 +139,7 @@ def measure(
 def _keep_weights_only(network: Any, x: Tensor) -> None:
     """Give back the memory that a network in integers keeps for spikes, so that it counts."""
     network.integers.forget_engines()
-    network(x[:1], T=1)  # packs the weights
+    network.integers.for_run(network.T, batch_of((x,)))  # packs the weights
 
 
 def forced_instruction_sets() -> list[tuple[str, str | None]]:
