@@ -112,7 +112,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         old = target if target.exists() else partial
         mode = stat.S_IMODE(old.stat().st_mode)
-        partial.chmod(mode | stat.S_IWUSR)
+        partial.chmod(mode | stat.S_IRUSR | stat.S_IWUSR)
         yield partial
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())  # the rename must not reach the disk before the content

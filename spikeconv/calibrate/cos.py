@@ -18,7 +18,7 @@ def offset_potential(
 
         m_fire  = min of m_t where s_t = 1           m_quiet = max of m_t where s_t != 1
         v0 = v_init - max(theta, m_fire - 0.999 theta)    if v_rho < 0 and sum s_t > 0
-        v0 = v_init + max(theta, 1.001 theta - m_quiet)   if v_rho >= theta
+        v0 = v_init + max(theta, 1.001 theta - m_quiet)   if v_rho >= theta and sum s_t < rho
         v0 = v_init                                       otherwise
 
     A neuron that ends below 0 fired once too often for what came in, one that ends at theta or

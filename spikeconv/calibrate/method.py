@@ -44,6 +44,8 @@ class Method:
 
     def __post_init__(self) -> None:
         check_options(self.threshold, self.granularity, self.percentile, self.headroom)
+        for name in ("percentile", "headroom"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         number = initial_potential(self.v_init)
         if not isinstance(self.v_init, str):
             object.__setattr__(self, "v_init", number)

@@ -20,6 +20,8 @@ _RATIO = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
 # Formats of which Pillow gives 16 bits as its 32-bit integers.
 _IN_16_BITS = ("PNG", "PPM")
+# Of a TIFF: bits of a sample, and whether its largest is white, 1, or black.
+_TAGS = (258, 262)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,10 @@ def _rgb(image: Any) -> Any:
     from PIL import Image
 
     # Pillow's own conversion takes all above 255 for white.
-    if image.mode == "F" or (image.mode == "I" and image.format not in _IN_16_BITS):
+    unknown = image.mode == "F" or (image.mode == "I" and image.format not in _IN_16_BITS)
+    if image.mode.startswith("I;16") and image.format == "TIFF":
+        unknown = [image.tag_v2.get(tag) for tag in _TAGS] != [(16,), 1]
+    if unknown:
         raise ValueError(f"which of its numbers is white is not known: Pillow's mode {image.mode}")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int32)

@@ -123,10 +123,11 @@ def _quantised(
     layer: FloatLayer, precision: str, largest: Mapping[str, int], steps: int, rooms: int
 ) -> IntegerLayer:
     limit = _INT32_MAX // rooms
-    if precision == "int24":
-        found = _finest(layer, largest, steps, limit)
-    else:
-        found = _of_one_resolution(layer, precision, largest, steps, limit)
+    found = _finest(layer, largest, steps, limit) if precision == "int24" else None
+    if found is None:
+        # Where int32 has no room for 24 bits in some channel, 16 are as fine.
+        bits = "int16" if precision == "int24" else precision
+        found = _of_one_resolution(layer, bits, largest, steps, limit)
     if found is None:
         raise Unsupported(f"its sums over {steps} steps leave int32")
     return stored(found)

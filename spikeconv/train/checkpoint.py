@@ -94,7 +94,7 @@ class RunFolder:
             partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def lacks_best(self, ours: Mapping[str, Any], best: int, done: int) -> bool:
-        """Whether the best weights are gone, and can be written again from the checkpoint.
+        """Whether the best weights are gone, or a later epoch's, and the checkpoint holds them.
 
         Args:
             ours: what they say of this run, whatever the epoch.
@@ -106,8 +106,9 @@ class RunFolder:
             ValueError: as `read_best`.
         """
         if self.best.exists():
-            self.read_best(ours, best, done)
-            return False
+            # Of an epoch that is done again, and may be another's best then.
+            later = self.read_best(ours, best, done).about.get("epoch") != best
+            return later and best == done
         if best != done:
             raise FileNotFoundError(
                 f"{self.best}: wanted the weights of epoch {best}, the best so far, found nothing "

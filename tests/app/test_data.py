@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,22 @@ def test_numbers_without_a_range_are_no_image(tmp_path: Path, dtype: type) -> No
     write_folder(tmp_path)
     path = tmp_path / "train" / "cat" / "0.tiff"
     Image.fromarray(np.full((300, 280), 1000, dtype=dtype)).save(path)
+    data = load_dataset("folder", tmp_path)
+    with pytest.raises(ValueError, match=rf"{path}: wanted an image, .*of its numbers is white"):
+        data.train.read(torch.arange(len(data.train)))
+
+
+@pytest.mark.parametrize("tags", [{258: 12}, {262: 0}])
+def test_other_tiffs_of_16_bits_are_no_image(tmp_path: Path, tags: dict[int, int]) -> None:
+    """Of 12 bits white is 4,095, and where 0 is white it is not the largest."""
+    write_folder(tmp_path)
+    path = tmp_path / "train" / "cat" / "0.tiff"
+    Image.fromarray(np.full((300, 280), 4095, dtype=np.uint16)).save(path)
+    content = path.read_bytes()
+    for tag, value in tags.items():  # an entry: tag, type 3, count 1, value
+        place = content.index(struct.pack("<HHI", tag, 3, 1)) + 8
+        content = content[:place] + struct.pack("<H", value) + content[place + 2 :]
+    path.write_bytes(content)
     data = load_dataset("folder", tmp_path)
     with pytest.raises(ValueError, match=rf"{path}: wanted an image, .*of its numbers is white"):
         data.train.read(torch.arange(len(data.train)))

@@ -76,12 +76,14 @@ def test_a_channel_without_weights_takes_nothing_from_the_others(
     assert off(fine, given_layer) * better < off(wide, given_layer)
 
 
-def test_what_many_steps_make_coarse_is_refused_for_that() -> None:
-    """A bias of 20,000 times theta: 2^14 steps of it are 3e8 of them, and no weight is large."""
+def test_what_many_steps_make_coarse_is_as_with_16_bits() -> None:
+    """A bias of 20,000 times theta, 3e8 of them in 2^14 steps: weights of a tenth are nothing."""
     one = torch.ones(4, dtype=torch.float64)
     weight = one.view(4, 1, 1, 1) / 10
     given_layer = replace(
         layer(channels=4), convolutions=[convolution_of(weight)], theta=one, bias=20_000 * one[None]
     )
-    with pytest.raises(Unsupported, match="its sums over 16384 steps leave int32"):
-        quantise(given_layer, "int24", LARGEST, 2**14)
+    wide, fine = (quantise(given_layer, p, LARGEST, 2**14) for p in ("int16", "int24"))
+    assert torch.equal(fine.unit, wide.unit)
+    with pytest.raises(Unsupported, match="its sums over 1073741824 steps leave int32"):
+        quantise(layer(inputs=5000), "int24", LARGEST, 2**30)

@@ -111,6 +111,24 @@ def test_best_weights_of_another_run_are_named_before_it_goes_on(
         finish(trainer)
 
 
+def test_weights_of_an_epoch_that_is_done_again_give_way(images: ImageSet, tmp_path: Path) -> None:
+    """A run that ended between weights and checkpoint, when the epoch is not the best next time."""
+    trainer = Trainer(network(), images, recipe(epochs=1), tmp_path)
+    trainer.run(progress=False, say=lambda line: None)
+    best = tmp_path / "best.safetensors"
+    weights = open_weights(best)
+    wanted = {name: tensor.clone() for name, tensor in weights.state.items()}
+    weights.about["epoch"] = 2
+    later = {name: tensor + 1 for name, tensor in wanted.items()}
+    write_weights(best, Weights(later, weights.about))
+    again = Trainer(network(), images, recipe(epochs=1), tmp_path)
+    again.resume()
+    finish(again)
+    found = open_weights(best)
+    assert found.about["epoch"] == 1
+    assert all(torch.equal(found.state[name], tensor) for name, tensor in wanted.items())
+
+
 def test_weights_without_a_checkpoint_are_not_replaced(images: ImageSet, tmp_path: Path) -> None:
     trainer = Trainer(network(), images, recipe(), tmp_path)
     accuracies = iter([0.1, 0.2, 0.3])
