@@ -36,6 +36,12 @@ _ROOMY = (
     Tile(128, 32, 4, 128, 8, 3),
     Tile(64, 32, 4, 64, 4, 4, joined=4),
 )
+# For layers of three sums and more, as of 24 bits: half of them again for each thread. On Ampere
+# these spill too.
+_ROOMIER = (
+    Tile(64, 32, 4, 64, 8, 4),
+    Tile(64, 64, 2, 128, 8, 3),
+)
 # Where there are few pixels: more programs, and weights read once for 16 steps.
 _NARROW = (
     Tile(32, 32, 8, 128, 4, 4),
@@ -91,6 +97,8 @@ def tiles(problem: Problem) -> tuple[Tile, ...]:
 
 def _listed(problem: Problem) -> tuple[Tile, ...]:
     """Tiles that keep a large layer's registers full and not more."""
+    if problem.sums > 2:
+        return _ROOMIER
     if problem.sums > 1:
         return _ROOMY
     if problem.signed:
