@@ -99,7 +99,7 @@ def test_readout_errors(snn: SpikingNetwork) -> None:
         ({"percentile": 0}, ValueError, "percentile must be above 0 and at most 100, got 0"),
         ({"percentile": 101.0}, ValueError, "got 101.0"),
         ({"percentile": float("nan")}, ValueError, "got nan"),
-        ({"percentile": "99"}, ValueError, "got '99'"),
+        ({"percentile": "99"}, TypeError, "percentile must be a number, got '99'"),
         ({"v_init": "quarter"}, ValueError, "v_init must be 'zero', .* or a finite number"),
         ({"seed": -1}, ValueError, "seed must be a whole number from 0 to 2.63 - 1, got -1"),
         ({"seed": 0.5}, ValueError, "seed must be a whole number from 0 to 2.63 - 1, got 0.5"),
