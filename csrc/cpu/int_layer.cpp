@@ -58,7 +58,7 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
                                 at::IntArrayRef numbers, at::IntArrayRef shape,
                                 const IntKernels& kernels) {
   TORCH_CHECK(weight.defined() && weight.device().is_cpu() && weight.dim() == 4 &&
-                  bytes_of(weight.scalar_type()) > 0,
+                  weight_bytes(weight.scalar_type()) > 0,
               kName, ": weights must be int8, int16 or int32 [K, C / groups, kh, kw] on the CPU");
   IntConvolution to{};
   to.window = {numbers[0], weight.size(2), weight.size(3), numbers[1], numbers[2],
@@ -94,7 +94,7 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
       to.first_channel.push_back(c);
     }
     to.bytes = {pack_channelwise(weight)};
-    to.wide = bytes_of(weight.scalar_type()) > 2;
+    to.wide = weight_bytes(weight.scalar_type()) > 2;
     return to;
   }
   const Channels channels = channels_of(shape[0], w.groups, weight.size(1));

@@ -34,8 +34,8 @@ void each_weight(const at::Tensor& weight, const IntConvolution& of, const Chann
 
 }  // namespace
 
-int bytes_of(at::ScalarType weights) {
-  switch (weights) {
+int weight_bytes(at::ScalarType type) {
+  switch (type) {
     case at::kChar:
       return 1;
     case at::kShort:
@@ -48,7 +48,7 @@ int bytes_of(at::ScalarType weights) {
 }
 
 std::vector<at::Tensor> split_bytes(const char* name, const at::Tensor& weight) {
-  const int n = bytes_of(weight.scalar_type());
+  const int n = weight_bytes(weight.scalar_type());
   std::vector<at::Tensor> bytes;
   at::Tensor rest = weight.to(at::kLong);
   for (int i = 1; i < n; ++i) {

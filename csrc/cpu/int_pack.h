@@ -13,8 +13,8 @@ namespace spikeconv::cpu {
 
 constexpr int64_t kQuad = 4;  // bytes that are multiplied at once
 
-// Of a weight of this type, 0 where it is none of weights.
-int bytes_of(at::ScalarType weights);
+// That a weight of this type has at most, 3 of int32; 0 where it is none of weights.
+int weight_bytes(at::ScalarType type);
 
 // Weights as the sum of int8 values bytes[i] times 256^i, in any type. Errors begin with the name.
 std::vector<at::Tensor> split_bytes(const char* name, const at::Tensor& weight);

@@ -96,9 +96,10 @@ def quantise(
     try:
         found = _quantised(layer, precision, largest, steps, rooms)
     except _Lost:
-        for more in list(WEIGHTS)[rank + 1 :]:
-            return quantise(layer, more, largest, steps, rooms)
-        raise
+        wider = list(WEIGHTS)[rank + 1 :]
+        if not wider:
+            raise
+        return quantise(layer, wider[0], largest, steps, rooms)
     for fewer in list(WEIGHTS)[:rank]:
         if _hold_as_exactly(layer, fewer, precision):
             try:
