@@ -11,20 +11,26 @@
 
 namespace spikeconv::cpu {
 
-// Bytes of a slot for one image, and of all slots of a chain.
+// Bytes of a slot for one image, and of all slots of a plan.
 int64_t slot_bytes(const IntParts& parts, const IntSlot& slot, int64_t steps);
-int64_t arena_bytes(const IntParts& parts, const IntChain& chain, int64_t steps);
+int64_t slot_bytes(const IntParts& parts, const IntPlan& plan, const IntWordSlot& slot,
+                   int64_t steps);
+int64_t arena_bytes(const IntParts& parts, const IntPlan& plan, int64_t steps);
 
-// Arenas hold all slots of a chain, one after the other, with borders as the first plane of each
-// has them. What is given back is kept for the next run.
+// Images whose steps a thread takes in turns, each in an arena of its own: weights that leave the
+// caches until the next image comes are then read once for several.
+int64_t images_together(const IntParts& parts, const IntPlan& plan, int64_t steps);
+
+// Arenas hold all slots of a plan, one after the other, those of words last, with borders as the
+// first plane of each has them. What is given back is kept for the next run.
 class IntArenas {
  public:
-  c10::DataPtr take(const IntParts& parts, const IntChain& chain, int64_t steps);
-  void give_back(const IntChain& chain, int64_t steps, c10::DataPtr memory);
+  c10::DataPtr take(const IntParts& parts, const IntPlan& plan, int64_t steps);
+  void give_back(const IntPlan& plan, int64_t steps, c10::DataPtr memory);
 
  private:
   struct Free {
-    const IntChain* chain;
+    const IntPlan* plan;
     int64_t steps;
     c10::DataPtr memory;
   };

@@ -4,9 +4,14 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
+
+#include "cpu/int_word_steps.h"
 
 namespace spikeconv::cpu {
 namespace {
+
+constexpr int64_t kNever = -1;
 
 bool same_format(const IntSource& a, const IntSource& b) {
   return a.channels == b.channels && a.height == b.height && a.width == b.width &&
@@ -47,6 +52,72 @@ void mark_borders(const IntParts& parts, const IntSlot& slot, std::vector<char>*
   (*borders)[slot.sources[0]] = !one_format;
 }
 
+// Puts the planes of bytes that pass between steps into slots.
+void take_slots(const IntParts& parts, const std::vector<char>& handed_in, IntPlan* plan) {
+  const size_t n_sources = parts.sources.size();
+  std::vector<int64_t> last_read(n_sources, kNever), slot_of(n_sources, kNever), free;
+  for (size_t i = 0; i < plan->steps.size(); ++i) {
+    for (const int64_t source : reads(parts, plan->steps[i])) {
+      last_read[source] = static_cast<int64_t>(i);
+    }
+  }
+  for (size_t i = 0; i < plan->steps.size(); ++i) {
+    const int64_t out = writes(parts, plan->steps[i]);
+    if (out >= 0 && handed_in[out] == 0 && last_read[out] != kNever) {
+      slot_of[out] = take_slot(parts, out, &free, &plan->slots);
+      plan->slots[slot_of[out]].sources.push_back(out);
+    }
+    for (size_t source = 0; source < n_sources; ++source) {
+      if (last_read[source] == static_cast<int64_t>(i) && slot_of[source] >= 0) {
+        free.push_back(slot_of[source]);
+      }
+    }
+  }
+  plan->borders.assign(n_sources, 0);
+  for (const IntSlot& slot : plan->slots) {
+    mark_borders(parts, slot, &plan->borders);
+  }
+}
+
+// Likewise those of words: into the slot that was left last, which a cache still holds.
+void take_word_slots(IntPlan* plan) {
+  const size_t n_planes = plan->words.size();
+  std::vector<int64_t> last_read(n_planes, kNever), slot_of(n_planes, kNever), free;
+  for (size_t i = 0; i < plan->steps.size(); ++i) {
+    for (const int64_t plane : plan->steps[i].words_read) {
+      last_read[plane] = static_cast<int64_t>(i);
+    }
+  }
+  for (size_t i = 0; i < plan->steps.size(); ++i) {
+    const int64_t out = plan->steps[i].words_written;
+    if (out >= 0) {
+      if (free.empty()) {
+        free.push_back(static_cast<int64_t>(plan->word_slots.size()));
+        plan->word_slots.emplace_back();
+      }
+      slot_of[out] = free.back();
+      free.pop_back();
+      plan->word_slots[slot_of[out]].planes.push_back(out);
+    }
+    for (size_t plane = 0; plane < n_planes; ++plane) {
+      const bool is_left = last_read[plane] == static_cast<int64_t>(i) ||
+                           (last_read[plane] == kNever && out == static_cast<int64_t>(plane));
+      if (is_left && slot_of[plane] >= 0) {
+        free.push_back(slot_of[plane]);
+      }
+    }
+  }
+}
+
+IntPlan make_plan(const IntParts& parts, IntWordSteps steps, const std::vector<char>& handed_in) {
+  IntPlan plan;
+  plan.steps = std::move(steps.steps);
+  plan.words = std::move(steps.words);
+  take_slots(parts, handed_in, &plan);
+  take_word_slots(&plan);
+  return plan;
+}
+
 }  // namespace
 
 int64_t IntSlot::plane_bytes(const std::vector<IntSource>& all, int64_t steps) const {
@@ -59,17 +130,23 @@ int64_t IntSlot::plane_bytes(const std::vector<IntSource>& all, int64_t steps) c
 
 std::vector<int64_t> reads(const IntParts& parts, const IntStep& step) {
   std::vector<int64_t> sources;
-  if (step.kind == IntStep::Kind::kPool) {
-    sources.push_back(parts.pools[step.index].source);
-  } else if (step.kind == IntStep::Kind::kLayer) {
-    for (const IntConvolution& convolution : parts.layers[step.index].convolutions) {
-      sources.push_back(convolution.window.source);
-    }
-    for (const IntShortcutTerm& shortcut : parts.layers[step.index].shortcuts) {
-      sources.push_back(shortcut.source);
-    }
+  switch (step.kind) {
+    case IntStep::Kind::kLayer:
+      for (const IntConvolution& convolution : parts.layers[step.index].convolutions) {
+        sources.push_back(convolution.window.source);
+      }
+      for (const IntShortcutTerm& shortcut : parts.layers[step.index].shortcuts) {
+        sources.push_back(shortcut.source);
+      }
+      return sources;
+    case IntStep::Kind::kPool:
+      return {parts.pools[step.index].source};
+    case IntStep::Kind::kToWords:
+    case IntStep::Kind::kCount:
+      return {step.index};
+    default:
+      return {};
   }
-  return sources;
 }
 
 int64_t writes(const IntParts& parts, const IntStep& step) {
@@ -78,8 +155,12 @@ int64_t writes(const IntParts& parts, const IntStep& step) {
       return parts.layers[step.index].out;
     case IntStep::Kind::kPool:
       return parts.pools[step.index].out;
-    default:
+    case IntStep::Kind::kEncoder:
       return parts.encoders[step.index].out;
+    case IntStep::Kind::kToBytes:
+      return step.index;
+    default:
+      return kNever;
   }
 }
 
@@ -87,48 +168,30 @@ IntChain make_int_chain(const IntParts& parts, std::vector<IntStep> steps,
                         std::vector<int64_t> wanted, std::vector<char> counts) {
   const auto n_sources = static_cast<int64_t>(parts.sources.size());
   IntChain chain{std::move(steps), {}, std::move(wanted), std::move(counts), {}, {}};
-  constexpr int64_t kNever = -1;
-  std::vector<int64_t> written(n_sources, kNever), last_read(n_sources, kNever);
-  for (size_t i = 0; i < chain.steps.size(); ++i) {
-    for (const int64_t source : reads(parts, chain.steps[i])) {
-      if (written[source] == kNever && last_read[source] == kNever) {
+  std::vector<char> written(n_sources, 0), read(n_sources, 0), handed_in(n_sources, 0);
+  for (const IntStep& step : chain.steps) {
+    for (const int64_t source : reads(parts, step)) {
+      if (written[source] == 0 && read[source] == 0) {
         chain.given.push_back(source);
       }
-      last_read[source] = static_cast<int64_t>(i);
+      read[source] = 1;
     }
-    const int64_t out = writes(parts, chain.steps[i]);
+    const int64_t out = writes(parts, step);
     if (out >= 0) {
-      TORCH_CHECK(written[out] == kNever && last_read[out] == kNever,
-                  "_IntegerProgram.add_chain: source ", out,
+      TORCH_CHECK(written[out] == 0 && read[out] == 0, "_IntegerProgram.add_chain: source ", out,
                   " must be written once, and not be read before");
-      written[out] = static_cast<int64_t>(i);
+      written[out] = 1;
     }
   }
-  std::vector<char> handed_in(n_sources, 0);
   for (const int64_t source : chain.wanted) {
-    TORCH_CHECK(written[source] != kNever, "_IntegerProgram.add_chain: source ", source,
+    TORCH_CHECK(written[source] != 0, "_IntegerProgram.add_chain: source ", source,
                 " is wanted, but no step writes it");
     TORCH_CHECK(handed_in[source] == 0, "_IntegerProgram.add_chain: source ", source,
                 " is wanted twice");
     handed_in[source] = 1;
   }
-  std::vector<int64_t> free, slot_of(n_sources, -1);
-  for (size_t i = 0; i < chain.steps.size(); ++i) {
-    const int64_t out = writes(parts, chain.steps[i]);
-    if (out >= 0 && handed_in[out] == 0 && last_read[out] != kNever) {
-      slot_of[out] = take_slot(parts, out, &free, &chain.slots);
-      chain.slots[slot_of[out]].sources.push_back(out);
-    }
-    for (int64_t source = 0; source < n_sources; ++source) {
-      if (last_read[source] == static_cast<int64_t>(i) && slot_of[source] >= 0) {
-        free.push_back(slot_of[source]);
-      }
-    }
-  }
-  chain.borders.assign(n_sources, 0);
-  for (const IntSlot& slot : chain.slots) {
-    mark_borders(parts, slot, &chain.borders);
-  }
+  chain.plain = make_plan(parts, {chain.steps, {}}, handed_in);
+  chain.hidden = make_plan(parts, steps_with_words(parts, chain), handed_in);
   return chain;
 }
 

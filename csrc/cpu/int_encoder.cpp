@@ -165,4 +165,44 @@ void run_encoder_row(const IntEncoderRun& run, int64_t image, int64_t y) {
   }
 }
 
+bool can_encode_words(const IntEncoder& encoder) {
+  return !encoder.is_signed && encoder.theta.size(1) == 1 && encoder.v_init.size(1) == 1 &&
+         encoder.bias.size(1) == 1;
+}
+
+void encode_row_in_words(const IntEncoderRun& run, const IntWordPlane& to, int64_t image,
+                         int64_t y) {
+  const IntEncoder& encoder = *run.encoder;
+  const IntSource& source = *run.source;
+  std::vector<float> row;  // where the current's pixels are no neighbours
+  if (run.stride_x != 1) {
+    row.resize(kLanes * source.width);
+  }
+  IntEncodeWords e{};
+  e.pixels = static_cast<int>(source.width);
+  e.steps = static_cast<int>(run.steps);
+  e.bias_step = encoder.bias.stride(0);
+  e.last_bias = static_cast<int>(std::min(encoder.bias.size(0), run.steps) - 1);
+  e.out_step = to.step;
+  for (int64_t channel = 0; channel < source.channels; channel += kLanes) {
+    e.channels = static_cast<int>(std::min<int64_t>(kLanes, source.channels - channel));
+    e.x = run.x + image * run.stride_b + channel * run.stride_c + y * run.stride_y;
+    e.channel = run.stride_c;
+    if (run.stride_x != 1) {
+      for (int64_t x = 0; x < source.width; ++x) {
+        for (int64_t c = 0; c < e.channels; ++c) {
+          row[c * source.width + x] = e.x[x * run.stride_x + c * run.stride_c];
+        }
+      }
+      e.x = row.data();
+      e.channel = source.width;
+    }
+    e.theta = encoder.theta.const_data_ptr<float>() + channel;
+    e.v_init = encoder.v_init.const_data_ptr<float>() + channel;
+    e.bias = encoder.bias.const_data_ptr<float>() + channel;
+    e.out = to.data + to.place(y, 0) + channel / kLanes * to.part;
+    run.kernels->lookups.encode(e);
+  }
+}
+
 }  // namespace spikeconv::cpu

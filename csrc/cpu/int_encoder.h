@@ -8,6 +8,7 @@
 
 #include "cpu/int_plane.h"
 #include "cpu/int_tile.h"
+#include "cpu/int_words.h"
 
 namespace spikeconv::cpu {
 
@@ -44,5 +45,10 @@ struct IntEncoderRun {
 
 // One row of an image.
 void run_encoder_row(const IntEncoderRun& run, int64_t image, int64_t y);
+
+// The same into words. Whether an encoder can, and a row of it; its run has no states or counts.
+bool can_encode_words(const IntEncoder& encoder);
+void encode_row_in_words(const IntEncoderRun& run, const IntWordPlane& to, int64_t image,
+                         int64_t y);
 
 }  // namespace spikeconv::cpu

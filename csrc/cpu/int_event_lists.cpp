@@ -109,8 +109,8 @@ float EventLists::in_window(const Listed& listed) const {
          static_cast<float>(neurons);
 }
 
-bool EventLists::make(int64_t blocks, float gain_of_other) {
-  float gain = -gain_of_other;
+bool EventLists::make(int64_t blocks) {
+  float gain = 0;
   for (const Listed& listed : listed_) {
     gain += gain_of(listed, blocks).without;
   }

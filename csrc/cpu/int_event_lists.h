@@ -29,8 +29,8 @@ class EventLists {
   EventLists(const IntRun& run, int64_t image, int64_t first, int64_t last);
 
   // Makes the lists, where adding up events gains more over multiplying everything in tiles of so
-  // many blocks than another way does; returns whether it does.
-  bool make(int64_t blocks, float gain_of_other);
+  // many blocks; returns whether it does.
+  bool make(int64_t blocks);
 
  private:
   friend class EventSums;

@@ -108,18 +108,43 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
   to.narrow = std::numeric_limits<int16_t>::max() / (2 * 128 * source.largest_byte());
   to.same_channels =
       std::all_of(channels.first.begin(), channels.first.end(), [](int64_t c) { return c == 0; });
-  const std::vector<at::Tensor> parts = split_bytes(kName, weight);
-  for (const at::Tensor& part : parts) {
+  for (const at::Tensor& part : split_bytes(kName, weight)) {
     to.bytes.push_back(pack_quads(part, to, channels));
   }
-  if (kernels.events.list != nullptr && reads_all_spikes(to, source) &&
-      to.window_bytes() <= kLargestWindow &&
-      gain_of_silence(kernels.events, to, ceil_div(shape[0], kLanes)) >= 0) {
-    for (const at::Tensor& part : parts) {
-      to.rows.push_back(pack_rows(part, to, channels));
+  return to;
+}
+
+// Packs the rows of all convolutions that are not channelwise, or of none: whether the sums of these
+// can be made from events, and a window without any takes no longer by that.
+bool pack_events(const std::vector<IntSource>& sources, const IntEventKernels& kernels,
+                 const std::vector<at::Tensor>& weights, IntLayer* layer) {
+  float gain = 0;
+  bool any = false;
+  for (const IntConvolution& each : layer->convolutions) {
+    if (each.channelwise) {
+      continue;
+    }
+    if (kernels.list == nullptr || !reads_all_spikes(each, sources[each.window.source]) ||
+        each.window_bytes() > kLargestWindow) {
+      return false;
+    }
+    gain += gain_of_silence(kernels, each, layer->blocks);
+    any = true;
+  }
+  if (!any || gain < 0) {
+    return false;
+  }
+  for (size_t i = 0; i < weights.size(); ++i) {
+    IntConvolution& to = layer->convolutions[i];
+    if (!to.channelwise) {
+      const Channels channels =
+          channels_of(weights[i].size(0), to.window.groups, weights[i].size(1));
+      for (const at::Tensor& part : split_bytes(kName, weights[i])) {
+        to.rows.push_back(pack_rows(part, to, channels));
+      }
     }
   }
-  return to;
+  return true;
 }
 
 IntShortcutTerm make_shortcut(const std::vector<IntSource>& sources, const at::Tensor& given,
@@ -139,28 +164,7 @@ IntShortcutTerm make_shortcut(const std::vector<IntSource>& sources, const at::T
       check_table("a coefficient", given, 0, at::IntArrayRef(source.channels));
   at::Tensor packed = at::zeros({padded}, at::kInt);
   packed.slice(0, channel, channel + source.channels).copy_(coefficient);
-  return {numbers[0], stride_y, stride_x, channel, source.channels, packed};
-}
-
-// Whether a layer's convolutions can be looked up: outputs that lie side by side, whole words,
-// tables that stay in the second cache, and sums of 16 bits.
-bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
-                 const std::vector<at::Tensor>& weights) {
-  int64_t bytes = 0;
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const IntConvolution& convolution = layer.convolutions[i];
-    if (convolution.channelwise) {
-      continue;
-    }
-    const IntSource& source = sources[convolution.window.source];
-    if (!reads_all_spikes(convolution, source) || convolution.window.groups != 1 ||
-        source.channels % kLanes != 0 || weights[i].scalar_type() != at::kChar) {
-      return false;
-    }
-    bytes += convolution.window_bytes();
-  }
-  return layer.width % kPixels == 0 && bytes > 0 && bytes <= kLargestLookup &&
-         sums_are_narrow(sources, layer, weights);
+  return {numbers[0], stride_y, stride_x, channel, source.channels, packed, {}};
 }
 
 // What the zero points add to every membrane at every step, int32 [K], modulo 2^32.
@@ -234,19 +238,7 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
   layer.in_pairs = std::all_of(
       layer.convolutions.begin(), layer.convolutions.end(),
       [](const IntConvolution& each) { return each.same_channels || each.channelwise; });
-  layer.takes_events = std::all_of(
-      layer.convolutions.begin(), layer.convolutions.end(),
-      [](const IntConvolution& each) { return !each.rows.empty() || each.channelwise; });
-  layer.takes_events = layer.takes_events &&
-                       std::any_of(layer.convolutions.begin(), layer.convolutions.end(),
-                                   [](const IntConvolution& each) { return !each.channelwise; });
-  if (kernels.lookups.dot != nullptr && can_look_up(sources, layer, a.weights)) {
-    for (size_t i = 0; i < a.weights.size(); ++i) {
-      if (!layer.convolutions[i].channelwise) {
-        layer.convolutions[i].tables = pack_tables(a.weights[i], kernels.lookups);
-      }
-    }
-  }
+  layer.takes_events = pack_events(sources, kernels.events, a.weights, &layer);
   for (size_t i = 0; i < a.coefficients.size(); ++i) {
     layer.shortcuts.push_back(make_shortcut(sources, a.coefficients[i],
                                             a.places.slice(i * kNumbersOfPlace, kNumbersOfPlace),
@@ -265,10 +257,8 @@ IntLayer make_int_layer(const std::vector<IntSource>& sources, const IntLayerArg
       channels_last(bias, bias.size(0), layer.channels, padded, 0).to(at::kLong);
   full.slice(2, 0, layer.channels).sub_(zero_points(sources, layer, a.weights));
   layer.bias = full.to(at::kInt).contiguous();  // modulo 2^32
-  if (layer.is_narrow) {
-    for (IntShortcutTerm& shortcut : layer.shortcuts) {
-      shortcut.coefficient = split(shortcut.coefficient);
-    }
+  for (IntShortcutTerm& shortcut : layer.shortcuts) {
+    shortcut.factors = layer.is_narrow ? split(shortcut.coefficient) : shortcut.coefficient;
   }
   return layer;
 }

@@ -40,8 +40,6 @@ struct IntConvolution {
   // Where sums may be made from events, of each byte int8
   // [blocks / 4][places, then one of zeros][4][16]; else none.
   std::vector<at::Tensor> rows;
-  // Where sums may be looked up, bytes [blocks][taps of 16 channels][16][table_bytes].
-  at::Tensor tables;
   std::vector<int64_t> first_channel;  // of each block's runs
   int64_t narrow;                      // so many quads' products add up in 16 bits
   bool same_channels;                  // for every block
@@ -66,7 +64,8 @@ struct IntShortcutTerm {
   int64_t stride_y, stride_x;
   int64_t channel;         // the output channel of source channel 0
   int64_t channels;        // of the source
-  at::Tensor coefficient;  // int32 [blocks * 16], split where the layer is narrow
+  at::Tensor coefficient;  // int32 [blocks * 16]
+  at::Tensor factors;      // the same as kernels take it: split where the layer is narrow
 };
 
 struct IntLayer {
@@ -74,7 +73,7 @@ struct IntLayer {
   int64_t blocks;  // of 16 channels
   int64_t out;     // the source that it is, -1 where nothing reads its spikes
   int shift;
-  bool is_narrow;  // IntScan's; coefficients of shortcuts are as those take them
+  bool is_narrow;  // IntScan's
   bool is_signed;
   at::Tensor theta;   // int32 [blocks * 16], beyond the channels never reached
   at::Tensor v_init;  // int32 [1 or height * width][blocks * 16]

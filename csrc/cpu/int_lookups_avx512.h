@@ -1,25 +1,25 @@
-// Sums looked up in tables: IntLookupKernels of int_tile.h. Included inside the integer kernels'
-// .cpp files only, once per instruction set with AVX-512.
+// Layers whose sums are looked up: IntLookupKernels of int_tile.h. Included inside the integer
+// kernels' .cpp files only, once per instruction set with AVX-512.
 //
 // A permutation looks up 32 words at once in a table that lies in one register, or in two: 5 or 6
-// channels' products with as many spikes in one instruction. Tables hold sums as int16.
+// channels' products with as many spikes in one instruction. Tables hold sums as int16. Each sum
+// goes on to its neurons in registers: those at even positions are the low halves of 16 lanes, those
+// at odd ones the high halves.
 #pragma once
 
+#include "cpu/int_encode_words.h"
 #include "cpu/int_lanes.h"
+#include "cpu/int_scan.h"
 
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
-constexpr int kWordsAtOnce = 32;  // words or sums in a register
-
 constexpr int kWordBits[] = {6, 5, 5};
 constexpr int kTableValues = 64 + 32 + 32;  // of the parts, one after the other
+constexpr int64_t kTableBytes = kTableValues * sizeof(int16_t);
 
-// Registers of sums that are made at once: of some channels, for kRegisters registers of words.
-constexpr int kSumsAtOnce = 16;
-
-// Sums, [channel][words].
-template <int kRegisters>
-using LookupSums = __m512i[kLanes][kRegisters];
+// Output channels, and words of groups and steps, whose sums are made together, in registers.
+constexpr int kChannels = 4;
+constexpr int kRows = 4;
 
 // Around intrinsics GCC 12 would add up in another order, for which registers do not suffice.
 SPIKECONV_INLINE void add_looked_up(__m512i& sum, __m512i words, __m512i table) {
@@ -32,174 +32,210 @@ SPIKECONV_INLINE void add_looked_up(__m512i& sum, __m512i words, __m512i low, __
   asm("vpaddw %1, %0, %0" : "+v"(sum) : "v"(words));
 }
 
-// Those of some channels from `first` on.
-template <int kRegisters>
-SPIKECONV_INLINE void look_up(const IntLookupDot& d, int first, LookupSums<kRegisters>& to) {
-  constexpr int kChannels = kSumsAtOnce / kRegisters;
-  __m512i sums[kSumsAtOnce];
+// Of some groups, and some steps of each.
+template <int kGroups, int kSteps>
+using LookupSums = __m512i[kChannels][kGroups][kSteps];
+
+template <int kGroups, int kSteps>
+SPIKECONV_INLINE void look_up(const IntLookup& l, int group, int channel, int step,
+                              LookupSums<kGroups, kSteps>& sums) {
   SPIKECONV_UNROLL_ALL
-  for (int i = 0; i < kSumsAtOnce; ++i) {
-    sums[i] = _mm512_setzero_si512();
+  for (int i = 0; i < kChannels * kGroups * kSteps; ++i) {
+    sums[i / kSteps / kGroups][i / kSteps % kGroups][i % kSteps] = _mm512_setzero_si512();
   }
-  for (int i = 0; i < d.n_terms; ++i) {
-    const IntLookupTerm& term = d.terms[i];
-    const auto* tables = reinterpret_cast<const int16_t*>(term.tables) + first * kTableValues;
-    for (int64_t tap = 0; tap < term.n_taps; ++tap) {
-      const uint16_t* at = term.words + term.taps[tap].row + term.taps[tap].column * d.steps;
-      __m512i words[kRegisters];
+  for (int i = 0; i < l.n_terms; ++i) {
+    const IntLookupTerm& term = l.terms[i];
+    const uint16_t* from = term.words + group * kPositions + step * term.step;
+    const uint32_t* edges = term.edges + group * term.n_edges;
+    for (int64_t n = 0; n < term.n_taps; ++n) {
+      const IntLookupTap& tap = term.taps[n];
+      const auto* tables =
+          reinterpret_cast<const int16_t*>(term.tables + tap.tables) + channel * kTableValues;
+      __m512i words[kGroups][kSteps];
       SPIKECONV_UNROLL_ALL
-      for (int r = 0; r < kRegisters; ++r) {
-        words[r] = _mm512_loadu_si512(at + r * kWordsAtOnce);
+      for (int g = 0; g < kGroups; ++g) {
+        // A mask's register would take the permutations' place.
+        const __m512i inside = _mm512_load_si512(
+            term.inside + edges[g * term.n_edges + tap.edge] * kPositions);
+        SPIKECONV_UNROLL_ALL
+        for (int t = 0; t < kSteps; ++t) {
+          words[g][t] = _mm512_and_si512(
+              inside, _mm512_loadu_si512(from + tap.words + g * kPositions + t * term.step));
+        }
       }
       SPIKECONV_UNROLL_ALL
       for (int c = 0; c < kChannels; ++c) {
         const __m512i low = _mm512_load_si512(tables + c * kTableValues);
-        const __m512i high = _mm512_load_si512(tables + c * kTableValues + kWordsAtOnce);
+        const __m512i high = _mm512_load_si512(tables + c * kTableValues + kPositions);
         SPIKECONV_UNROLL_ALL
-        for (int r = 0; r < kRegisters; ++r) {
-          add_looked_up(sums[c * kRegisters + r], words[r], low, high);
+        for (int i = 0; i < kGroups * kSteps; ++i) {
+          add_looked_up(sums[c][i / kSteps][i % kSteps], words[i / kSteps][i % kSteps], low, high);
         }
       }
       SPIKECONV_UNROLL_ALL
       for (int part = 1; part < 3; ++part) {
         SPIKECONV_UNROLL_ALL
-        for (int r = 0; r < kRegisters; ++r) {
-          words[r] = _mm512_maskz_srli_epi16(0xffffffff, words[r], kWordBits[part - 1]);
+        for (int i = 0; i < kGroups * kSteps; ++i) {
+          __m512i& word = words[i / kSteps][i % kSteps];
+          word = _mm512_maskz_srli_epi16(0xffffffff, word, kWordBits[part - 1]);
         }
         SPIKECONV_UNROLL_ALL
         for (int c = 0; c < kChannels; ++c) {
           const __m512i table =
-              _mm512_load_si512(tables + c * kTableValues + (1 + part) * kWordsAtOnce);
+              _mm512_load_si512(tables + c * kTableValues + (1 + part) * kPositions);
           SPIKECONV_UNROLL_ALL
-          for (int r = 0; r < kRegisters; ++r) {
-            add_looked_up(sums[c * kRegisters + r], words[r], table);
+          for (int i = 0; i < kGroups * kSteps; ++i) {
+            add_looked_up(sums[c][i / kSteps][i % kSteps], words[i / kSteps][i % kSteps], table);
           }
         }
       }
-      tables += kLanes * kTableValues;
     }
-  }
-  SPIKECONV_UNROLL_ALL
-  for (int i = 0; i < kSumsAtOnce; ++i) {
-    to[first + i / kRegisters][i % kRegisters] = sums[i];
   }
 }
 
-// In each quarter of the registers: eight channels' eight words to eight words' eight channels.
-SPIKECONV_INLINE void transpose(__m512i (&a)[8]) {
-  constexpr __mmask64 kAll = ~__mmask64{0};
-  __m512i b[8];
+// Of a channel, at the even and at the odd positions of a group.
+struct Membranes {
+  Int even, odd;
+};
+
+SPIKECONV_INLINE Int all_lanes(int32_t value) { return {_mm512_set1_epi32(value)}; }
+
+// Of a lane's two words, the bit of a channel.
+SPIKECONV_INLINE int32_t low_bit(int channel) { return 1 << channel; }
+SPIKECONV_INLINE int32_t high_bit(int channel) { return static_cast<int32_t>(0x10000u << channel); }
+
+// Adds a shortcut's coefficient where a word has its bit.
+SPIKECONV_INLINE void add_shortcut(const IntLookupShortcut& from, int channel, int64_t position,
+                                   int step, Int& even, Int& odd) {
+  const __m512i at = _mm512_load_si512(from.words[channel] + position + step * from.step);
+  const Int low = all_lanes(from.bit[channel]), high = all_lanes(from.high_bit[channel]);
+  const Int coefficient = all_lanes(from.coefficient[channel]);
+  even = add_where(_mm512_test_epi32_mask(at, low.value), even, coefficient);
+  odd = add_where(_mm512_test_epi32_mask(at, high.value), odd, coefficient);
+}
+
+// Some channels of some groups, from step on.
+template <int kGroups, int kSteps, Shortcuts kShortcuts>
+static void advance(const IntLookup& l, int group, int channel, int step,
+                    Membranes (&v)[kGroups][kChannels]) {
+  LookupSums<kGroups, kSteps> sums;
+  look_up<kGroups, kSteps>(l, group, channel, step, sums);
+  const Int even_scale = all_lanes(1 << l.shift), odd_scale = all_lanes(0x10000 << l.shift);
   SPIKECONV_UNROLL_ALL
-  for (int i = 0; i < 8; i += 2) {
-    b[i] = _mm512_maskz_unpacklo_epi16(static_cast<__mmask32>(kAll), a[i], a[i + 1]);
-    b[i + 1] = _mm512_maskz_unpackhi_epi16(static_cast<__mmask32>(kAll), a[i], a[i + 1]);
-  }
-  SPIKECONV_UNROLL_ALL
-  for (int i = 0; i < 8; i += 4) {
+  for (int i = 0; i < kGroups * kSteps; ++i) {
+    const int g = i / kSteps, t = step + i % kSteps;
+    const int64_t position = (group + g) * kPositions;
+    const int32_t* bias = l.bias + (t < l.last_bias ? t : l.last_bias) * l.bias_step + channel;
+    uint16_t* out = l.out + position + t * l.out_step;
+    Int fired = channel == 0 ? zeros() : Int{_mm512_load_si512(out)};
+    // Channel by channel, whose membranes do not wait for each other.
     SPIKECONV_UNROLL_ALL
-    for (int j = 0; j < 2; ++j) {
-      a[i + 2 * j] = _mm512_maskz_unpacklo_epi32(0xffff, b[i + j], b[i + 2 + j]);
-      a[i + 2 * j + 1] = _mm512_maskz_unpackhi_epi32(0xffff, b[i + j], b[i + 2 + j]);
+    for (int c = 0; c < kChannels; ++c) {
+      const Int sum{sums[c][g][i % kSteps]}, current = all_lanes(bias[c]);
+      const Int theta = all_lanes(l.theta[channel + c]), below = minus_one(theta);
+      Membranes& m = v[g][c];
+      Int even = add_pairs(current, sum, even_scale), odd = add_pairs(current, sum, odd_scale);
+      if constexpr (kShortcuts != Shortcuts::kNone) {
+        const int n = kShortcuts == Shortcuts::kOne ? 1 : l.n_shortcuts;
+        for (int j = 0; j < n; ++j) {
+          add_shortcut(l.shortcuts[j], channel + c, position, t, even, odd);
+        }
+      }
+      m.even = add(m.even, first(even));
+      m.odd = add(m.odd, first(odd));
+      const Mask even_fires = above(m.even, below), odd_fires = above(m.odd, below);
+      m.even = subtract_where(even_fires, m.even, theta);
+      m.odd = subtract_where(odd_fires, m.odd, theta);
+      fired = add_where(even_fires, fired, all_lanes(low_bit(channel + c)));
+      fired = add_where(odd_fires, fired, all_lanes(high_bit(channel + c)));
     }
-  }
-  SPIKECONV_UNROLL_ALL
-  for (int j = 0; j < 4; ++j) {
-    b[2 * j] = _mm512_maskz_unpacklo_epi64(0xff, a[j], a[4 + j]);
-    b[2 * j + 1] = _mm512_maskz_unpackhi_epi64(0xff, a[j], a[4 + j]);
-  }
-  SPIKECONV_UNROLL_ALL
-  for (int i = 0; i < 8; ++i) {
-    a[i] = b[i];
+    _mm512_store_si512(out, fired.value);
   }
 }
 
-// Writes the sums of the words from `first` on, up to as many as a register has, each to its row.
-SPIKECONV_INLINE void store_sums(const IntLookupDot& d, int first, __m512i (&low)[8],
-                                 __m512i (&high)[8]) {
-  transpose(low);
-  transpose(high);
-  const __m512i first_half = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
-  const __m512i second_half = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
-  const auto store = [&](int word, __m256i sums) {
-    if (word < d.words) {
-      _mm512_storeu_si512(d.out + d.row_of[word] * kLanes,
-                          _mm512_maskz_cvtepi16_epi32(0xffff, sums));
+// Of `count` steps, 1 to kMost.
+template <int kGroups, int kMost, Shortcuts kShortcuts>
+SPIKECONV_INLINE void advance_some(const IntLookup& l, int group, int channel, int step, int count,
+                                   Membranes (&v)[kGroups][kChannels]) {
+  if constexpr (kMost > 1) {
+    if (count < kMost) {
+      return advance_some<kGroups, kMost - 1, kShortcuts>(l, group, channel, step, count, v);
     }
-  };
-  SPIKECONV_UNROLL_ALL
-  for (int j = 0; j < 8; ++j) {
-    const __m512i halves[2] = {_mm512_permutex2var_epi64(low[j], first_half, high[j]),
-                               _mm512_permutex2var_epi64(low[j], second_half, high[j])};
-    SPIKECONV_UNROLL_ALL
-    for (int i = 0; i < 2; ++i) {
-      store(first + 16 * i + j, _mm512_maskz_extracti64x4_epi64(0xff, halves[i], 0));
-      store(first + 16 * i + 8 + j, _mm512_maskz_extracti64x4_epi64(0xff, halves[i], 1));
+  }
+  advance<kGroups, kMost, kShortcuts>(l, group, channel, step, v);
+}
+
+// All steps, in parts as equal as they can be.
+template <int kGroups, Shortcuts kShortcuts>
+static void run_groups(const IntLookup& l, int group) {
+  constexpr int kMost = kRows / kGroups;
+  const int parts = (l.steps + kMost - 1) / kMost;
+  for (int channel = 0; channel < kLanes; channel += kChannels) {
+    Membranes v[kGroups][kChannels];
+    for (int g = 0; g < kGroups; ++g) {
+      for (int c = 0; c < kChannels; ++c) {
+        v[g][c].even = v[g][c].odd = all_lanes(l.v_init[channel + c]);
+      }
+    }
+    for (int part = 0; part < parts; ++part) {
+      const int step = l.steps * part / parts, end = l.steps * (part + 1) / parts;
+      advance_some<kGroups, kMost, kShortcuts>(l, group, channel, step, end - step, v);
     }
   }
 }
 
-template <int kRegisters>
-static void dot_words(const IntLookupDot& d) {
-  LookupSums<kRegisters> sums;
-  for (int first = 0; first < kLanes; first += kSumsAtOnce / kRegisters) {
-    look_up<kRegisters>(d, first, sums);
+// Where steps are few, groups share what is read of tables.
+template <Shortcuts kShortcuts>
+static void run_lookup(const IntLookup& l) {
+  int group = 0;
+  for (; l.steps == 1 && group + 4 <= l.groups; group += 4) {
+    run_groups<4, kShortcuts>(l, group);
   }
-  for (int r = 0; r < kRegisters; ++r) {
-    __m512i low[8], high[8];
-    SPIKECONV_UNROLL_ALL
-    for (int c = 0; c < 8; ++c) {
-      low[c] = sums[c][r];
-      high[c] = sums[8 + c][r];
-    }
-    store_sums(d, r * kWordsAtOnce, low, high);
+  for (; l.steps <= 2 && group + 2 <= l.groups; group += 2) {
+    run_groups<2, kShortcuts>(l, group);
+  }
+  for (; group < l.groups; ++group) {
+    run_groups<1, kShortcuts>(l, group);
   }
 }
 
-static void dot_lookups(const IntLookupDot& d) {
-  if (d.words <= kWordsAtOnce) {
-    dot_words<1>(d);
-  } else if (d.words <= 2 * kWordsAtOnce) {
-    dot_words<2>(d);
+static void run_lookups(const IntLookup& l) {
+  if (l.n_shortcuts == 0) {
+    run_lookup<Shortcuts::kNone>(l);
+  } else if (l.n_shortcuts == 1) {
+    run_lookup<Shortcuts::kOne>(l);
   } else {
-    dot_words<4>(d);
+    run_lookup<Shortcuts::kMany>(l);
   }
 }
 
-// Four pixels at a time: their words of all steps, step by step, then put by pixels.
-static void write_words(const uint8_t* spikes, int64_t pixels, int64_t pixel, int steps,
-                        int64_t step, uint16_t* to) {
-  alignas(64) uint16_t by_step[kTileSteps * kPixels] = {};
-  alignas(64) uint16_t source[kTileSteps * kPixels] = {};
-  for (int p = 0; p < kPixels; ++p) {
-    for (int t = 0; t < steps; ++t) {
-      source[p * steps + t] = static_cast<uint16_t>(t * kPixels + p);
+// Four pixels at a time.
+static void to_words(const uint8_t* spikes, int64_t pixels, int64_t pixel, uint16_t* to) {
+  for (int64_t x = 0; x < pixels; x += 4) {
+    const int64_t count = pixels - x < 4 ? pixels - x : 4;
+    const auto load = [&](int64_t p) {
+      const uint8_t* from = spikes + (x + (p < count ? p : count - 1)) * pixel;
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+    };
+    __m512i bytes = _mm512_maskz_inserti32x4(0xffff, _mm512_setzero_si512(), load(0), 0);
+    bytes = _mm512_maskz_inserti32x4(0xffff, bytes, load(1), 1);
+    bytes = _mm512_maskz_inserti32x4(0xffff, bytes, load(2), 2);
+    bytes = _mm512_maskz_inserti32x4(0xffff, bytes, load(3), 3);
+    const uint64_t fired = _mm512_test_epi8_mask(bytes, bytes);
+    if (count == 4) {
+      __builtin_memcpy(to + x, &fired, sizeof fired);
+    } else {
+      __builtin_memcpy(to + x, &fired, count * sizeof(uint16_t));
     }
   }
-  const __m512i first = _mm512_load_si512(source);
-  const __m512i second = _mm512_load_si512(source + kWordsAtOnce);
-  for (int64_t x = 0; x < pixels; x += kPixels) {
-    const uint8_t* from[kPixels];
-    for (int p = 0; p < kPixels; ++p) {
-      from[p] = spikes + (x + p < pixels ? x + p : pixels - 1) * pixel;
-    }
-    for (int t = 0; t < steps; ++t) {
-      const auto load = [&](int p) {
-        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from[p] + t * step));
-      };
-      __m512i bytes = _mm512_maskz_inserti32x4(0xffff, _mm512_setzero_si512(), load(0), 0);
-      bytes = _mm512_maskz_inserti32x4(0xffff, bytes, load(1), 1);
-      bytes = _mm512_maskz_inserti32x4(0xffff, bytes, load(2), 2);
-      bytes = _mm512_maskz_inserti32x4(0xffff, bytes, load(3), 3);
-      const uint64_t fired = _mm512_test_epi8_mask(bytes, bytes);
-      __builtin_memcpy(by_step + t * kPixels, &fired, sizeof fired);
-    }
-    const __m512i low = _mm512_load_si512(by_step);
-    const __m512i high = _mm512_load_si512(by_step + kWordsAtOnce);
-    uint16_t* row = to + x * steps;
-    _mm512_storeu_si512(row, _mm512_permutex2var_epi16(low, first, high));
-    if (kPixels * steps > kWordsAtOnce) {
-      _mm512_storeu_si512(row + kWordsAtOnce, _mm512_permutex2var_epi16(low, second, high));
-    }
+}
+
+static void to_bytes(const uint16_t* words, int64_t pixels, int channels, uint8_t* to,
+                     int64_t pixel) {
+  const auto wanted = static_cast<Mask>((1u << channels) - 1);
+  const __m128i one = _mm_set1_epi8(1);
+  for (int64_t x = 0; x < pixels; ++x) {
+    _mm_mask_storeu_epi8(to + x * pixel, wanted, _mm_maskz_mov_epi8(words[x], one));
   }
 }
 
@@ -218,10 +254,8 @@ static void write_table(const int8_t* weights, uint8_t* to) {
   }
 }
 
-// With what they cost, IntLookupKernels' costs in their order.
-static IntLookupKernels lookup_kernels(float byte, float window, float word) {
-  constexpr int64_t kTableBytes = kTableValues * sizeof(int16_t);
-  return {write_words, write_table, kTableBytes, dot_lookups, kWordsTogether, byte, window, word};
+static IntLookupKernels lookup_kernels(int64_t most_taps, float most_room) {
+  return {to_words, to_bytes, write_table, kTableBytes, run_lookups, encode_words, most_taps, most_room};
 }
 
 }  // namespace spikeconv::cpu::SPIKECONV_ISA

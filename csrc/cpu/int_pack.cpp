@@ -105,15 +105,16 @@ at::Tensor pack_rows(const at::Tensor& weight, const IntConvolution& to, const C
 
 at::Tensor pack_tables(const at::Tensor& weight, const IntLookupKernels& kernels) {
   const int64_t outputs = weight.size(0), blocks = ceil_div(outputs, kLanes);
-  const int64_t taps = weight.size(1) / kLanes * weight.size(2) * weight.size(3);
-  at::Tensor packed = at::zeros({blocks, taps, kLanes, kernels.table_bytes}, at::kByte);
-  // [K, taps, 16]
-  const at::Tensor plain = weight.flatten(2).transpose(1, 2).contiguous();
+  const int64_t parts = ceil_div(weight.size(1), kLanes);
+  const int64_t taps = weight.size(2) * weight.size(3);
+  at::Tensor packed = at::empty({blocks, taps, parts, kLanes, kernels.table_bytes}, at::kByte);
+  at::Tensor plain = at::zeros({blocks * kLanes, taps, parts * kLanes}, at::kChar);
+  plain.slice(0, 0, outputs).slice(2, 0, weight.size(1)).copy_(weight.flatten(2).transpose(1, 2));
   const int8_t* from = plain.const_data_ptr<int8_t>();
   uint8_t* data = packed.mutable_data_ptr<uint8_t>();
-  for (int64_t k = 0; k < outputs; ++k) {
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      const int64_t table = (k / kLanes * taps + tap) * kLanes + k % kLanes;
+  for (int64_t k = 0; k < blocks * kLanes; ++k) {
+    for (int64_t i = 0; i < taps * parts; ++i) {
+      const int64_t table = (k / kLanes * taps * parts + i) * kLanes + k % kLanes;
       kernels.table(from, data + table * kernels.table_bytes);
       from += kLanes;
     }

@@ -33,8 +33,7 @@ at::Tensor pack_quads(const at::Tensor& weight, const IntConvolution& to, const 
 // Copies it to [blocks / 4][places, then one of zeros][4][16], where each block reads all channels.
 at::Tensor pack_rows(const at::Tensor& weight, const IntConvolution& to, const Channels& channels);
 
-// The tables of int8 weight [K, C, kh, kw], C a multiple of 16: bytes
-// [blocks][kh][kw][C / 16][16][table_bytes].
+// The tables of int8 weight [K, C, kh, kw]: bytes [blocks][kh * kw][C / 16][16][table_bytes].
 at::Tensor pack_tables(const at::Tensor& weight, const IntLookupKernels& kernels);
 
 // Copies weight [K, 1, kh, kw] to int32 [blocks][kh * kw][16].

@@ -1,5 +1,6 @@
 #include "cpu/int_plane.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace spikeconv::cpu {
@@ -33,6 +34,29 @@ void write_borders(const IntSource& source, const IntPlane<uint8_t>& plane, int6
     fill_few(row + pixels, between, zero);
   }
   std::memset(row + pixels, zero, end - (row + pixels));
+}
+
+void count_spikes(const IntSource& source, const IntPlane<const uint8_t>& plane, int64_t steps,
+                  int64_t image, int64_t y, int32_t* counts) {
+  constexpr int64_t kTogether = 64, kMostSteps = 255;  // that a byte can count
+  const int64_t values = source.width * source.channels;
+  const uint8_t* row = plane.at(source, image, y, 0);
+  for (int64_t first = 0; first < values; first += kTogether) {
+    int32_t sums[kTogether] = {};
+    for (int64_t begin = 0; begin < steps; begin += kMostSteps) {
+      uint8_t bytes[kTogether] = {};
+      for (int64_t t = begin; t < std::min(steps, begin + kMostSteps); ++t) {
+        const uint8_t* from = row + t * plane.step + first;  // of the last ones, some of the slack
+        for (int64_t i = 0; i < kTogether; ++i) {
+          bytes[i] = static_cast<uint8_t>(bytes[i] + from[i]);
+        }
+      }
+      for (int64_t i = 0; i < kTogether; ++i) {
+        sums[i] += bytes[i];
+      }
+    }
+    std::copy_n(sums, std::min(kTogether, values - first), counts + first);
+  }
 }
 
 }  // namespace spikeconv::cpu

@@ -57,6 +57,10 @@ struct IntPlane {
 // beside, and what lies before, after and between rows.
 void write_borders(const IntSource& source, const IntPlane<uint8_t>& plane, int64_t steps);
 
+// How often each pixel and channel of an image's row fired, [width][channels], of spikes of 0 and 1.
+void count_spikes(const IntSource& source, const IntPlane<const uint8_t>& plane, int64_t steps,
+                  int64_t image, int64_t y, int32_t* counts);
+
 template <class Byte>
 IntPlane<Byte> plane_of(const IntSource& source, Byte* memory, int64_t steps) {
   return {memory + kSlack, source.image_bytes(steps),

@@ -16,7 +16,7 @@ namespace spikeconv::cpu {
 
 IntegerProgram::IntegerProgram(std::string isa, const std::string& sums)
     : isa_(isa.empty() ? isa_name() : std::move(isa)),
-      parts_{int_kernels(isa_, sums), {}, {}, {}, {}} {}
+      parts_{int_kernels(isa_, sums), {}, {}, {}, {}, {}} {}
 
 int64_t IntegerProgram::bare(int64_t rounds) const {
   parts_.kernels.begin();
@@ -65,6 +65,8 @@ int64_t IntegerProgram::add_layer(std::vector<int64_t> shape, int64_t out, int64
       parts_.sources,
       {shape, out, shift, theta, v_init, bias, is_signed, weights, windows, coefficients, places},
       parts_.kernels));
+  parts_.lookups.push_back(
+      make_lookup_layer(parts_.sources, parts_.layers.back(), weights, parts_.kernels.lookups));
   return static_cast<int64_t>(parts_.layers.size()) - 1;
 }
 
@@ -122,7 +124,7 @@ int64_t IntegerProgram::add_chain(std::vector<int64_t> kinds, std::vector<int64_
     const auto kind = static_cast<IntStep::Kind>(checked(method, "kinds", kinds[i], 0, 2));
     const size_t there[] = {parts_.layers.size(), parts_.pools.size(), parts_.encoders.size()};
     checked(method, "numbers", numbers[i], 0, static_cast<int64_t>(there[kinds[i]]) - 1);
-    steps.push_back({kind, numbers[i]});
+    steps.push_back({kind, numbers[i], static_cast<int64_t>(i)});
   }
   for (const int64_t source : wanted) {
     this->source(method, source);
@@ -144,7 +146,8 @@ std::vector<int64_t> IntegerProgram::given(int64_t chain) {
 
 int64_t IntegerProgram::memory(int64_t chain, int64_t steps) {
   const IntChain& of = this->chain("memory", chain);
-  return arena_bytes(parts_, of, checked("memory", "steps", steps, 1, kLargestSize));
+  checked("memory", "steps", steps, 1, kLargestSize);
+  return arena_bytes(parts_, of.hidden, steps) * images_together(parts_, of.hidden, steps);
 }
 
 std::tuple<std::vector<at::Tensor>, std::vector<at::Tensor>, std::vector<at::Tensor>>
@@ -157,7 +160,8 @@ IntegerProgram::run_chain(int64_t chain, std::vector<at::Tensor> planes,
   checked(method, "images", images, 0, kLargestSize);
   checked(method, "steps", steps, 1, kLargestSize);
   checked(method, "done", done, 0, std::numeric_limits<int32_t>::max());
-  IntChainCall call{parts_, of, images, steps, done, {}, {}, {}};
+  const bool is_hidden = done == 0 && v.empty() && net.empty() && !want_state;
+  IntChainCall call{parts_, is_hidden ? of.hidden : of.plain, images, steps, done, {}, {}, {}};
   call.planes.resize(parts_.sources.size());
   std::vector<int64_t> handed_in = of.given;
   handed_in.insert(handed_in.end(), of.wanted.begin(), of.wanted.end());

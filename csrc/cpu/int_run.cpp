@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "cpu/int_event_lists.h"
-#include "cpu/int_lookup_words.h"
 #include "cpu/int_tiles.h"
 
 namespace spikeconv::cpu {
@@ -26,18 +25,9 @@ void run_layer(const IntRun& run, int64_t image, IntRange quads, IntRange blocks
     const int64_t end = EventLists::together(run, first, all);
     const int64_t next = end == all ? quads.last : std::max(quads.first + 1, end / kPixels);
     const int64_t last = std::min(next * kPixels, all), n_blocks = blocks.last - blocks.first;
-    LookupWords words(run, image, first, last);
-    const float gain = words.gain(n_blocks);
     EventLists lists(run, image, first, last);
     const IntRange part{quads.first, next};
-    if (lists.make(n_blocks, std::max(0.0f, gain))) {
-      run_tiles(run, image, part, blocks, &lists);
-    } else if (gain > 0) {
-      words.write();
-      run_tiles(run, image, part, blocks, &words);
-    } else {
-      run_tiles(run, image, part, blocks);
-    }
+    run_tiles(run, image, part, blocks, lists.make(n_blocks) ? &lists : nullptr);
     quads.first = next;
   }
   run.kernels.end();

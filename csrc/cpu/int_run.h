@@ -40,11 +40,6 @@ struct IntRun {
 // Pixels are taken four at a time, in the order of rows; a layer's `pixels()` make so many.
 inline int64_t quads_of(int64_t pixels) { return ceil_div(pixels, kPixels); }
 
-// From first to before last.
-struct IntRange {
-  int64_t first, last;
-};
-
 // The rows of a plane, its borders included, that some rows of outputs read.
 inline IntRange rows_read(const IntWindow& window, const IntSource& source, IntRange outputs) {
   const int64_t begin = source.above - window.above;

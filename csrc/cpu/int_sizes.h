@@ -12,6 +12,14 @@ constexpr int64_t kLargestSize = int64_t{1} << 20;
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Where a may be negative.
+inline int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
+
+// From first to before last.
+struct IntRange {
+  int64_t first, last;
+};
+
 // One direction of a window that moves over a source.
 struct IntReach {
   int64_t outputs, stride, padding;

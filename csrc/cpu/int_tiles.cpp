@@ -13,28 +13,23 @@ namespace spikeconv::cpu {
 namespace {
 
 // Blocks that a tile has at most.
-int64_t most_blocks(const IntRun& run, const IntSums& sums) {
-  if (std::holds_alternative<const EventLists*>(sums)) {
-    return kBlocks;
-  }
-  return std::holds_alternative<std::monostate>(sums) && run.layer.in_pairs ? kPair : 1;
+int64_t most_blocks(const IntRun& run, const EventLists* events) {
+  return events != nullptr ? kBlocks : run.layer.in_pairs ? kPair : 1;
 }
 
 // Some blocks of an image's channels, up to most_blocks(), for some of its pixels.
 class Tile {
  public:
   Tile(const IntRun& run, int64_t image, IntRange quads, int64_t block, int blocks,
-       const IntSums& sums)
+       const EventLists* events)
       : run_(run),
         layer_(run.layer),
         image_(image),
         quads_(quads),
         block_(block),
         state_(run, image, block) {
-    if (const auto* lists = std::get_if<const EventLists*>(&sums)) {
-      events_.emplace(**lists, block, blocks, acc_);
-    } else if (const auto* words = std::get_if<const LookupWords*>(&sums)) {
-      lookups_.emplace(**words, block, quads.last, acc_);
+    if (events != nullptr) {
+      events_.emplace(*events, block, blocks, acc_);
     }
     add_terms();
     dot_.terms = terms_.data();
@@ -58,7 +53,7 @@ class Tile {
       out_.origin += block * kLanes;
       scan_.out_step = run.out.step;
     }
-    const bool multiplies = std::holds_alternative<std::monostate>(sums) && dot_.n_terms > 0;
+    const bool multiplies = events == nullptr && dot_.n_terms > 0;
     if (multiplies && run.kernels.dot_and_scan != nullptr && TileState::is_hidden(run)) {
       late_.emplace(run.kernels, acc_);
     }
@@ -68,7 +63,7 @@ class Tile {
   void run() {
     int64_t y = quads_.first * kPixels / layer_.width, x = quads_.first * kPixels % layer_.width;
     int64_t left = layer_.pixels() - quads_.first * kPixels;
-    for (quad_ = quads_.first; quad_ < quads_.last; ++quad_) {
+    for (int64_t quad = quads_.first; quad < quads_.last; ++quad) {
       at_.count = static_cast<int>(std::min<int64_t>(kPixels, left));
       left -= at_.count;
       for (int p = 0; p < kPixels; ++p) {
@@ -155,7 +150,7 @@ class Tile {
       const IntPlane<const uint8_t> plane = run_.planes[term.source].for_reading();
       IntShortcut& shortcut = shortcuts_.emplace_back();
       shortcut.step = plane.step;
-      shortcut.coefficient = term.coefficient.const_data_ptr<int32_t>() + first;
+      shortcut.coefficient = term.factors.const_data_ptr<int32_t>() + first;
       Places<const uint8_t>& at = jumps_.emplace_back(
           places(plane, run_.sources[term.source], image_, term.stride_y, term.stride_x, 0, 0));
       at.origin += first - term.channel;
@@ -169,20 +164,18 @@ class Tile {
       const int64_t first = run_.first_step(i);
       scan_.steps = dot_.steps = static_cast<int>(run_.first_step(i + 1) - first);
       state_.keep(i + 1 < chunks, scan_);
-      run_steps(i, first);
+      run_steps(first);
       state_.go_on(scan_);
     }
     state_.finish(at_, scan_);
   }
 
-  void run_steps(int64_t chunk, int64_t first) {
+  void run_steps(int64_t first) {
     for (size_t i = 0; i < terms_.size(); ++i) {
       at_.point(windows_[i], first * terms_[i].step, terms_[i].spikes);
     }
     if (events_.has_value()) {
       events_->run(at_.y, at_.x, first, dot_.steps);
-    } else if (lookups_.has_value()) {
-      scan_.acc = dot_.out = lookups_->run(quad_, chunk);
     } else if (late_.has_value()) {
       late_->dot(dot_);
       scan_.acc = dot_.out;
@@ -214,12 +207,10 @@ class Tile {
   const int64_t image_;
   const IntRange quads_;
   const int64_t block_;
-  int64_t quad_ = 0;
   Quad at_{};
   IntDot dot_{};
   IntScan scan_{};
   std::optional<EventSums> events_;
-  std::optional<LookupSums> lookups_;
   c10::SmallVector<IntTerm, 4> terms_;
   c10::SmallVector<Places<const uint8_t>, 4> windows_;
   c10::SmallVector<IntShortcut, 2> shortcuts_;
@@ -229,16 +220,16 @@ class Tile {
   TileState state_;
   std::optional<LateScan> late_;
   alignas(64) int32_t acc_[kTileValues];
-  static_assert(kTileValues >= LookupSums::kValues);
 };
 
 }  // namespace
 
-void run_tiles(const IntRun& run, int64_t image, IntRange quads, IntRange blocks, IntSums sums) {
-  const int64_t most = most_blocks(run, sums);
+void run_tiles(const IntRun& run, int64_t image, IntRange quads, IntRange blocks,
+               const EventLists* events) {
+  const int64_t most = most_blocks(run, events);
   for (int64_t block = blocks.first; block < blocks.last; block += most) {
     const int count = static_cast<int>(std::min(most, blocks.last - block));
-    Tile(run, image, quads, block, count, sums).run();
+    Tile(run, image, quads, block, count, events).run();
   }
 }
 

@@ -20,11 +20,11 @@ struct IntTables {
 // One run of a chain, checked.
 struct IntChainCall {
   const IntParts& parts;
-  const IntChain& chain;
+  const IntPlan& plan;
   int64_t images, steps, done;
   std::vector<IntPlane<uint8_t>> planes;  // by source; those that are given or wanted
-  std::vector<at::Tensor> currents;       // by step; those of encoders
-  std::vector<IntTables> tables;          // by step
+  std::vector<at::Tensor> currents;       // by step that was asked for; those of encoders
+  std::vector<IntTables> tables;          // likewise
 };
 
 void run_chain(const IntChainCall& call, IntArenas& arenas);

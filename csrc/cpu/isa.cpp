@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include <cstdlib>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -140,7 +141,8 @@ IntKernels int_kernels(const std::string& name, const std::string& sums) {
   IntLookupKernels lookups{};
   if (sums == "lookups") {
     lookups = kernels.lookups;
-    lookups.byte_cost = lookups.window_cost = lookups.word_cost = 0;
+    lookups.most_taps = kMostTaps;
+    lookups.most_room = std::numeric_limits<float>::infinity();
   }
   kernels.lookups = lookups;
   return kernels;

@@ -1,0 +1,137 @@
+#include "cpu/int_lookup_layer.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "cpu/int_narrow.h"
+#include "cpu/int_pack.h"
+#include "cpu/int_sizes.h"
+
+namespace spikeconv::cpu {
+namespace {
+
+// Entries of `edges`, at most, that are worth their memory.
+constexpr int64_t kMostEdges = int64_t{1} << 22;
+
+bool is_spikes(const IntSource& source) { return source.largest_byte() == 1 && !source.is_static; }
+
+bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
+                 const std::vector<at::Tensor>& weights) {
+  const bool plain = layer.out >= 0 && !layer.is_signed && layer.v_init.size(1) == 1 &&
+                     layer.bias.size(1) == 1 && layer.shift < 15;
+  const auto& convolutions = layer.convolutions;
+  if (!plain || convolutions.empty()) {
+    return false;
+  }
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const IntWindow& window = convolutions[i].window;
+    if (!is_spikes(sources[window.source]) || window.groups != 1 ||
+        weights[i].scalar_type() != at::kChar) {
+      return false;
+    }
+  }
+  return std::all_of(layer.shortcuts.begin(), layer.shortcuts.end(),
+                     [&](const IntShortcutTerm& each) { return is_spikes(sources[each.source]); }) &&
+         sums_are_narrow(sources, layer, weights);
+}
+
+// Of each group, the positions whose tap lies within the image.
+std::vector<uint32_t> positions_inside(const IntLookupLayer& to, const IntLayer& layer,
+                                       const IntSource& source, const IntWindow& window,
+                                       const IntLookupWindow::Tap& tap) {
+  std::vector<uint32_t> inside(to.groups, 0);
+  for (int64_t y = 0; y < layer.height; ++y) {
+    const int64_t row = y * window.stride_y + tap.y;
+    if (row < 0 || row >= source.height) {
+      continue;
+    }
+    for (int64_t x = 0; x < layer.width; ++x) {
+      const int64_t column = x * window.stride_x + tap.x;
+      if (column >= 0 && column < source.width) {
+        const int64_t position = y * to.pitch + x;
+        inside[position / kPositions] |= 1u << position % kPositions;
+      }
+    }
+  }
+  return inside;
+}
+
+IntLookupWindow window_of(const IntLookupLayer& to, const IntLayer& layer, const IntSource& source,
+                          const IntWindow& window, const at::Tensor& weights,
+                          const IntLookupKernels& kernels) {
+  IntLookupWindow made{{window.source, window.stride_y, window.stride_x, to.pitch}, {}, {}, {}, {}};
+  std::vector<std::vector<uint32_t>> edges;  // by tap
+  for (int64_t table = 0; table < window.kernel_y * window.kernel_x; ++table) {
+    const IntLookupWindow::Tap tap{
+        table / window.kernel_x * window.dilation_y - window.above,
+        table % window.kernel_x * window.dilation_x - window.left, table};
+    std::vector<uint32_t> inside = positions_inside(to, layer, source, window, tap);
+    if (std::any_of(inside.begin(), inside.end(), [](uint32_t each) { return each != 0; })) {
+      made.taps.push_back(tap);
+      edges.push_back(std::move(inside));
+    }
+  }
+  std::map<uint32_t, uint32_t> rows;  // of each pattern, of which there are few
+  for (int64_t group = 0; group < to.groups; ++group) {
+    for (const std::vector<uint32_t>& edge : edges) {
+      const auto row = rows.emplace(edge[group], static_cast<uint32_t>(rows.size())).first;
+      made.edges.push_back(row->second);
+    }
+  }
+  made.inside = at::zeros({static_cast<int64_t>(rows.size()), kPositions}, at::kShort);
+  int16_t* inside = made.inside.mutable_data_ptr<int16_t>();
+  for (const auto& [positions, row] : rows) {
+    for (int i = 0; i < kPositions; ++i) {
+      inside[row * kPositions + i] = (positions >> i & 1) != 0 ? -1 : 0;
+    }
+  }
+  made.tables = pack_tables(weights, kernels);
+  return made;
+}
+
+}  // namespace
+
+std::optional<IntLookupLayer> make_lookup_layer(const std::vector<IntSource>& sources,
+                                                const IntLayer& layer,
+                                                const std::vector<at::Tensor>& weights,
+                                                const IntLookupKernels& kernels) {
+  if (kernels.run == nullptr || !can_look_up(sources, layer, weights)) {
+    return {};
+  }
+  IntLookupLayer to{};
+  to.pitch = layer.width;
+  int64_t taps = 0, words = 0, bytes = 0;
+  for (const IntConvolution& each : layer.convolutions) {
+    const IntSource& source = sources[each.window.source];
+    to.pitch = std::max(to.pitch, ceil_div(source.width, each.window.stride_x));
+    taps += each.window.kernel_y * each.window.kernel_x;
+    words += each.window.kernel_y * each.window.kernel_x * ceil_div(source.channels, kLanes);
+    bytes += each.window_bytes();
+  }
+  for (const IntShortcutTerm& each : layer.shortcuts) {
+    to.pitch = std::max(to.pitch, ceil_div(sources[each.source].width, each.stride_x));
+  }
+  to.groups = ceil_div(layer.height * to.pitch, kPositions);
+  const double room = static_cast<double>(to.groups * kPositions) / layer.pixels() *
+                      static_cast<double>(words * kLanes) / static_cast<double>(bytes);
+  if (words > kernels.most_taps || room > kernels.most_room || to.groups * taps > kMostEdges) {
+    return {};
+  }
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const IntWindow& window = layer.convolutions[i].window;
+    to.windows.push_back(
+        window_of(to, layer, sources[window.source], window, weights[i], kernels));
+  }
+  for (const IntShortcutTerm& each : layer.shortcuts) {
+    to.jumps.push_back({{each.source, each.stride_y, each.stride_x, to.pitch},
+                        each.channel,
+                        each.channels,
+                        each.coefficient});
+  }
+  return to;
+}
+
+}  // namespace spikeconv::cpu
