@@ -52,8 +52,9 @@ int64_t images_together(const IntParts& parts, const IntPlan& plan, int64_t step
       }
     }
   }
-  return weights < kCached ? 1
-                           : std::clamp<int64_t>(kCached / arena_bytes(parts, plan, steps), 1, kMost);
+  return weights < kCached
+             ? 1
+             : std::clamp<int64_t>(kCached / arena_bytes(parts, plan, steps), 1, kMost);
 }
 
 c10::DataPtr IntArenas::take(const IntParts& parts, const IntPlan& plan, int64_t steps) {

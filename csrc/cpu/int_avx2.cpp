@@ -17,9 +17,7 @@
 
 namespace spikeconv::cpu::avx2 {
 
-IntKernels int_kernels() {
-  return vector_kernels(0.4f, 18, 110, 3.3f, lookup_kernels(24, 2));
-}
+IntKernels int_kernels() { return vector_kernels(0.4f, 18, 110, 3.3f, lookup_kernels(24, 2)); }
 
 }  // namespace spikeconv::cpu::avx2
 

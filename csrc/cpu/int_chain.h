@@ -16,8 +16,8 @@
 namespace spikeconv::cpu {
 
 struct IntStep {
-  // The first three may be asked for. kLookUp is a layer too and kEncode an encoder, whose spikes are
-  // words; the others convert spikes, or count those of a layer.
+  // The first three may be asked for. kLookUp is a layer too and kEncode an encoder, whose spikes
+  // are words; the others convert spikes, or count those of a layer.
   enum class Kind {
     kLayer,
     kPool,

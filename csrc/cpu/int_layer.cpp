@@ -114,8 +114,8 @@ IntConvolution make_convolution(const std::vector<IntSource>& sources, const at:
   return to;
 }
 
-// Packs the rows of all convolutions that are not channelwise, or of none: whether the sums of these
-// can be made from events, and a window without any takes no longer by that.
+// Packs the rows of all convolutions that are not channelwise, or of none: whether the sums of
+// these can be made from events, and a window without any takes no longer by that.
 bool pack_events(const std::vector<IntSource>& sources, const IntEventKernels& kernels,
                  const std::vector<at::Tensor>& weights, IntLayer* layer) {
   float gain = 0;

@@ -33,8 +33,9 @@ bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
       return false;
     }
   }
-  return std::all_of(layer.shortcuts.begin(), layer.shortcuts.end(),
-                     [&](const IntShortcutTerm& each) { return is_spikes(sources[each.source]); }) &&
+  return std::all_of(
+             layer.shortcuts.begin(), layer.shortcuts.end(),
+             [&](const IntShortcutTerm& each) { return is_spikes(sources[each.source]); }) &&
          sums_are_narrow(sources, layer, weights);
 }
 
@@ -65,9 +66,9 @@ IntLookupWindow window_of(const IntLookupLayer& to, const IntLayer& layer, const
   IntLookupWindow made{{window.source, window.stride_y, window.stride_x, to.pitch}, {}, {}, {}, {}};
   std::vector<std::vector<uint32_t>> edges;  // by tap
   for (int64_t table = 0; table < window.kernel_y * window.kernel_x; ++table) {
-    const IntLookupWindow::Tap tap{
-        table / window.kernel_x * window.dilation_y - window.above,
-        table % window.kernel_x * window.dilation_x - window.left, table};
+    const IntLookupWindow::Tap tap{table / window.kernel_x * window.dilation_y - window.above,
+                                   table % window.kernel_x * window.dilation_x - window.left,
+                                   table};
     std::vector<uint32_t> inside = positions_inside(to, layer, source, window, tap);
     if (std::any_of(inside.begin(), inside.end(), [](uint32_t each) { return each != 0; })) {
       made.taps.push_back(tap);
@@ -122,8 +123,7 @@ std::optional<IntLookupLayer> make_lookup_layer(const std::vector<IntSource>& so
   }
   for (size_t i = 0; i < weights.size(); ++i) {
     const IntWindow& window = layer.convolutions[i].window;
-    to.windows.push_back(
-        window_of(to, layer, sources[window.source], window, weights[i], kernels));
+    to.windows.push_back(window_of(to, layer, sources[window.source], window, weights[i], kernels));
   }
   for (const IntShortcutTerm& each : layer.shortcuts) {
     to.jumps.push_back({{each.source, each.stride_y, each.stride_x, to.pitch},

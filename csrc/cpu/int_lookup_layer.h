@@ -22,7 +22,7 @@ struct IntLookupWindow {
   std::vector<Tap> taps;
   std::vector<uint32_t> edges;  // IntLookupTerm's, [groups][taps]
   at::Tensor inside;            // likewise, int16 [rows][kPositions]
-  at::Tensor tables;             // bytes [blocks][kh * kw][C / 16][16][table_bytes]
+  at::Tensor tables;            // bytes [blocks][kh * kw][C / 16][16][table_bytes]
 };
 
 struct IntLookupJump {

@@ -41,7 +41,8 @@ void LookupRun::run_block(int64_t block, int64_t first, int64_t last) const {
     const IntLookupWindow& window = lookup_.windows[i];
     const auto n_edges = static_cast<int64_t>(window.taps.size());
     terms.push_back({read_[i].data + position, read_[i].step, taps_[i].data(),
-                     static_cast<int64_t>(taps_[i].size()), window.edges.data() + first * n_edges, n_edges,
+                     static_cast<int64_t>(taps_[i].size()), window.edges.data() + first * n_edges,
+                     n_edges,
                      reinterpret_cast<const uint16_t*>(window.inside.const_data_ptr<int16_t>()),
                      window.tables.const_data_ptr<uint8_t>() + block * window.tables.stride(0)});
   }

@@ -210,16 +210,16 @@ static void advance(const IntLookup& l, int group, int step, AllMembranes<kGroup
       SPIKECONV_UNROLL
       for (int half = 0; half < 2; ++half) {
         const int64_t position = (group + g) * kPositions + half * kLanes;
-        const __m256i bits = fire<kShortcuts>(l, channel, sums[row][half], bias, position, t,
-                                              v[channel][g][half]);
+        const __m256i bits =
+            fire<kShortcuts>(l, channel, sums[row][half], bias, position, t, v[channel][g][half]);
         fired[row][half] = _mm256_or_si256(fired[row][half], bits);
       }
     }
   }
   SPIKECONV_UNROLL
   for (int row = 0; row < kRegisters; ++row) {
-    uint16_t* out = l.out + (group + row / kSteps) * kPositions +
-                    (step + row % kSteps) * l.out_step;
+    uint16_t* out =
+        l.out + (group + row / kSteps) * kPositions + (step + row % kSteps) * l.out_step;
     _mm256_store_si256(reinterpret_cast<__m256i*>(out), fired[row][0]);
     _mm256_store_si256(reinterpret_cast<__m256i*>(out + kLanes), fired[row][1]);
   }
@@ -307,7 +307,8 @@ static void write_table(const int8_t* weights, uint8_t* to) {
 }
 
 static IntLookupKernels lookup_kernels(int64_t most_taps, float most_room) {
-  return {to_words, to_bytes, write_table, kTableBytes, run_lookups, encode_words, most_taps, most_room};
+  return {to_words,    to_bytes,     write_table, kTableBytes,
+          run_lookups, encode_words, most_taps,   most_room};
 }
 
 }  // namespace spikeconv::cpu::SPIKECONV_ISA

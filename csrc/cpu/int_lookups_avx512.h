@@ -3,8 +3,8 @@
 //
 // A permutation looks up 32 words at once in a table that lies in one register, or in two: 5 or 6
 // channels' products with as many spikes in one instruction. Tables hold sums as int16. Each sum
-// goes on to its neurons in registers: those at even positions are the low halves of 16 lanes, those
-// at odd ones the high halves.
+// goes on to its neurons in registers: those at even positions are the low halves of 16 lanes,
+// those at odd ones the high halves.
 #pragma once
 
 #include "cpu/int_encode_words.h"
@@ -55,8 +55,8 @@ SPIKECONV_INLINE void look_up(const IntLookup& l, int group, int channel, int st
       SPIKECONV_UNROLL_ALL
       for (int g = 0; g < kGroups; ++g) {
         // A mask's register would take the permutations' place.
-        const __m512i inside = _mm512_load_si512(
-            term.inside + edges[g * term.n_edges + tap.edge] * kPositions);
+        const __m512i inside =
+            _mm512_load_si512(term.inside + edges[g * term.n_edges + tap.edge] * kPositions);
         SPIKECONV_UNROLL_ALL
         for (int t = 0; t < kSteps; ++t) {
           words[g][t] = _mm512_and_si512(
@@ -255,7 +255,8 @@ static void write_table(const int8_t* weights, uint8_t* to) {
 }
 
 static IntLookupKernels lookup_kernels(int64_t most_taps, float most_room) {
-  return {to_words, to_bytes, write_table, kTableBytes, run_lookups, encode_words, most_taps, most_room};
+  return {to_words,    to_bytes,     write_table, kTableBytes,
+          run_lookups, encode_words, most_taps,   most_room};
 }
 
 }  // namespace spikeconv::cpu::SPIKECONV_ISA

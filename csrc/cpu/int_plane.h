@@ -57,7 +57,8 @@ struct IntPlane {
 // beside, and what lies before, after and between rows.
 void write_borders(const IntSource& source, const IntPlane<uint8_t>& plane, int64_t steps);
 
-// How often each pixel and channel of an image's row fired, [width][channels], of spikes of 0 and 1.
+// How often each pixel and channel of an image's row fired, [width][channels], of spikes of 0
+// and 1.
 void count_spikes(const IntSource& source, const IntPlane<const uint8_t>& plane, int64_t steps,
                   int64_t image, int64_t y, int32_t* counts);
 

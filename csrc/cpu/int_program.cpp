@@ -140,6 +140,10 @@ int64_t IntegerProgram::add_chain(std::vector<int64_t> kinds, std::vector<int64_
   return static_cast<int64_t>(chains_.size()) - 1;
 }
 
+bool IntegerProgram::looks_up(int64_t layer) const {
+  return at("looks_up", "layer", parts_.lookups, layer).has_value();
+}
+
 std::vector<int64_t> IntegerProgram::given(int64_t chain) {
   return this->chain("given", chain).given;
 }
@@ -244,6 +248,7 @@ TORCH_LIBRARY_FRAGMENT(spikeconv, library) {
       .def("unpack", &IntegerProgram::unpack)
       .def("add_encoder", &IntegerProgram::add_encoder)
       .def("add_chain", &IntegerProgram::add_chain)
+      .def("looks_up", &IntegerProgram::looks_up)
       .def("given", &IntegerProgram::given)
       .def("memory", &IntegerProgram::memory)
       .def("run_chain", &IntegerProgram::run_chain);

@@ -47,6 +47,8 @@ class IntegerProgram : public torch::CustomClassHolder {
   // whose planes are wanted, and the steps (by position) whose counts are.
   int64_t add_chain(std::vector<int64_t> kinds, std::vector<int64_t> numbers,
                     std::vector<int64_t> wanted, std::vector<int64_t> counted);
+  // Whether a layer's sums are looked up, where a run begins and ends without states.
+  bool looks_up(int64_t layer) const;
   // The sources whose planes a chain is given, in the order in which it wants them.
   std::vector<int64_t> given(int64_t chain);
   // Bytes that each thread needs for what passes between a chain's steps.

@@ -100,13 +100,13 @@ struct IntEventKernels {
   float byte_cost, run_cost, window_cost, event_cost;
 };
 
-// A layer of spikes of 0 and 1 whose sums are looked up. Sixteen channels of a pixel at a step are a
-// word, and for each part of its bits a table of an output channel holds the sum of the weights that
-// belong to it. How many parts there are, and how tables hold sums, is the kernels' own.
+// A layer of spikes of 0 and 1 whose sums are looked up. Sixteen channels of a pixel at a step are
+// a word, and for each part of its bits a table of an output channel holds the sum of the weights
+// that belong to it. How many parts there are, and how tables hold sums, is the kernels' own.
 //
-// Pixels are lanes: words lie by step and position, where a row's pixels have neighbouring positions
-// and the next row's follow at a pitch, so that a tap is one distance for all of them. What it reads
-// beyond the image's edges, which are other pixels, counts for nothing.
+// Pixels are lanes: words lie by step and position, where a row's pixels have neighbouring
+// positions and the next row's follow at a pitch, so that a tap is one distance for all of them.
+// What it reads beyond the image's edges, which are other pixels, counts for nothing.
 constexpr int kPositions = 32;  // of a group, whose words are looked up together
 
 struct IntLookupTap {
@@ -119,8 +119,8 @@ struct IntLookupTerm {
   const uint16_t* words;  // of the first group's first position, at the first step
   int64_t step;           // words from step to step
   const IntLookupTap* taps;
-  int64_t n_taps;          // each of 16 channels
-  const uint32_t* edges;   // [groups][n_edges]: a row of `inside`
+  int64_t n_taps;         // each of 16 channels
+  const uint32_t* edges;  // [groups][n_edges]: a row of `inside`
   int64_t n_edges;
   const uint16_t* inside;  // [rows][kPositions]: all bits where a position reads a pixel, or none
   const uint8_t* tables;   // of the block; those of a tap are [16 output channels][table_bytes]

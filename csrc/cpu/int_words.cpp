@@ -71,8 +71,8 @@ void bytes_from_words(const IntLookupKernels& kernels, const IntSource& source,
       const auto channels =
           static_cast<int>(std::min<int64_t>(kLanes, source.channels - part * kLanes));
       for (int64_t t = 0; t < steps; ++t) {
-        kernels.to_bytes(from.data + from.place(y, 0) + part * from.part + t * from.step, source.width, channels,
-                         row + t * to.step + part * kLanes, to.pixel);
+        kernels.to_bytes(from.data + from.place(y, 0) + part * from.part + t * from.step,
+                         source.width, channels, row + t * to.step + part * kLanes, to.pixel);
       }
     }
   }

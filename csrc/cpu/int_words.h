@@ -27,7 +27,7 @@ struct IntWordForm {
 
 // Of a form, for one number of steps.
 struct IntWordPlane {
-  uint16_t* data = nullptr;  // at a multiple of 64 bytes, behind the slack
+  uint16_t* data = nullptr;                   // at a multiple of 64 bytes, behind the slack
   int64_t step = 0, part = 0, remainder = 0;  // words from one to the next
   int64_t pitch = 0, stride_y = 1, stride_x = 1;
 

@@ -182,9 +182,9 @@ class Worker {
     for (const int64_t plane : step.words_read) {
       read.push_back(words_[plane]);
     }
-    auto run = std::make_shared<LookupRun>(parts_.kernels.lookups, layer,
-                                           *parts_.lookups[step.index], read,
-                                           words_[step.words_written], call_.steps);
+    auto run =
+        std::make_shared<LookupRun>(parts_.kernels.lookups, layer, *parts_.lookups[step.index],
+                                    read, words_[step.words_written], call_.steps);
     int64_t products = 64 * kLanes;
     for (const IntConvolution& convolution : layer.convolutions) {
       products += convolution.window_bytes() * kLanes;
@@ -201,8 +201,8 @@ class Worker {
     });
   }
 
-  Prepared prepare_encoder(const IntStep& step, const IntEncoder& encoder,
-                           const IntTables& tables, const at::Tensor& x) const {
+  Prepared prepare_encoder(const IntStep& step, const IntEncoder& encoder, const IntTables& tables,
+                           const at::Tensor& x) const {
     const IntSource& out = parts_.sources[encoder.out];
     const IntEncoderRun run{&parts_.kernels,
                             &encoder,
@@ -312,8 +312,8 @@ void run_chain(const IntChainCall& call, IntArenas& arenas) {
   const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
   // Images that fill all threads run on one each; the others are shared by all threads.
   const int64_t alone = threads == 1 ? call.images : call.images / threads * threads;
-  const int64_t together = std::clamp<int64_t>(
-      alone / threads, 1, images_together(call.parts, call.plan, call.steps));
+  const int64_t together =
+      std::clamp<int64_t>(alone / threads, 1, images_together(call.parts, call.plan, call.steps));
   if (alone > 0) {
     std::atomic<int64_t> next{0};
     at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {

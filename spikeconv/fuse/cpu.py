@@ -78,6 +78,15 @@ class CpuEngine:
         name: str = self._native.isa()
         return name
 
+    @property
+    def looked_up(self) -> tuple[str, ...]:
+        """Layers whose sums are looked up, where a run has no states before or after it."""
+        return tuple(
+            name
+            for name, step in self._steps.items()
+            if step.kind == LAYER and self._native.looks_up(step.number)
+        )
+
     def pack(self, name: str, train: Tensor) -> Plane:
         """Spikes of a source as a plane, from a train ``[T, B, C, H, W]`` of any dtype and strides.
 

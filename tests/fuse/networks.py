@@ -40,14 +40,15 @@ class Network:
         """Of weights."""
         return WEIGHTS[self.precision].largest
 
-    def stem(self, shape: tuple[int, int, int]) -> None:
+    def stem(self, shape: tuple[int, int, int], *, alike: bool) -> None:
+        """Neurons of a channel that are `alike` have the same bias."""
         self.sources["stem"] = Source("stem", shape, 1, self.signed, HALO)
         random = self.random
         self.encoder = Encoder(
             "stem",
             torch.rand(shape[0], 1, 1, generator=random) + 0.5,
             torch.rand(1, 1, 1, generator=random),
-            torch.randn(3, *shape, generator=random) / 10,
+            torch.randn(3, shape[0], *((1, 1) if alike else shape[1:]), generator=random) / 10,
         )
         self.steps.append("stem")
 
@@ -105,11 +106,17 @@ class Network:
 
 
 def residual(
-    *, seed: int, signed: bool = False, precision: str = "int8", width: int = 5, size: Pair = (6, 5)
+    *,
+    seed: int,
+    signed: bool = False,
+    precision: str = "int8",
+    width: int = 5,
+    size: Pair = (6, 5),
+    alike: bool = False,
 ) -> Network:
     """Stem, blocks with every kind of shortcut, a pool, and a layer over the whole image."""
     net = Network(signed, precision, torch.Generator().manual_seed(seed))
-    net.stem((width, *size))
+    net.stem((width, *size), alike=alike)
     last = net.block("plain", "stem", width, (1, 1), "identity")
     last = net.block("more", last, width + 3, (2, 1), "identity")
     last = net.block("projected", last, 2 * width, (1, 2), "projection")

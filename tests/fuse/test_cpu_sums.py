@@ -53,37 +53,79 @@ def test_random_layers_of_spikes(recipe: Recipe, rate: float) -> None:
 
 @st.composite
 def looked_up(draw: st.DrawFn) -> Recipe:
-    """Layers whose sums can be looked up, with at most 384 bytes in a window."""
-    outputs, width = draw(st.integers(1, 50)), 4 * draw(st.integers(1, 10))
-    windows = []
-    room = 24  # words of 16 channels
+    """Layers whose sums can be looked up, with at most 40 words of 16 channels in a window."""
+    outputs, height = draw(st.integers(1, 50)), draw(st.integers(1, 9))
+    windows: list[Window] = []
+    room = 40
     for _ in range(draw(st.integers(1, 2))):
-        kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-        words = draw(st.integers(1, 3))
-        if kernel[0] * kernel[1] * words <= room:
-            room -= kernel[0] * kernel[1] * words
-            padding = tuple(draw(st.integers(0, (k - 1) // 2)) for k in kernel)
+        kernel = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+        channels = draw(st.integers(1, 64))
+        words = kernel[0] * kernel[1] * -(-channels // 16)
+        if words <= room and sum(w.inputs for w in windows) + channels * kernel[0] <= 200:
+            room -= words
+            padding = (draw(st.integers(0, kernel[0] - 1)), draw(st.integers(0, kernel[1] - 1)))
             stride = (draw(st.integers(1, 2)), draw(st.integers(1, 3)))
             dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+            spare = draw(st.integers(0, 2))
             windows.append(
-                Window(16 * words, 1, kernel, stride, (padding[0], padding[1]), (0, 0), dilation)
+                Window(channels, 1, kernel, stride, padding, (0, 0), dilation, spare=spare)
             )
-    if draw(st.booleans()):
-        windows.append(Window(outputs, outputs))  # each channel reads itself
+    jumps = []
+    for _ in range(draw(st.integers(0, 2))):
+        channel = draw(st.integers(0, outputs - 1))
+        stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+        jumps.append(Jump(draw(st.integers(1, outputs - channel)), channel, stride))
     return Recipe(
-        (outputs, draw(st.integers(1, 4)), width),
-        tuple(windows),
+        (outputs, height, draw(st.integers(1, 45))),
+        tuple(windows or [Window(16)]),
+        tuple(jumps),
         T=draw(st.integers(1, 34)),
         B=draw(st.integers(1, 2)),
-        signed=draw(st.booleans()),
+        shift=draw(st.integers(0, 6)),
+        bias_rows=draw(st.integers(1, 20)),
         seed=draw(st.integers(0, 2**20)),
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(looked_up(), st.sampled_from([0.0, 0.1, 1.0]))
 def test_random_layers_of_words(recipe: Recipe, rate: float) -> None:
     compare(fire(make(recipe), rate), instruction_sets())
+
+
+def looks_up(recipe: Recipe, sums: str = "lookups") -> bool:
+    """Whether every instruction set with AVX2 or AVX-512 does, which is the same for all."""
+    isas = [isa for isa in instruction_sets() if isa.startswith("avx")]
+    answers = {CpuEngine(make(recipe).program, isa=isa, sums=sums).looked_up for isa in isas}
+    return answers != {()}
+
+
+def test_what_is_looked_up() -> None:
+    plain = Recipe((16, 4, 8), (Window(16),), (Jump(16),))
+    point = Window(64, kernel=(1, 1), padding=(0, 0), after=(0, 0))
+    if not any(isa.startswith("avx") for isa in instruction_sets()):
+        assert not looks_up(plain)
+        return
+    assert looks_up(plain)
+    assert looks_up(replace(plain, windows=(Window(64), point)))
+    for other in (
+        replace(plain, signed=True),
+        replace(plain, v_per_neuron=True),
+        replace(plain, bias_per_neuron=True),
+        replace(plain, shift=15),
+        replace(plain, windows=()),
+        replace(plain, windows=(Window(16, 2),)),
+        replace(plain, windows=(Window(16, 16),)),
+        replace(plain, windows=(Window(16, precision="int16"),)),
+        replace(plain, windows=(Window(16, largest=4),)),
+        replace(plain, windows=(Window(16, signed=True),)),
+        replace(plain, windows=(Window(64), replace(point, inputs=65))),
+        replace(plain, jumps=(Jump(16, largest=4),)),
+        replace(plain, jumps=(Jump(16, signed=True),)),
+    ):
+        assert not looks_up(other), other
+    for sums in ("products", "events"):
+        assert not looks_up(plain, sums)
 
 
 @pytest.mark.parametrize("most", [127, -128])
