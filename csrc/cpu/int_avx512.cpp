@@ -18,9 +18,7 @@
 
 namespace spikeconv::cpu::avx512 {
 
-IntKernels int_kernels() {
-  return vector_kernels(0.4f, 31, 170, 3.5f, lookup_kernels(24, 2));
-}
+IntKernels int_kernels() { return vector_kernels(0.4f, 31, 170, 3.5f, lookup_kernels(24, 2)); }
 
 }  // namespace spikeconv::cpu::avx512
 

@@ -267,9 +267,7 @@ static int64_t bare(int64_t rounds) {
 
 namespace spikeconv::cpu::avx512_vnni {
 
-IntKernels int_kernels() {
-  return vector_kernels(0.55f, 45, 230, 4.6f, lookup_kernels(24, 2));
-}
+IntKernels int_kernels() { return vector_kernels(0.55f, 45, 230, 4.6f, lookup_kernels(24, 2)); }
 
 }  // namespace spikeconv::cpu::avx512_vnni
 

@@ -8,15 +8,10 @@
 
 #include <stdint.h>
 
-namespace spikeconv::cpu {
+#include "cpu/int_extents.h"
+#include "cpu/int_lookup.h"
 
-constexpr int kPixels = 4;
-constexpr int kLanes = 16;  // output channels of a block
-constexpr int kBlocks = 4;  // blocks of a tile at most
-constexpr int kPair = 2;    // of them, whose sums are made together; all where they are products
-constexpr int kTileSteps = 16;  // steps of a tile at most
-constexpr int kTileValues = kTileSteps * kPixels * kBlocks * kLanes;
-constexpr int kMostBytes = 3;  // of a weight
+namespace spikeconv::cpu {
 
 // One convolution, or one of the bytes of its weights: what it reads is `n_runs` runs of bytes,
 // each `4 * quads` long, at fixed distances from each pixel's window. Bytes are spikes plus a zero
@@ -100,63 +95,6 @@ struct IntEventKernels {
   float byte_cost, run_cost, window_cost, event_cost;
 };
 
-// A layer of spikes of 0 and 1 whose sums are looked up. Sixteen channels of a pixel at a step are
-// a word, and for each part of its bits a table of an output channel holds the sum of the weights
-// that belong to it. How many parts there are, and how tables hold sums, is the kernels' own.
-//
-// Pixels are lanes: words lie by step and position, where a row's pixels have neighbouring
-// positions and the next row's follow at a pitch, so that a tap is one distance for all of them.
-// What it reads beyond the image's edges, which are other pixels, counts for nothing.
-constexpr int kPositions = 32;  // of a group, whose words are looked up together
-
-struct IntLookupTap {
-  int64_t words;   // from a position to the word that it reads
-  int64_t tables;  // bytes from the block's first table
-  int64_t edge;    // which of a group's edges it has
-};
-
-struct IntLookupTerm {
-  const uint16_t* words;  // of the first group's first position, at the first step
-  int64_t step;           // words from step to step
-  const IntLookupTap* taps;
-  int64_t n_taps;         // each of 16 channels
-  const uint32_t* edges;  // [groups][n_edges]: a row of `inside`
-  int64_t n_edges;
-  const uint16_t* inside;  // [rows][kPositions]: all bits where a position reads a pixel, or none
-  const uint8_t* tables;   // of the block; those of a tap are [16 output channels][table_bytes]
-};
-
-// A layer's windows have so many words, at most, that are looked up.
-constexpr int64_t kMostTaps = 40;
-
-// Spikes of the same position that enter the membranes: of output channel c, coefficient[c] where
-// the word at words[c] has that bit, or in the higher half of 32 bits that one.
-struct IntLookupShortcut {
-  const uint16_t* words[kLanes];
-  int32_t bit[kLanes], high_bit[kLanes];
-  int64_t step;
-  const int32_t* coefficient;
-};
-
-// Sums and neurons, as IntScan has them, of one block of channels. No sum of all terms may leave 16
-// bits; on the way they may wrap.
-struct IntLookup {
-  const IntLookupTerm* terms;
-  int n_terms;
-  const IntLookupShortcut* shortcuts;
-  int n_shortcuts;
-  int groups;  // one after the other
-  int steps;
-  int shift;  // less than 15
-  const int32_t* theta;
-  const int32_t* v_init;
-  const int32_t* bias;  // of the first step
-  int64_t bias_step;    // values from row to row
-  int last_bias;        // the step from which on the row stays the same, 0 or more
-  uint16_t* out;        // like a term's words, at a multiple of 64 bytes
-  int64_t out_step;
-};
-
 // Spikes of the same place that enter the membranes: per block coefficient[channel] times the 16
 // bytes from `spikes` on. Channels that receive nothing have coefficient 0. Where IntScan is
 // narrow, a coefficient is given as its lowest byte and 65536 times the rest: two factors of 16
@@ -223,40 +161,6 @@ struct IntEncode {
   int32_t* count;  // of these steps
   uint8_t* out;    // spikes plus zero point of the first pixel and step, or null
   int64_t out_pixel, out_step;
-};
-
-// The same where their tables differ by channel only: neurons of one sign of a row's pixels, into
-// words. What is given is of the first step, channel and pixel, and pixels are neighbours.
-struct IntEncodeWords {
-  int pixels;
-  int channels;  // 1 to 16
-  int steps;
-  const float* x;
-  int64_t channel;     // values of x from channel to channel
-  const float* theta;  // [16], like v_init and a row of the bias
-  const float* v_init;
-  const float* bias;
-  int64_t bias_step;
-  int last_bias;  // the step from which on the row stays the same, 0 or more
-  uint16_t* out;
-  int64_t out_step;
-};
-
-// Null where sums are never looked up.
-struct IntLookupKernels {
-  // Writes the words of neighbouring pixels from 16 of their bytes, whose distance is given, and
-  // back bytes of a word's first channels.
-  void (*to_words)(const uint8_t* spikes, int64_t pixels, int64_t pixel, uint16_t* to);
-  void (*to_bytes)(const uint16_t* words, int64_t pixels, int channels, uint8_t* to, int64_t pixel);
-  // Writes the table of an output channel from its weights for 16 channels.
-  void (*table)(const int8_t* weights, uint8_t* to);
-  int64_t table_bytes;
-  void (*run)(const IntLookup& lookup);
-  void (*encode)(const IntEncodeWords& encode);
-  // A layer is looked up where its windows have so many words, and where it takes so many times the
-  // words that its pixels and channels fill, at most.
-  int64_t most_taps;
-  float most_room;
 };
 
 struct IntKernels {
