@@ -46,16 +46,20 @@ struct IntLookupShortcut {
   const int32_t* coefficient;
 };
 
-// Sums and neurons, as IntScan has them, of one block of channels. No sum of all terms may leave 16
-// bits; on the way they may wrap.
+// Sums and neurons, as IntScan has them, of one block of channels.
+//
+// A pass takes one of the bytes of the weights, the highest first: what it adds up to counts 256
+// times what the next one does. No sum of all terms of a pass may leave 16 bits; on the way they
+// may wrap.
 struct IntLookup {
   const IntLookupTerm* terms;
-  int n_terms;
+  int passes;
+  int end[kMostBytes];  // the terms of each pass end here, and those of the next one begin
   const IntLookupShortcut* shortcuts;
   int n_shortcuts;
   int groups;  // one after the other
   int steps;
-  int shift;  // less than 15
+  int shift;  // less than 15 where there is one pass
   const int32_t* theta;
   const int32_t* v_init;
   const int32_t* bias;  // of the first step

@@ -18,25 +18,42 @@ constexpr int64_t kMostEdges = int64_t{1} << 22;
 
 bool is_spikes(const IntSource& source) { return source.largest_byte() == 1 && !source.is_static; }
 
-bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer,
-                 const std::vector<at::Tensor>& weights) {
+// By convolution, and by byte from the lowest on.
+using Bytes = std::vector<std::vector<at::Tensor>>;
+
+// Whether the sums of each byte have 16 bits.
+bool bytes_are_narrow(const std::vector<IntSource>& sources, const IntLayer& layer,
+                      const Bytes& bytes, int passes) {
+  for (int pass = 0; pass < passes; ++pass) {
+    std::vector<at::Tensor> weights;
+    for (const std::vector<at::Tensor>& each : bytes) {
+      const auto count = static_cast<int>(each.size());
+      weights.push_back(pass < count ? each[pass] : at::zeros_like(each[0]));
+    }
+    if (!sums_are_narrow(sources, layer, weights)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool can_look_up(const std::vector<IntSource>& sources, const IntLayer& layer, const Bytes& bytes,
+                 int passes) {
   const bool plain = layer.out >= 0 && !layer.is_signed && layer.v_init.size(1) == 1 &&
-                     layer.bias.size(1) == 1 && layer.shift < 15;
+                     layer.bias.size(1) == 1 && (layer.shift < 15 || passes > 1);
   const auto& convolutions = layer.convolutions;
   if (!plain || convolutions.empty()) {
     return false;
   }
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const IntWindow& window = convolutions[i].window;
-    if (!is_spikes(sources[window.source]) || window.groups != 1 ||
-        weights[i].scalar_type() != at::kChar) {
+  for (const IntConvolution& each : convolutions) {
+    if (!is_spikes(sources[each.window.source]) || each.window.groups != 1) {
       return false;
     }
   }
   return std::all_of(
              layer.shortcuts.begin(), layer.shortcuts.end(),
              [&](const IntShortcutTerm& each) { return is_spikes(sources[each.source]); }) &&
-         sums_are_narrow(sources, layer, weights);
+         bytes_are_narrow(sources, layer, bytes, passes);
 }
 
 // Of each group, the positions whose tap lies within the image.
@@ -61,7 +78,7 @@ std::vector<uint32_t> positions_inside(const IntLookupLayer& to, const IntLayer&
 }
 
 IntLookupWindow window_of(const IntLookupLayer& to, const IntLayer& layer, const IntSource& source,
-                          const IntWindow& window, const at::Tensor& weights,
+                          const IntWindow& window, const std::vector<at::Tensor>& bytes,
                           const IntLookupKernels& kernels) {
   IntLookupWindow made{{window.source, window.stride_y, window.stride_x, to.pitch}, {}, {}, {}, {}};
   std::vector<std::vector<uint32_t>> edges;  // by tap
@@ -89,7 +106,9 @@ IntLookupWindow window_of(const IntLookupLayer& to, const IntLayer& layer, const
       inside[row * kPositions + i] = (positions >> i & 1) != 0 ? -1 : 0;
     }
   }
-  made.tables = pack_tables(weights, kernels);
+  for (const at::Tensor& each : bytes) {
+    made.tables.push_back(pack_tables(each.to(at::kChar), kernels));
+  }
   return made;
 }
 
@@ -99,10 +118,18 @@ std::optional<IntLookupLayer> make_lookup_layer(const std::vector<IntSource>& so
                                                 const IntLayer& layer,
                                                 const std::vector<at::Tensor>& weights,
                                                 const IntLookupKernels& kernels) {
-  if (kernels.run == nullptr || !can_look_up(sources, layer, weights)) {
+  if (kernels.run == nullptr) {
     return {};
   }
   IntLookupLayer to{};
+  Bytes bytes_of;
+  for (const at::Tensor& each : weights) {
+    bytes_of.push_back(split_bytes("_IntegerProgram.add_layer", each));
+    to.passes = std::max(to.passes, static_cast<int>(bytes_of.back().size()));
+  }
+  if (!can_look_up(sources, layer, bytes_of, to.passes)) {
+    return {};
+  }
   to.pitch = layer.width;
   int64_t taps = 0, words = 0, bytes = 0;
   for (const IntConvolution& each : layer.convolutions) {
@@ -123,7 +150,8 @@ std::optional<IntLookupLayer> make_lookup_layer(const std::vector<IntSource>& so
   }
   for (size_t i = 0; i < weights.size(); ++i) {
     const IntWindow& window = layer.convolutions[i].window;
-    to.windows.push_back(window_of(to, layer, sources[window.source], window, weights[i], kernels));
+    to.windows.push_back(
+        window_of(to, layer, sources[window.source], window, bytes_of[i], kernels));
   }
   for (const IntShortcutTerm& each : layer.shortcuts) {
     to.jumps.push_back({{each.source, each.stride_y, each.stride_x, to.pitch},

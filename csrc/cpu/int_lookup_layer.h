@@ -22,7 +22,8 @@ struct IntLookupWindow {
   std::vector<Tap> taps;
   std::vector<uint32_t> edges;  // IntLookupTerm's, [groups][taps]
   at::Tensor inside;            // likewise, int16 [rows][kPositions]
-  at::Tensor tables;            // bytes [blocks][kh * kw][C / 16][16][table_bytes]
+  // Of each byte of the weights, from the lowest on: [blocks][kh * kw][C / 16][16][table_bytes].
+  std::vector<at::Tensor> tables;
 };
 
 struct IntLookupJump {
@@ -34,12 +35,13 @@ struct IntLookupJump {
 // Positions are the layer's pixels at a pitch, and what lies between two rows is computed too.
 struct IntLookupLayer {
   int64_t pitch = 0, groups = 0;
+  int passes = 0;  // bytes of weights
   std::vector<IntLookupWindow> windows;
   std::vector<IntLookupJump> jumps;
 };
 
 // None where a layer's sums cannot be looked up, or others are faster: that takes spikes of 0 and 1
-// which all channels read, int8 weights, sums of 16 bits, neurons of one sign whose tables differ
+// which all channels read, sums of 16 bits, neurons of one sign whose tables differ
 // by channel only, and tables that stay in the second cache.
 std::optional<IntLookupLayer> make_lookup_layer(const std::vector<IntSource>& sources,
                                                 const IntLayer& layer,

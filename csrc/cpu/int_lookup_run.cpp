@@ -12,7 +12,8 @@ LookupRun::LookupRun(const IntLookupKernels& kernels, const IntLayer& layer,
     : kernels_(kernels), layer_(layer), lookup_(lookup), read_(read), out_(out), steps_(steps) {
   for (size_t i = 0; i < lookup.windows.size(); ++i) {
     const IntLookupWindow& window = lookup.windows[i];
-    const int64_t parts = window.tables.size(2), part_bytes = window.tables.stride(2);
+    const at::Tensor& tables = window.tables[0];
+    const int64_t parts = tables.size(2), part_bytes = tables.stride(2);
     std::vector<IntLookupTap>& taps = taps_.emplace_back();
     for (size_t tap = 0; tap < window.taps.size(); ++tap) {
       const IntLookupWindow::Tap& from = window.taps[tap];
@@ -36,24 +37,22 @@ void LookupRun::run(int64_t first, int64_t last) const {
 
 void LookupRun::run_block(int64_t block, int64_t first, int64_t last) const {
   const int64_t position = first * kPositions;
-  c10::SmallVector<IntLookupTerm, 2> terms;
-  for (size_t i = 0; i < lookup_.windows.size(); ++i) {
-    const IntLookupWindow& window = lookup_.windows[i];
-    const auto n_edges = static_cast<int64_t>(window.taps.size());
-    terms.push_back({read_[i].data + position, read_[i].step, taps_[i].data(),
-                     static_cast<int64_t>(taps_[i].size()), window.edges.data() + first * n_edges,
-                     n_edges,
-                     reinterpret_cast<const uint16_t*>(window.inside.const_data_ptr<int16_t>()),
-                     window.tables.const_data_ptr<uint8_t>() + block * window.tables.stride(0)});
+  IntLookup lookup{};
+  c10::SmallVector<IntLookupTerm, 4> terms;
+  for (int byte = lookup_.passes - 1; byte >= 0; --byte) {
+    for (size_t i = 0; i < lookup_.windows.size(); ++i) {
+      if (byte < static_cast<int>(lookup_.windows[i].tables.size())) {
+        terms.push_back(term_of(i, byte, block, first));
+      }
+    }
+    lookup.end[lookup.passes++] = static_cast<int>(terms.size());
   }
   c10::SmallVector<IntLookupShortcut, 2> shortcuts;
   for (size_t i = 0; i < lookup_.jumps.size(); ++i) {
     shortcuts.push_back(shortcut_of(i, block, position));
   }
   const int64_t channel = block * kLanes;
-  IntLookup lookup{};
   lookup.terms = terms.data();
-  lookup.n_terms = static_cast<int>(terms.size());
   lookup.shortcuts = shortcuts.data();
   lookup.n_shortcuts = static_cast<int>(shortcuts.size());
   lookup.groups = static_cast<int>(last - first);
@@ -67,6 +66,20 @@ void LookupRun::run_block(int64_t block, int64_t first, int64_t last) const {
   lookup.out = out_.data + block * out_.part + position;
   lookup.out_step = out_.step;
   kernels_.run(lookup);
+}
+
+IntLookupTerm LookupRun::term_of(size_t i, int byte, int64_t block, int64_t group) const {
+  const IntLookupWindow& window = lookup_.windows[i];
+  const at::Tensor& tables = window.tables[byte];
+  const auto n_edges = static_cast<int64_t>(window.taps.size());
+  return {read_[i].data + group * kPositions,
+          read_[i].step,
+          taps_[i].data(),
+          static_cast<int64_t>(taps_[i].size()),
+          window.edges.data() + group * n_edges,
+          n_edges,
+          reinterpret_cast<const uint16_t*>(window.inside.const_data_ptr<int16_t>()),
+          tables.const_data_ptr<uint8_t>() + block * tables.stride(0)};
 }
 
 IntLookupShortcut LookupRun::shortcut_of(size_t jump, int64_t block, int64_t position) const {

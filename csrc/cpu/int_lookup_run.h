@@ -21,6 +21,7 @@ class LookupRun {
 
  private:
   void run_block(int64_t block, int64_t first, int64_t last) const;
+  IntLookupTerm term_of(size_t window, int byte, int64_t block, int64_t group) const;
   IntLookupShortcut shortcut_of(size_t jump, int64_t block, int64_t position) const;
 
   const IntLookupKernels& kernels_;

@@ -1,4 +1,4 @@
-// Layers whose sums are looked up: IntLookupKernels of int_tile.h. Included inside the integer
+// Layers whose sums are looked up: IntLookupKernels of int_lookup.h. Included inside the integer
 // kernels' .cpp files only, once per instruction set with AVX-512.
 //
 // A permutation looks up 32 words at once in a table that lies in one register, or in two: 5 or 6
@@ -37,13 +37,13 @@ template <int kGroups, int kSteps>
 using LookupSums = __m512i[kChannels][kGroups][kSteps];
 
 template <int kGroups, int kSteps>
-SPIKECONV_INLINE void look_up(const IntLookup& l, int group, int channel, int step,
+SPIKECONV_INLINE void look_up(const IntLookup& l, int pass, int group, int channel, int step,
                               LookupSums<kGroups, kSteps>& sums) {
   SPIKECONV_UNROLL_ALL
   for (int i = 0; i < kChannels * kGroups * kSteps; ++i) {
     sums[i / kSteps / kGroups][i / kSteps % kGroups][i % kSteps] = _mm512_setzero_si512();
   }
-  for (int i = 0; i < l.n_terms; ++i) {
+  for (int i = pass == 0 ? 0 : l.end[pass - 1]; i < l.end[pass]; ++i) {
     const IntLookupTerm& term = l.terms[i];
     const uint16_t* from = term.words + group * kPositions + step * term.step;
     const uint32_t* edges = term.edges + group * term.n_edges;
@@ -93,12 +93,39 @@ SPIKECONV_INLINE void look_up(const IntLookup& l, int group, int channel, int st
   }
 }
 
-// Of a channel, at the even and at the odd positions of a group.
-struct Membranes {
+// Of a channel, at the even and at the odd positions of a group: membranes, or what enters them.
+struct Halves {
   Int even, odd;
 };
 
 SPIKECONV_INLINE Int all_lanes(int32_t value) { return {_mm512_set1_epi32(value)}; }
+
+// Sums of all passes, in units of the last one.
+template <int kGroups, int kSteps>
+using TotalSums = Halves[kChannels][kGroups][kSteps];
+
+template <int kGroups, int kSteps>
+SPIKECONV_INLINE void look_up_all(const IntLookup& l, int group, int channel, int step,
+                                  TotalSums<kGroups, kSteps>& totals) {
+  SPIKECONV_UNROLL_ALL
+  for (int i = 0; i < kChannels * kGroups * kSteps; ++i) {
+    totals[i / kSteps / kGroups][i / kSteps % kGroups][i % kSteps] = {zeros(), zeros()};
+  }
+  for (int pass = 0; pass < l.passes; ++pass) {
+    LookupSums<kGroups, kSteps> sums;
+    look_up<kGroups, kSteps>(l, pass, group, channel, step, sums);
+    SPIKECONV_UNROLL_ALL
+    for (int i = 0; i < kChannels * kGroups * kSteps; ++i) {
+      const int c = i / kSteps / kGroups, g = i / kSteps % kGroups, t = i % kSteps;
+      const __m512i sum = sums[c][g][t];
+      const Int even{_mm512_maskz_srai_epi32(0xffff, shift_left(Int{sum}, 16).value, 16)};
+      const Int odd{_mm512_maskz_srai_epi32(0xffff, sum, 16)};
+      Halves& total = totals[c][g][t];
+      total.even = add(shift_left(total.even, 8), even);
+      total.odd = add(shift_left(total.odd, 8), odd);
+    }
+  }
+}
 
 // Of a lane's two words, the bit of a channel.
 SPIKECONV_INLINE int32_t low_bit(int channel) { return 1 << channel; }
@@ -115,11 +142,16 @@ SPIKECONV_INLINE void add_shortcut(const IntLookupShortcut& from, int channel, i
 }
 
 // Some channels of some groups, from step on.
-template <int kGroups, int kSteps, Shortcuts kShortcuts>
+template <int kGroups, int kSteps, bool kOnePass, Shortcuts kShortcuts>
 static void advance(const IntLookup& l, int group, int channel, int step,
-                    Membranes (&v)[kGroups][kChannels]) {
+                    Halves (&v)[kGroups][kChannels]) {
   LookupSums<kGroups, kSteps> sums;
-  look_up<kGroups, kSteps>(l, group, channel, step, sums);
+  TotalSums<kGroups, kSteps> totals;
+  if constexpr (kOnePass) {
+    look_up<kGroups, kSteps>(l, 0, group, channel, step, sums);
+  } else {
+    look_up_all<kGroups, kSteps>(l, group, channel, step, totals);
+  }
   const Int even_scale = all_lanes(1 << l.shift), odd_scale = all_lanes(0x10000 << l.shift);
   SPIKECONV_UNROLL_ALL
   for (int i = 0; i < kGroups * kSteps; ++i) {
@@ -131,10 +163,19 @@ static void advance(const IntLookup& l, int group, int channel, int step,
     // Channel by channel, whose membranes do not wait for each other.
     SPIKECONV_UNROLL_ALL
     for (int c = 0; c < kChannels; ++c) {
-      const Int sum{sums[c][g][i % kSteps]}, current = all_lanes(bias[c]);
+      const Int current = all_lanes(bias[c]);
       const Int theta = all_lanes(l.theta[channel + c]), below = minus_one(theta);
-      Membranes& m = v[g][c];
-      Int even = add_pairs(current, sum, even_scale), odd = add_pairs(current, sum, odd_scale);
+      Halves& m = v[g][c];
+      Int even, odd;
+      if constexpr (kOnePass) {
+        const Int sum{sums[c][g][i % kSteps]};
+        even = add_pairs(current, sum, even_scale);
+        odd = add_pairs(current, sum, odd_scale);
+      } else {
+        const Halves& total = totals[c][g][i % kSteps];
+        even = add(current, shift_left(total.even, l.shift));
+        odd = add(current, shift_left(total.odd, l.shift));
+      }
       if constexpr (kShortcuts != Shortcuts::kNone) {
         const int n = kShortcuts == Shortcuts::kOne ? 1 : l.n_shortcuts;
         for (int j = 0; j < n; ++j) {
@@ -154,24 +195,25 @@ static void advance(const IntLookup& l, int group, int channel, int step,
 }
 
 // Of `count` steps, 1 to kMost.
-template <int kGroups, int kMost, Shortcuts kShortcuts>
+template <int kGroups, int kMost, bool kOnePass, Shortcuts kShortcuts>
 SPIKECONV_INLINE void advance_some(const IntLookup& l, int group, int channel, int step, int count,
-                                   Membranes (&v)[kGroups][kChannels]) {
+                                   Halves (&v)[kGroups][kChannels]) {
   if constexpr (kMost > 1) {
     if (count < kMost) {
-      return advance_some<kGroups, kMost - 1, kShortcuts>(l, group, channel, step, count, v);
+      return advance_some<kGroups, kMost - 1, kOnePass, kShortcuts>(l, group, channel, step, count,
+                                                                    v);
     }
   }
-  advance<kGroups, kMost, kShortcuts>(l, group, channel, step, v);
+  advance<kGroups, kMost, kOnePass, kShortcuts>(l, group, channel, step, v);
 }
 
 // All steps, in parts as equal as they can be.
-template <int kGroups, Shortcuts kShortcuts>
+template <int kGroups, bool kOnePass, Shortcuts kShortcuts>
 static void run_groups(const IntLookup& l, int group) {
   constexpr int kMost = kRows / kGroups;
   const int parts = (l.steps + kMost - 1) / kMost;
   for (int channel = 0; channel < kLanes; channel += kChannels) {
-    Membranes v[kGroups][kChannels];
+    Halves v[kGroups][kChannels];
     for (int g = 0; g < kGroups; ++g) {
       for (int c = 0; c < kChannels; ++c) {
         v[g][c].even = v[g][c].odd = all_lanes(l.v_init[channel + c]);
@@ -179,33 +221,42 @@ static void run_groups(const IntLookup& l, int group) {
     }
     for (int part = 0; part < parts; ++part) {
       const int step = l.steps * part / parts, end = l.steps * (part + 1) / parts;
-      advance_some<kGroups, kMost, kShortcuts>(l, group, channel, step, end - step, v);
+      advance_some<kGroups, kMost, kOnePass, kShortcuts>(l, group, channel, step, end - step, v);
     }
   }
 }
 
 // Where steps are few, groups share what is read of tables.
-template <Shortcuts kShortcuts>
+template <bool kOnePass, Shortcuts kShortcuts>
 static void run_lookup(const IntLookup& l) {
   int group = 0;
   for (; l.steps == 1 && group + 4 <= l.groups; group += 4) {
-    run_groups<4, kShortcuts>(l, group);
+    run_groups<4, kOnePass, kShortcuts>(l, group);
   }
   for (; l.steps <= 2 && group + 2 <= l.groups; group += 2) {
-    run_groups<2, kShortcuts>(l, group);
+    run_groups<2, kOnePass, kShortcuts>(l, group);
   }
   for (; group < l.groups; ++group) {
-    run_groups<1, kShortcuts>(l, group);
+    run_groups<1, kOnePass, kShortcuts>(l, group);
+  }
+}
+
+template <bool kOnePass>
+static void run_passes(const IntLookup& l) {
+  if (l.n_shortcuts == 0) {
+    run_lookup<kOnePass, Shortcuts::kNone>(l);
+  } else if (l.n_shortcuts == 1) {
+    run_lookup<kOnePass, Shortcuts::kOne>(l);
+  } else {
+    run_lookup<kOnePass, Shortcuts::kMany>(l);
   }
 }
 
 static void run_lookups(const IntLookup& l) {
-  if (l.n_shortcuts == 0) {
-    run_lookup<Shortcuts::kNone>(l);
-  } else if (l.n_shortcuts == 1) {
-    run_lookup<Shortcuts::kOne>(l);
+  if (l.passes == 1) {
+    run_passes<true>(l);
   } else {
-    run_lookup<Shortcuts::kMany>(l);
+    run_passes<false>(l);
   }
 }
 

@@ -67,8 +67,11 @@ def looked_up(draw: st.DrawFn) -> Recipe:
             stride = (draw(st.integers(1, 2)), draw(st.integers(1, 3)))
             dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
             spare = draw(st.integers(0, 2))
+            precision = draw(st.sampled_from(list(WEIGHTS)))
             windows.append(
-                Window(channels, 1, kernel, stride, padding, (0, 0), dilation, spare=spare)
+                Window(
+                    channels, 1, kernel, stride, padding, (0, 0), dilation, precision, spare=spare
+                )
             )
     jumps = []
     for _ in range(draw(st.integers(0, 2))):
@@ -108,6 +111,8 @@ def test_what_is_looked_up() -> None:
         return
     assert looks_up(plain)
     assert looks_up(replace(plain, windows=(Window(64), point)))
+    for precision in WEIGHTS:
+        assert looks_up(replace(plain, windows=(Window(64), replace(point, precision=precision))))
     for other in (
         replace(plain, signed=True),
         replace(plain, v_per_neuron=True),
@@ -116,7 +121,6 @@ def test_what_is_looked_up() -> None:
         replace(plain, windows=()),
         replace(plain, windows=(Window(16, 2),)),
         replace(plain, windows=(Window(16, 16),)),
-        replace(plain, windows=(Window(16, precision="int16"),)),
         replace(plain, windows=(Window(16, largest=4),)),
         replace(plain, windows=(Window(16, signed=True),)),
         replace(plain, windows=(Window(64), replace(point, inputs=65))),

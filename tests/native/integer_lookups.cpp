@@ -136,10 +136,14 @@ void run_layer(const IntLookupKernels& kernels) {
   const int groups = draw(1, 6), steps = draw(1, 19), rows = draw(1, steps), shift = draw(0, 14);
   std::deque<Term> parts;
   std::vector<IntLookupTerm> terms;
-  for (int i = draw(1, 2); i > 0; --i) {
-    const Term& term = parts.emplace_back(kernels, steps, groups);
-    terms.push_back({term.words.data(), term.words.step, term.taps.data(), term.n_taps,
-                     term.edges.data(), term.n_edges, term.inside.data, term.tables.data});
+  IntLookup lookup{};
+  for (int passes = draw(1, kMostBytes); passes > 0; --passes) {
+    for (int i = draw(1, 2); i > 0; --i) {
+      const Term& term = parts.emplace_back(kernels, steps, groups);
+      terms.push_back({term.words.data(), term.words.step, term.taps.data(), term.n_taps,
+                       term.edges.data(), term.n_edges, term.inside.data, term.tables.data});
+    }
+    lookup.end[lookup.passes++] = static_cast<int>(terms.size());
   }
   std::deque<Jump> jumps;
   std::vector<IntLookupShortcut> shortcuts;
@@ -151,30 +155,31 @@ void run_layer(const IntLookupKernels& kernels) {
   const Table<int32_t> v_init(draws<int32_t>(kLanes, -300 * unit, 300 * unit));
   const Table<int32_t> bias(draws<int32_t>(rows * kLanes, -50 * unit, 50 * unit));
   const Words out(1, steps, groups);
-  const IntLookup lookup{terms.data(),
-                         static_cast<int>(terms.size()),
-                         shortcuts.data(),
-                         static_cast<int>(shortcuts.size()),
-                         groups,
-                         steps,
-                         shift,
-                         theta.data,
-                         v_init.data,
-                         bias.data,
-                         kLanes,
-                         rows - 1,
-                         out.data(),
-                         out.step};
+  lookup.terms = terms.data();
+  lookup.shortcuts = shortcuts.data();
+  lookup.n_shortcuts = static_cast<int>(shortcuts.size());
+  lookup.groups = groups;
+  lookup.steps = steps;
+  lookup.shift = shift;
+  lookup.theta = theta.data;
+  lookup.v_init = v_init.data;
+  lookup.bias = bias.data;
+  lookup.bias_step = kLanes;
+  lookup.last_bias = rows - 1;
+  lookup.out = out.data();
+  lookup.out_step = out.step;
   kernels.run(lookup);
   for (int n = 0; n < kLanes * groups * kPositions; ++n) {
     const int c = n % kLanes, group = n / kLanes / kPositions, i = n / kLanes % kPositions;
     uint32_t v = static_cast<uint32_t>(v_init.data[c]);
     for (int t = 0; t < steps; ++t) {
-      int sum = 0;
-      for (const Term& term : parts) {
-        sum += term.sum(kernels, c, group, t, i);
+      uint32_t sum = 0;
+      for (int pass = 0, term = 0; pass < lookup.passes; ++pass) {
+        for (sum *= 256; term < lookup.end[pass]; ++term) {
+          sum += static_cast<uint32_t>(parts[term].sum(kernels, c, group, t, i));
+        }
       }
-      v += static_cast<uint32_t>(sum) << shift;
+      v += sum << shift;
       v += static_cast<uint32_t>(bias.data[std::min(t, rows - 1) * kLanes + c]);
       for (const Jump& jump : jumps) {
         const int spike = jump.words.bit(jump.channels[c], t, group * kPositions + i);
