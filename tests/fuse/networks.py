@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from spikeconv.fuse.cpu import CpuEngine
 from spikeconv.fuse.encoder import Encoder
 from spikeconv.fuse.engine import IntegerProgram, Source
 from spikeconv.fuse.layer import WEIGHTS, Convolution, IntegerLayer, Pair, Pool, Shortcut
@@ -148,3 +149,13 @@ def trains(net: Network, current: Tensor, T: int) -> dict[str, Tensor]:
         else:
             found[name] = engine.run_layer(net.layers[name], found, None, **wants).spikes
     return found
+
+
+def engine_of(net: Network, isa: str | None = None, sums: str = "auto") -> CpuEngine:
+    assert net.encoder is not None
+    return CpuEngine(net.program, [net.encoder], isa, sums)
+
+
+def currents(net: Network, B: int, seed: int = 0) -> Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(B, *net.sources["stem"].shape, generator=random)

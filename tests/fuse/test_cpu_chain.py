@@ -19,19 +19,9 @@ from spikeconv.neuron import IFNode
 from spikeconv.ops import if_multistep
 from spikeconv.ops.native import instruction_sets
 from tests.fixtures import threads_as_before as threads_as_before
-from tests.fuse.networks import Network, residual, trains
+from tests.fuse.networks import currents, engine_of, residual, trains
 
 ISAS = [*instruction_sets(), "amx_emulated"]
-
-
-def engine_of(net: Network, isa: str | None = None, sums: str = "auto") -> CpuEngine:
-    assert net.encoder is not None
-    return CpuEngine(net.program, [net.encoder], isa, sums)
-
-
-def currents(net: Network, B: int, seed: int = 0) -> Tensor:
-    random = torch.Generator().manual_seed(seed)
-    return torch.randn(B, *net.sources["stem"].shape, generator=random)
 
 
 @settings(max_examples=40, deadline=None)
@@ -57,63 +47,6 @@ def test_a_chain_gives_what_its_steps_give(
                 assert torch.equal(engine.unpack(name, got[name].spikes), wanted[name])
             for name in counted:
                 assert torch.equal(got[name].count, wanted[name].sum(0, dtype=torch.int32))
-
-
-LOOKING_UP = [isa for isa in instruction_sets() if isa.startswith("avx")]
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.integers(0, 2**20), st.integers(1, 34), st.integers(1, 5), st.integers(1, 24),
-    st.tuples(st.integers(3, 9), st.integers(3, 40)), st.integers(1, 3), st.booleans(),
-)  # fmt: skip
-def test_words_go_from_layer_to_layer(
-    seed: int, T: int, B: int, width: int, size: tuple[int, int], threads: int, turned: bool
-) -> None:
-    net = residual(seed=seed, width=width, size=size, alike=True)
-    current = currents(net, B, seed)
-    wanted = trains(net, current, T)
-    if turned:
-        current = current.contiguous(memory_format=torch.channels_last)
-    torch.set_num_threads(threads)
-    for isa in LOOKING_UP:
-        engine = engine_of(net, isa, "lookups")
-        assert {"plain.first", "plain.second", "more.first", "more.second"} <= {*engine.looked_up}
-        chain = engine.chain(net.steps, spikes=["more.second"], counts=["plain.second", "linear"])
-        for _ in range(2):
-            got = chain.run({}, {"stem": current}, T)
-            found = engine.unpack("more.second", got["more.second"].spikes)
-            assert torch.equal(found, wanted["more.second"])
-            for name in ("plain.second", "linear"):
-                assert torch.equal(got[name].count, wanted[name].sum(0, dtype=torch.int32))
-
-
-@pytest.mark.parametrize("isa", LOOKING_UP)
-def test_more_steps_than_a_byte_counts(isa: str) -> None:
-    net = residual(seed=7, width=3, alike=True)
-    current = currents(net, 1)
-    engine = engine_of(net, isa, "lookups")
-    count = engine.chain(net.steps, counts=["linear"]).run({}, {"stem": current}, 300)["linear"]
-    wanted = trains(net, current, 300)["linear"].sum(0, dtype=torch.int32)
-    assert torch.equal(count.count, wanted)
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_images_that_take_turns(threads: int) -> None:
-    """Weights of more than 8 MiB are read once for several images."""
-    net = residual(seed=8, width=1)
-    net.layer("wide", [net.convolution("more.second", 1024, 3, (1, 1))], [], (3, 5))
-    net.layer("last", [net.convolution("wide", 1024, 3, (1, 1))], [], (3, 5))
-    current = currents(net, 7)
-    wanted = trains(net, current, 2)
-    torch.set_num_threads(threads)
-    engine = engine_of(net)
-    for last, turns in (("wide", False), ("last", True)):
-        steps = net.steps[: net.steps.index(last) + 1]
-        chain = engine.chain(steps, spikes=[last])
-        got = chain.run({}, {"stem": current}, 2)[last].spikes
-        assert torch.equal(engine.unpack(last, got), wanted[last])
-        assert (chain.memory(2) > 4 * engine.chain(steps[:-1], [steps[-2]]).memory(2)) == turns
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -277,6 +210,24 @@ def test_layers_of_all_sizes_take_turns_in_the_same_memory() -> None:
     slot = -(-(slack + T * stem) // page) * page + apart
     assert chain.memory(T) == 3 * slot
     assert chain.memory(1) == 3 * (page + apart)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_images_that_take_turns(threads: int) -> None:
+    """Weights of more than 8 MiB are read once for several images."""
+    net = residual(seed=8, width=1)
+    net.layer("wide", [net.convolution("more.second", 1024, 3, (1, 1))], [], (3, 5))
+    net.layer("last", [net.convolution("wide", 1024, 3, (1, 1))], [], (3, 5))
+    current = currents(net, 7)
+    wanted = trains(net, current, 2)
+    torch.set_num_threads(threads)
+    engine = engine_of(net)
+    for last, turns in (("wide", False), ("last", True)):
+        steps = net.steps[: net.steps.index(last) + 1]
+        chain = engine.chain(steps, spikes=[last])
+        got = chain.run({}, {"stem": current}, 2)[last].spikes
+        assert torch.equal(engine.unpack(last, got), wanted[last])
+        assert (chain.memory(2) > 4 * engine.chain(steps[:-1], [steps[-2]]).memory(2)) == turns
 
 
 @pytest.mark.parametrize("signed", [False, True])
