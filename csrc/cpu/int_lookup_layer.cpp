@@ -14,7 +14,7 @@ namespace spikeconv::cpu {
 namespace {
 
 // Entries of `edges`, at most, that are worth their memory.
-constexpr int64_t kMostEdges = int64_t{1} << 22;
+constexpr int64_t kMostEdges = int64_t{1} << 20;
 
 bool is_spikes(const IntSource& source) { return source.largest_byte() == 1 && !source.is_static; }
 
@@ -77,10 +77,23 @@ std::vector<uint32_t> positions_inside(const IntLookupLayer& to, const IntLayer&
   return inside;
 }
 
+// The form in which a layer reads a source.
+IntWordForm form_of(const IntLookupLayer& to, const IntLayer& layer, const IntSource& source,
+                    IntWordForm form) {
+  form.rows = std::max(layer.height, ceil_div(source.height, form.stride_y));
+  form.pitch = to.pitch;
+  return form;
+}
+
 IntLookupWindow window_of(const IntLookupLayer& to, const IntLayer& layer, const IntSource& source,
                           const IntWindow& window, const std::vector<at::Tensor>& bytes,
                           const IntLookupKernels& kernels) {
-  IntLookupWindow made{{window.source, window.stride_y, window.stride_x, to.pitch}, {}, {}, {}, {}};
+  IntLookupWindow made{
+      form_of(to, layer, source, {window.source, window.stride_y, window.stride_x, 0, 0}),
+      {},
+      {},
+      {},
+      {}};
   std::vector<std::vector<uint32_t>> edges;  // by tap
   for (int64_t table = 0; table < window.kernel_y * window.kernel_x; ++table) {
     const IntLookupWindow::Tap tap{table / window.kernel_x * window.dilation_y - window.above,
@@ -154,10 +167,9 @@ std::optional<IntLookupLayer> make_lookup_layer(const std::vector<IntSource>& so
         window_of(to, layer, sources[window.source], window, bytes_of[i], kernels));
   }
   for (const IntShortcutTerm& each : layer.shortcuts) {
-    to.jumps.push_back({{each.source, each.stride_y, each.stride_x, to.pitch},
-                        each.channel,
-                        each.channels,
-                        each.coefficient});
+    const IntWordForm form =
+        form_of(to, layer, sources[each.source], {each.source, each.stride_y, each.stride_x, 0, 0});
+    to.jumps.push_back({form, each.channel, each.channels, each.coefficient});
   }
   return to;
 }

@@ -8,7 +8,7 @@
 #include "cpu/int_byte_sums_avx2.h"
 #include "cpu/int_encode_words.h"
 #include "cpu/int_lanes.h"
-#include "cpu/int_scan.h"
+#include "cpu/int_lookup_form.h"
 
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
@@ -92,17 +92,14 @@ SPIKECONV_INLINE void add_shortcut(const IntLookupShortcut& from, int channel, i
 
 // A step of sixteen neurons, which the convolutions' sums `m` enter; returns the bit of those that
 // fire.
-template <Shortcuts kShortcuts>
+template <class F>
 SPIKECONV_INLINE __m256i fire(const IntLookup& l, int channel, Halves m, int64_t position, int step,
                               Halves& v) {
   const int64_t row = step < l.last_bias ? step : l.last_bias;
   const __m256i bias = _mm256_set1_epi32(l.bias[row * l.bias_step + channel]);
   m = {_mm256_add_epi32(m.even, bias), _mm256_add_epi32(m.odd, bias)};
-  if constexpr (kShortcuts != Shortcuts::kNone) {
-    const int n = kShortcuts == Shortcuts::kOne ? 1 : l.n_shortcuts;
-    for (int i = 0; i < n; ++i) {
-      add_shortcut(l.shortcuts[i], channel, position + step * l.shortcuts[i].step, m);
-    }
+  for (int i = 0; i < F::shortcuts(l); ++i) {
+    add_shortcut(l.shortcuts[i], channel, position + step * l.shortcuts[i].step, m);
   }
   const __m256i theta = _mm256_set1_epi32(l.theta[channel]);
   const __m256i below = _mm256_sub_epi32(theta, _mm256_set1_epi32(1));
@@ -146,13 +143,13 @@ SPIKECONV_INLINE void look_up_all(const IntLookup& l, int group, int step,
   }
 }
 
-template <int kGroups, int kSteps, bool kOnePass, Shortcuts kShortcuts>
+template <class F, int kGroups, int kSteps>
 static void advance(const IntLookup& l, int group, int step, AllMembranes<kGroups>& v) {
   constexpr int kRegisters = kGroups * kSteps;
-  Indices<kOnePass ? kRegisters : 1> indices;
+  Indices<F::kOnePass ? kRegisters : 1> indices;
   int n_taps = 0;
   TotalSums<kRegisters> totals;
-  if constexpr (kOnePass) {
+  if constexpr (F::kOnePass) {
     n_taps = index_all<kGroups, kSteps>(l, 0, group, step, indices);
   } else {
     __builtin_memset(totals, 0, sizeof totals);
@@ -162,7 +159,7 @@ static void advance(const IntLookup& l, int group, int step, AllMembranes<kGroup
   __m256i fired[kRegisters][2] = {};
   for (int channel = 0; channel < kLanes; ++channel) {
     __m256i sums[kRegisters][2];
-    if constexpr (kOnePass) {
+    if constexpr (F::kOnePass) {
       look_up<kRegisters>(l, 0, channel, indices, n_taps, sums);
     }
     SPIKECONV_UNROLL
@@ -170,7 +167,7 @@ static void advance(const IntLookup& l, int group, int step, AllMembranes<kGroup
       const int row = i / 2, half = i % 2, g = row / kSteps;
       const int64_t position = (group + g) * kPositions + half * kLanes;
       Halves m;
-      if constexpr (kOnePass) {
+      if constexpr (F::kOnePass) {
         const __m256i sum = sums[row][half];
         m = {_mm256_madd_epi16(sum, scale), _mm256_madd_epi16(sum, odd_scale)};
       } else {
@@ -178,7 +175,7 @@ static void advance(const IntLookup& l, int group, int step, AllMembranes<kGroup
         m = {_mm256_slli_epi32(total.even, l.shift), _mm256_slli_epi32(total.odd, l.shift)};
       }
       const __m256i bits =
-          fire<kShortcuts>(l, channel, m, position, step + row % kSteps, v[channel][g][half]);
+          fire<F>(l, channel, m, position, step + row % kSteps, v[channel][g][half]);
       fired[row][half] = _mm256_or_si256(fired[row][half], bits);
     }
   }
@@ -191,7 +188,7 @@ static void advance(const IntLookup& l, int group, int step, AllMembranes<kGroup
   }
 }
 
-template <int kGroups, bool kOnePass, Shortcuts kShortcuts>
+template <class F, int kGroups>
 static void run_groups(const IntLookup& l, int group) {
   constexpr int kMost = kRows / kGroups;
   AllMembranes<kGroups> v;
@@ -203,41 +200,22 @@ static void run_groups(const IntLookup& l, int group) {
   }
   int step = 0;
   for (; step + kMost <= l.steps; step += kMost) {
-    advance<kGroups, kMost, kOnePass, kShortcuts>(l, group, step, v);
+    advance<F, kGroups, kMost>(l, group, step, v);
   }
   if (kMost > 1 && step < l.steps) {
-    advance<kGroups, 1, kOnePass, kShortcuts>(l, group, step, v);
+    advance<F, kGroups, 1>(l, group, step, v);
   }
 }
 
 // Where there is one step, groups share what is read of tables.
-template <bool kOnePass, Shortcuts kShortcuts>
+template <class F>
 static void run_lookup(const IntLookup& l) {
   int group = 0;
   for (; l.steps == 1 && group + 2 <= l.groups; group += 2) {
-    run_groups<2, kOnePass, kShortcuts>(l, group);
+    run_groups<F, 2>(l, group);
   }
   for (; group < l.groups; ++group) {
-    run_groups<1, kOnePass, kShortcuts>(l, group);
-  }
-}
-
-template <bool kOnePass>
-static void run_passes(const IntLookup& l) {
-  if (l.n_shortcuts == 0) {
-    run_lookup<kOnePass, Shortcuts::kNone>(l);
-  } else if (l.n_shortcuts == 1) {
-    run_lookup<kOnePass, Shortcuts::kOne>(l);
-  } else {
-    run_lookup<kOnePass, Shortcuts::kMany>(l);
-  }
-}
-
-static void run_lookups(const IntLookup& l) {
-  if (l.passes == 1) {
-    run_passes<true>(l);
-  } else {
-    run_passes<false>(l);
+    run_groups<F, 1>(l, group);
   }
 }
 

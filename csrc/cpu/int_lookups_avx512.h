@@ -9,7 +9,7 @@
 
 #include "cpu/int_encode_words.h"
 #include "cpu/int_lanes.h"
-#include "cpu/int_scan.h"
+#include "cpu/int_lookup_form.h"
 
 namespace spikeconv::cpu::SPIKECONV_ISA {
 
@@ -142,12 +142,12 @@ SPIKECONV_INLINE void add_shortcut(const IntLookupShortcut& from, int channel, i
 }
 
 // Some channels of some groups, from step on.
-template <int kGroups, int kSteps, bool kOnePass, Shortcuts kShortcuts>
+template <class F, int kGroups, int kSteps>
 static void advance(const IntLookup& l, int group, int channel, int step,
                     Halves (&v)[kGroups][kChannels]) {
   LookupSums<kGroups, kSteps> sums;
   TotalSums<kGroups, kSteps> totals;
-  if constexpr (kOnePass) {
+  if constexpr (F::kOnePass) {
     look_up<kGroups, kSteps>(l, 0, group, channel, step, sums);
   } else {
     look_up_all<kGroups, kSteps>(l, group, channel, step, totals);
@@ -167,7 +167,7 @@ static void advance(const IntLookup& l, int group, int channel, int step,
       const Int theta = all_lanes(l.theta[channel + c]), below = minus_one(theta);
       Halves& m = v[g][c];
       Int even, odd;
-      if constexpr (kOnePass) {
+      if constexpr (F::kOnePass) {
         const Int sum{sums[c][g][i % kSteps]};
         even = add_pairs(current, sum, even_scale);
         odd = add_pairs(current, sum, odd_scale);
@@ -176,11 +176,8 @@ static void advance(const IntLookup& l, int group, int channel, int step,
         even = add(current, shift_left(total.even, l.shift));
         odd = add(current, shift_left(total.odd, l.shift));
       }
-      if constexpr (kShortcuts != Shortcuts::kNone) {
-        const int n = kShortcuts == Shortcuts::kOne ? 1 : l.n_shortcuts;
-        for (int j = 0; j < n; ++j) {
-          add_shortcut(l.shortcuts[j], channel + c, position, t, even, odd);
-        }
+      for (int j = 0; j < F::shortcuts(l); ++j) {
+        add_shortcut(l.shortcuts[j], channel + c, position, t, even, odd);
       }
       m.even = add(m.even, first(even));
       m.odd = add(m.odd, first(odd));
@@ -195,20 +192,19 @@ static void advance(const IntLookup& l, int group, int channel, int step,
 }
 
 // Of `count` steps, 1 to kMost.
-template <int kGroups, int kMost, bool kOnePass, Shortcuts kShortcuts>
+template <class F, int kGroups, int kMost>
 SPIKECONV_INLINE void advance_some(const IntLookup& l, int group, int channel, int step, int count,
                                    Halves (&v)[kGroups][kChannels]) {
   if constexpr (kMost > 1) {
     if (count < kMost) {
-      return advance_some<kGroups, kMost - 1, kOnePass, kShortcuts>(l, group, channel, step, count,
-                                                                    v);
+      return advance_some<F, kGroups, kMost - 1>(l, group, channel, step, count, v);
     }
   }
-  advance<kGroups, kMost, kOnePass, kShortcuts>(l, group, channel, step, v);
+  advance<F, kGroups, kMost>(l, group, channel, step, v);
 }
 
 // All steps, in parts as equal as they can be.
-template <int kGroups, bool kOnePass, Shortcuts kShortcuts>
+template <class F, int kGroups>
 static void run_groups(const IntLookup& l, int group) {
   constexpr int kMost = kRows / kGroups;
   const int parts = (l.steps + kMost - 1) / kMost;
@@ -221,42 +217,23 @@ static void run_groups(const IntLookup& l, int group) {
     }
     for (int part = 0; part < parts; ++part) {
       const int step = l.steps * part / parts, end = l.steps * (part + 1) / parts;
-      advance_some<kGroups, kMost, kOnePass, kShortcuts>(l, group, channel, step, end - step, v);
+      advance_some<F, kGroups, kMost>(l, group, channel, step, end - step, v);
     }
   }
 }
 
 // Where steps are few, groups share what is read of tables.
-template <bool kOnePass, Shortcuts kShortcuts>
+template <class F>
 static void run_lookup(const IntLookup& l) {
   int group = 0;
   for (; l.steps == 1 && group + 4 <= l.groups; group += 4) {
-    run_groups<4, kOnePass, kShortcuts>(l, group);
+    run_groups<F, 4>(l, group);
   }
   for (; l.steps <= 2 && group + 2 <= l.groups; group += 2) {
-    run_groups<2, kOnePass, kShortcuts>(l, group);
+    run_groups<F, 2>(l, group);
   }
   for (; group < l.groups; ++group) {
-    run_groups<1, kOnePass, kShortcuts>(l, group);
-  }
-}
-
-template <bool kOnePass>
-static void run_passes(const IntLookup& l) {
-  if (l.n_shortcuts == 0) {
-    run_lookup<kOnePass, Shortcuts::kNone>(l);
-  } else if (l.n_shortcuts == 1) {
-    run_lookup<kOnePass, Shortcuts::kOne>(l);
-  } else {
-    run_lookup<kOnePass, Shortcuts::kMany>(l);
-  }
-}
-
-static void run_lookups(const IntLookup& l) {
-  if (l.passes == 1) {
-    run_passes<true>(l);
-  } else {
-    run_passes<false>(l);
+    run_groups<F, 1>(l, group);
   }
 }
 

@@ -27,7 +27,7 @@ class WordSteps {
     if (looks_up) {
       add_lookup(step, out);
     } else if (encodes_words(step)) {
-      natural_[out] = new_words({out, 1, 1, parts_.sources[out].width});
+      natural_[out] = new_words(plain_form(out));
       to_.steps.push_back({Kind::kEncode, step.index, step.asked, {}, natural_[out]});
     } else {
       for (const int64_t source : reads(parts_, step)) {
@@ -75,8 +75,13 @@ class WordSteps {
     for (const IntLookupJump& jump : lookup.jumps) {
       made.words_read.push_back(need_words(jump.form, step.asked));
     }
-    natural_[out] = made.words_written = new_words({out, 1, 1, lookup.pitch});
+    natural_[out] = made.words_written =
+        new_words({out, 1, 1, parts_.sources[out].height, lookup.pitch});
     to_.steps.push_back(made);
+  }
+
+  IntWordForm plain_form(int64_t source) const {
+    return {source, 1, 1, parts_.sources[source].height, parts_.sources[source].width};
   }
 
   int64_t new_words(const IntWordForm& form) {
@@ -94,7 +99,7 @@ class WordSteps {
   int64_t need_words(const IntWordForm& form, int64_t asked) {
     int64_t& natural = natural_[form.source];
     if (natural == kNone) {
-      natural = new_words({form.source, 1, 1, parts_.sources[form.source].width});
+      natural = new_words(plain_form(form.source));
       to_.steps.push_back({Kind::kToWords, form.source, asked, {}, natural});
     }
     const auto found = std::find(to_.words.begin(), to_.words.end(), form);

@@ -42,7 +42,7 @@ int64_t part_pairs(const uint16_t* from, int64_t words, uint16_t* firsts, uint16
 IntWordPlane::IntWordPlane(const IntSource& source, const IntWordForm& form, int64_t steps)
     : pitch(form.pitch), stride_y(form.stride_y), stride_x(form.stride_x) {
   constexpr int64_t kUneven = 1024;
-  step = ceil_div(ceil_div(source.height, stride_y) * pitch, kPositions) * kPositions;
+  step = ceil_div(form.rows * pitch, kPositions) * kPositions;
   step += step % kUneven == 0 ? kPositions : 0;
   part = steps * step;
   remainder = parts_of(source) * part;

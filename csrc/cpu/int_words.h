@@ -17,11 +17,13 @@ namespace spikeconv::cpu {
 struct IntWordForm {
   int64_t source;
   int64_t stride_y, stride_x;
-  int64_t pitch;  // at least as many as a row has of one remainder
+  // Of one remainder; or more, where the layer that reads them has more of its own: its pixels have
+  // the positions of what they read.
+  int64_t rows, pitch;
 
   bool operator==(const IntWordForm& other) const {
     return source == other.source && stride_y == other.stride_y && stride_x == other.stride_x &&
-           pitch == other.pitch;
+           rows == other.rows && pitch == other.pitch;
   }
 };
 
