@@ -40,7 +40,7 @@ from spikeconv.cli.arguments import check_device, numbers, positive, seed
 from spikeconv.data import DATASETS
 from spikeconv.output import check_folder, check_output, replacing
 from spikeconv.precision import without_tf32
-from trained import HERE, NETWORKS, Network, load, own_network
+from trained import HERE, NETWORKS, Network, load, own_network, size_of_test_set
 
 OUT = HERE / "results" / "accuracy"
 DATA = HERE.parent.parent / "shared" / "data"
@@ -176,7 +176,9 @@ def open_results(options: argparse.Namespace, cells: Cells) -> Results:
     rows = (*METHODS, *_combined(options))
     count, seed = options.calibration_images, options.seed
     columns = steps_of(cells, networks, seed, options.T or ())
-    return Results(cells, networks, loaded, absent, count, seed, columns, rows)
+    # Keys of networks that are here say it.
+    whole = size_of_test_set(options.dataset, options.data) if absent else 0
+    return Results(cells, networks, loaded, absent, count, seed, columns, rows, whole)
 
 
 def write(out: Path, results: Results, facts: Facts, settings: dict[str, Any]) -> None:
@@ -200,6 +202,12 @@ def _known(options: argparse.Namespace) -> list[Network]:
 
 def _own(options: argparse.Namespace) -> list[Network]:
     given = options.dataset, options.mean, options.std, options.pooling
+    for option, value in zip(("--mean", "--std", "--pooling"), given[1:], strict=True):
+        if value is not None and not options.weights:
+            raise ValueError(
+                f"{option}: wanted --weights NAME=FILE, your own network that it is of, because "
+                f"those of the table have theirs; got {option} alone"
+            )
     networks = [own_network(text, *given) for text in options.weights]
     _check_once("--weights", [network.name for network in networks])
     return networks
@@ -218,14 +226,8 @@ def _check_once(option: str, names: Sequence[str]) -> None:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What the tables depend on."""
-    return {
-        "dataset": options.dataset,
-        "calibration_images": options.calibration_images,
-        "seed": options.seed,
-        "mean": options.mean,
-        "std": options.std,
-    }
+    """What all cells of the tables have in common."""
+    return {"dataset": options.dataset, "seed": options.seed}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -98,7 +98,15 @@ def _headline(results: Results, network: str) -> str:
     label = next(one.label for one in results.networks if one.name == network)
     ann, absent = results.ann(network), results.missing.get(network)
     accuracy = "" if ann is None else f" ANN {_percent(ann, results.all_images(network))}."
-    return f"{label}.{accuracy}" + (f" {absent}" if absent else "")
+    said = _normalised(results, network)
+    return f"{label}.{accuracy}{said}" + (f" {absent}" if absent else "")
+
+
+def _normalised(results: Results, network: str) -> str:
+    """How the images of a user's own network are, which nothing else here says."""
+    given = results.loaded[network].given if network in results.loaded else {}
+    parts = (f"{name} {', '.join(f'{x:g}' for x in given[name])}" for name in ("mean", "std"))
+    return f" Images normalised with {' and '.join(parts)}." if given else ""
 
 
 def methods(results: Results, network: str) -> str:
@@ -115,9 +123,12 @@ def methods(results: Results, network: str) -> str:
 
 def _calibrated(results: Results) -> str:
     """How many images networks are calibrated on, those named that are so on others than most."""
-    wanted = {n.name: results.calibration or n.calibration for n in results.networks}
-    usual = Counter(wanted.values()).most_common(1)[0][0]
-    others = [f"{name} on {count:,}" for name, count in wanted.items() if count != usual]
+    found = {network.name: results.calibrated(network.name) for network in results.networks}
+    counts = {name: count for name, count in found.items() if count is not None}
+    if not counts:
+        return "training images"
+    usual = Counter(counts.values()).most_common(1)[0][0]
+    others = [f"{name} on {count:,}" for name, count in counts.items() if count != usual]
     return f"{usual:,} training images" + "".join(f" ({name})" for name in others)
 
 

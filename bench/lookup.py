@@ -33,6 +33,7 @@ class Results:
         seed: draws them.
         steps: columns.
         methods: rows, in their order.
+        test_images: of the dataset's whole test set; 0 where nobody knows.
     """
 
     cells: Cells
@@ -43,11 +44,17 @@ class Results:
     seed: int
     steps: tuple[int, ...] = STEPS
     methods: Sequence[Method] = METHODS
+    test_images: int = 0
 
     def all_images(self, network: str) -> int:
         """Test images of a network's dataset, as far as is known; 0 of a network never seen."""
         key = self._key(network)
-        return 0 if key is None else key.images
+        return 0 if key is None else max(key.images, self.test_images)
+
+    def calibrated(self, network: str) -> int | None:
+        """Training images that a network's cells are calibrated on; None where it has none."""
+        key = self._key(network)
+        return None if key is None or not any(self.rows(network)) else key.calibration
 
     def ann(self, network: str) -> Cell | None:
         """The ANN's cell."""
@@ -100,6 +107,8 @@ class Results:
                 "dataset": network.dataset,
                 "weights_sha256": key.weights,
                 "trained": self.trained(name),
+                "calibration_images": self.calibrated(name),
+                "given": dict(key.given),
                 "ann": None if ann is None else ann.accuracy,
                 "methods": {row.name: self._cells_of(name, row) for row in self.rows(name)},
             }
@@ -129,5 +138,9 @@ class Results:
         keys = self.cells.newest(name, self.seed)
         if not keys:
             return None
+        asked = self.calibration or next(
+            one.calibration for one in self.networks if one.name == name
+        )
+        newest = [key for key in keys if key.calibration == asked][-1:] or keys[-1:]
         images = max(key.images for key in keys)
-        return replace(keys[-1], images=images, T=0, settings={}, revision=1)
+        return replace(newest[0], images=images, T=0, settings={}, revision=1)

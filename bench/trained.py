@@ -20,6 +20,7 @@ from spikeconv.models.checkpoint import open_weights
 HERE = Path(__file__).resolve().parent
 _SHIPPED = Path(spikeconv.__file__).resolve().parent / "weights"
 _TRAIN = "spikeconv train --dataset cifar10 --data ../shared/data"
+_TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000, "imagenet": 50_000, "digits": 360}
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,14 @@ def load(network: Network, data: Path) -> Loaded:
         "pooling": network.pooling,
     }
     return Loaded(ann, digest, trained_threshold(ann), found, {} if network in NETWORKS else given)
+
+
+def size_of_test_set(dataset: str, data: Path) -> int:
+    """Images of a dataset's test set: those in that folder, else as published; 0: nobody knows."""
+    try:
+        return len(_data(dataset, data, None, None).test)
+    except FileNotFoundError:
+        return _TEST_IMAGES.get(dataset, 0)
 
 
 @lru_cache(maxsize=4)
