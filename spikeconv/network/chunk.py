@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeconv.ops.call import state_dtype
+
 Values = dict[str, Any]
 
 
@@ -40,11 +42,12 @@ class Chunk:
         """
         if value.dtype == torch.int32:
             return value if before is None else before + value
+        dtype = state_dtype(value)
         if not self.trains:
-            total = value[delayed:].sum(0, dtype=torch.float32)
+            total = value[delayed:].sum(0, dtype=dtype)
             return total if before is None else before + total
         parts = value[:delayed], value[delayed:]
-        first, rest = (part.cumsum(0, dtype=torch.float32) for part in parts)
+        first, rest = (part.cumsum(0, dtype=dtype) for part in parts)
         if before is not None:
             (first if delayed else rest).add_(before)
         self.running[name] = torch.cat([first, rest]) if delayed else rest

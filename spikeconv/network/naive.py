@@ -18,6 +18,7 @@ from spikeconv.network.program import Phase, fill
 from spikeconv.network.run_step import run_step
 from spikeconv.network.structure import map_tensors
 from spikeconv.neuron import IFNode
+from spikeconv.ops.call import state_dtype
 
 
 class TorchIF(nn.Module):
@@ -38,7 +39,7 @@ class TorchIF(nn.Module):
         """Postsynaptic potential of one time-step, for its current x ``[B, *]``."""
         theta = self.node.v_threshold
         v = self.node.v_init if self.v is None else self.v
-        m = v + x.float()
+        m = v + x.to(state_dtype(x))
         bias = self._bias()
         m = m if bias is None else m + bias
         s = (m >= theta).to(m.dtype)
@@ -56,7 +57,8 @@ class TorchIF(nn.Module):
         bias, each_step = self.node.bias, self.node.step_bias
         if each_step is None or self.done >= len(each_step):
             return bias
-        return each_step[self.done] if bias is None else each_step[self.done].float() + bias
+        now = each_step[self.done]
+        return now if bias is None else now.to(torch.promote_types(now.dtype, torch.float32)) + bias
 
 
 class NaiveSimulation(nn.Module):

@@ -21,6 +21,7 @@ from spikeconv.network.run_step import Layers, constants_of, run_step
 from spikeconv.network.structure import map_tensors
 from spikeconv.network.timing import Stage, Timing
 from spikeconv.neuron import IFNode
+from spikeconv.ops.call import state_dtype
 
 
 def _learns(node: IFNode, current: Tensor) -> bool:
@@ -267,7 +268,7 @@ class Simulation:
     def _rate(self, name: str, total: Tensor, steps: int | Tensor) -> Tensor:
         """Sum over time to mean over time; a neuron's count is worth theta a spike."""
         is_neuron = name in self.neurons
-        total = total.to(torch.float32)
+        total = total.to(state_dtype(self.like))
         scaled = total * self.neurons[name].v_threshold if is_neuron else total
         return (scaled / steps).to(self.like.dtype)
 
