@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from spikeconv.changes import version
 from spikeconv.membrane import Membrane, check_flag
 from spikeconv.node_arguments import (
+    StillFinite,
     along,
     as_channel_dim,
     as_finite,
+    as_parameter,
     as_potential,
     as_step_bias,
     as_threshold,
@@ -142,6 +144,7 @@ class IFNode(Membrane):
         self.emit = emit
         self.backend = backend
         self._checked: object = None
+        self._finite = StillFinite()
         self._try_on_meta()
 
     def _hold(self, name: str, given: object, copied: Tensor | None) -> None:
@@ -152,8 +155,9 @@ class IFNode(Membrane):
             self.register_buffer(name, copied)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "v_threshold" and not isinstance(value, Tensor):  # torch takes tensors only
-            value = as_threshold(value).to(self.v_threshold.device)
+        parameter = name in ("v_threshold", "v_init") or (name == "bias" and value is not None)
+        if parameter and not isinstance(value, Tensor):  # which is all that torch takes
+            value = as_parameter(name, value, self.v_threshold)
         if name == "surrogate_function":
             value = as_surrogate(value)
         super().__setattr__(name, value)
@@ -218,6 +222,8 @@ class IFNode(Membrane):
         whole run goes on where the call before ended.
         """
         dims = x.dim() - (T is None) if isinstance(x, Tensor) else 0
+        own = self.v_init if v_init is None else None
+        self._finite.check(x, v_init=own, bias=self.bias, step_bias=self.step_bias)
         return if_multistep(
             x,
             self._along(self.v_threshold, dims),
@@ -256,6 +262,7 @@ class IFNode(Membrane):
             return emitted.squeeze(0) if emitted.dim() > x.dim() else emitted, last
         dims = x.dim() if isinstance(x, Tensor) else 0
         self._check_thresholds(x)
+        self._finite.check(x, v_init=self.v_init if v is None else None, bias=self.bias)
         return one_step(
             x,
             self._along(self.v_init, dims) if v is None else v,

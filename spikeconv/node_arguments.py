@@ -9,6 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.cuda import is_current_stream_capturing as is_capturing
+
+from spikeconv.changes import version
+from spikeconv.ops.call import state_dtype
 
 
 def summary(value: Tensor) -> str:
@@ -70,6 +74,38 @@ def _check_finite(argument: str, value: Tensor) -> None:
         raise ValueError(f"IFNode: {argument} must be finite everywhere, got {summary(value)}")
 
 
+class StillFinite:
+    """Refuses parameters that were finite when a population was made, and were changed since.
+
+    Each version of a parameter is read once for each dtype of the current.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[str, object] = {}
+
+    def check(self, x: Tensor, **parameters: Tensor | None) -> None:
+        """Raise ValueError unless they are finite in the dtype of x's membrane."""
+        if torch.compiler.is_compiling() or not isinstance(x, Tensor):
+            return
+        for name, value in parameters.items():
+            if value is None or not _has_values(value):
+                continue
+            now = version(value), x.dtype
+            if now != self._read.get(name) and not (value.is_cuda and is_capturing()):
+                _check_finite(name, value.to(state_dtype(x)))
+                self._read[name] = now
+
+
+def _has_values(value: Tensor) -> bool:
+    """Whether there is something to read, and nothing for the operator to refuse."""
+    try:
+        value.data_ptr()  # of torch.vmap's, fake and sparse tensors there is none
+    except RuntimeError:
+        return False
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return value.is_floating_point() and not tracing
+
+
 def as_potential(value: float | Tensor | str, theta: Tensor) -> Tensor:
     """The initial potential; ``"half"`` is half of the thresholds."""
     if isinstance(value, str):
@@ -81,6 +117,17 @@ def as_potential(value: float | Tensor | str, theta: Tensor) -> Tensor:
             "IFNode: v_init must be a number or a tensor, got NoneType; v_reset=None goes by name"
         )
     return as_finite("v_init", value)
+
+
+def as_parameter(name: str, value: Any, theta: Tensor) -> Tensor:
+    """What is assigned to a parameter and is no tensor, as torch takes it."""
+    if name == "v_threshold":
+        made = as_threshold(value)
+    elif name == "v_init":
+        made = as_potential(value, theta.detach())
+    else:
+        made = as_finite(name, value)
+    return made.to(theta.device)
 
 
 def as_step_bias(value: Tensor | None) -> Tensor | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spikeconv import IFNode
 from spikeconv.surrogate import ATan
@@ -147,6 +148,82 @@ def test_values_that_would_never_or_always_fire_are_refused(value: float) -> Non
                 IFNode(v_threshold=1.0, **{argument: given})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="IFNode: step_bias must be finite everywhere"):
         IFNode(v_threshold=1.0, step_bias=tensor)
+
+
+def changed_by(way: str, node: IFNode, name: str, value: float) -> None:
+    """Give a parameter a value after the node was made."""
+    old = getattr(node, name)
+    if way == "assigned":
+        setattr(node, name, torch.full_like(old, value))
+    elif way == "written":
+        with torch.no_grad():
+            old.flatten()[-1:].fill_(value)
+    else:
+        node.load_state_dict({**node.state_dict(), name: torch.full_like(old, value)})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("way", ["assigned", "written", "loaded"])
+@pytest.mark.parametrize("name", ["v_init", "bias", "step_bias"])
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_values_that_came_later_are_refused_on_the_call(
+    name: str, way: str, value: float, shape: tuple[int, ...]
+) -> None:
+    full = torch.full(shape, 0.5)
+    node = IFNode(1.0, full, full, step_bias=torch.full((len(X), *shape), 0.5))
+    wanted = node(X)
+    changed_by(way, node, name, value)
+    for _ in range(2):  # not only at the first call after the change
+        with pytest.raises(ValueError, match=f"IFNode: {name} must be finite everywhere, got"):
+            node(X)
+    changed_by("loaded", node, name, 0.5)
+    assert_same(node(X), wanted)
+
+
+@pytest.mark.parametrize("name", ["v_init", "bias"])
+def test_a_step_refuses_them_where_it_uses_them(name: str) -> None:
+    node = IFNode(1.0, torch.full((3,), 0.5), torch.full((3,), 0.5), step_mode="s")
+    node(X[0])
+    changed_by("written", node, name, math.nan)
+    if name == "v_init":  # of which only the first step begins
+        node(X[1])
+        node.reset()
+    with pytest.raises(ValueError, match=f"IFNode: {name} must be finite everywhere, got"):
+        node(X[2])
+
+
+def test_what_overflows_in_16_bits_is_refused_on_the_call() -> None:
+    with pytest.raises(ValueError, match="IFNode: v_init must be finite everywhere, got inf"):
+        IFNode(1.0, 1e6).half()(X.half())
+
+
+def test_numbers_may_be_assigned() -> None:
+    node = IFNode(1.0)
+    node.v_threshold, node.v_init, node.bias = 2.0, 0.25, 0.125  # type: ignore[assignment]
+    assert_same(node(X), IFNode(2.0, 0.25, 0.125)(X))
+    node.v_init, node.bias = "half", None  # type: ignore[assignment]
+    assert_same(node(X), IFNode(2.0, "half")(X))
+    assert node.double().v_init.dtype == torch.float64
+    for name, value, error in (
+        ("v_init", math.nan, ValueError),
+        ("bias", math.inf, ValueError),
+        ("v_init", None, TypeError),
+        ("bias", "half", TypeError),
+    ):
+        with pytest.raises(error, match=f"IFNode: {name} must be "):
+            setattr(node, name, value)
+
+
+def test_parameters_that_stand_for_values_are_not_read() -> None:
+    """As torch.vmap's: a network's initial potentials, a run for each."""
+    node, potentials = IFNode(torch.ones(3)), torch.rand(4, 3)
+
+    def run(v_init: Tensor) -> Tensor:
+        found: Tensor = torch.func.functional_call(node, {"v_init": v_init}, (X,))
+        return found
+
+    wanted = torch.stack([IFNode(1.0, v_init)(X) for v_init in potentials])
+    assert_same(torch.vmap(run)(potentials), wanted)
 
 
 @pytest.mark.parametrize("argument", ["v_threshold", "v_init", "v_reset", "bias"])
