@@ -57,8 +57,8 @@ class Trainer:
             its statistics from a process's own share; the first one's are kept.
 
     Raises:
-        ValueError: fewer images than are held out and in one batch, a batch that the processes
-            cannot share evenly.
+        ValueError: fewer images than are held out and in one batch, a limit below a batch, or a
+            batch that the processes cannot share evenly.
     """
 
     def __init__(
@@ -89,11 +89,16 @@ class Trainer:
 
     def _check_sizes(self) -> None:
         batch, count = self.recipe.batch, self.processes.count
+        left = len(self.images) - len(self.held_out)
+        if self.steps < 1 and left >= batch:
+            raise ValueError(
+                f"Trainer: limit (--limit) must be at least a batch, which is {batch}, got "
+                f"{self.recipe.limit}"
+            )
         if self.steps < 1:
             raise ValueError(
                 f"Trainer: images must be enough to hold {self.recipe.holdout} out and fill a "
-                f"batch of {batch}, got {len(self.images)} (of which {len(self.train)} are left to "
-                "train on)"
+                f"batch of {batch}, got {len(self.images)} (of which {left} are left to train on)"
             )
         if batch % count != 0:
             raise ValueError(

@@ -188,7 +188,8 @@ def test_a_last_step_that_no_weight_survives_is_not_written(
     [
         ({"holdout": 60}, "hold 60 out and fill a batch of 16, got 60 .of which 0 are left"),
         ({"batch": 51}, "hold 10 out and fill a batch of 51, got 60 .of which 50 are left"),
-        ({"limit": 8}, "fill a batch of 16, got 60 .of which 8 are left"),
+        ({"limit": 8}, r"limit \(--limit\) must be at least a batch, which is 16, got 8"),
+        ({"batch": 51, "limit": 8}, "images must be .* batch of 51, got 60 .of which 50 are left"),
     ],
 )
 def test_too_few_images(images: ImageSet, options: dict[str, int], message: str) -> None:
