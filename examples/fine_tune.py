@@ -10,6 +10,7 @@ is measured on test images, which it never learns from, before and after.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from time import perf_counter
 
@@ -22,12 +23,26 @@ from spikeconv.cli.arguments import positive, seed
 from spikeconv.data import Dataset, ImageSet, load_dataset
 from spikeconv.metrics import correct
 
+_MOST_RATE = 1e30
+
 
 @torch.no_grad()
 def accuracy(network: SpikingNetwork, images: ImageSet, count: int) -> float:
     """Share of so many evenly spaced images that are recognised."""
     batches = images.batches(200, count)
     return sum(int(correct(network(x), labels)) for x, labels in batches) / batches.count
+
+
+def rate(text: str) -> float:
+    """Parse a learning rate; Adam's steps are several times as large, and are to fit float32."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= _MOST_RATE:
+        wanted = f"wanted a number above 0, at most {_MOST_RATE:g}"
+        raise argparse.ArgumentTypeError(f"{wanted}, got {text!r}")
+    return value
 
 
 def draw(images: ImageSet, count: int) -> tuple[Tensor, Tensor]:
@@ -38,12 +53,25 @@ def draw(images: ImageSet, count: int) -> tuple[Tensor, Tensor]:
     return torch.where(mirrored.view(-1, 1, 1, 1), x.flip(3), x), images.labels[chosen]
 
 
+def is_sound(network: SpikingNetwork) -> bool:
+    """Whether all weights are numbers, and all thresholds above 0."""
+    finite = all(bool(parameter.isfinite().all()) for parameter in network.parameters())
+    return finite and all(bool((n.v_threshold > 0).all()) for n in network.populations().values())
+
+
 def fine_tune(network: SpikingNetwork, data: Dataset, steps: int, batch: int, lr: float) -> None:
-    """Adam on the weights and thresholds; the learning rate rises for a tenth, then falls to 0."""
+    """Adam on the weights and thresholds; the learning rate rises for a tenth, then falls to 0.
+
+    Raises:
+        FloatingPointError: training diverged.
+    """
     network.trainable(thresholds=True)
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(learned, lr=lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
+    rising = 0.1 if steps > 10 else 0.0  # of which OneCycleLR wants more than one step, or none
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, total_steps=steps, pct_start=rising
+    )
     start, total = perf_counter(), 0.0
     for step in range(1, steps + 1):
         images, labels = draw(data.train, batch)
@@ -52,6 +80,10 @@ def fine_tune(network: SpikingNetwork, data: Dataset, steps: int, batch: int, lr
         loss.backward()
         optimizer.step()
         schedule.step()
+        if not is_sound(network):
+            raise FloatingPointError(
+                f"fine_tune: training diverged at step {step}; lower --lr, which is {lr:g}"
+            )
         total += loss.item()
         if step % 50 == 0 or step == steps:
             since = (step - 1) % 50 + 1
@@ -61,13 +93,13 @@ def fine_tune(network: SpikingNetwork, data: Dataset, steps: int, batch: int, lr
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Convert, measure, fine-tune, measure; 1 if nothing was gained."""
+    """Convert, measure, fine-tune, measure; 1 if nothing was gained or training diverged."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", default="../shared/data", help="folder that holds CIFAR-10")
     parser.add_argument("--T", type=positive, default=4, help="time-steps")
     parser.add_argument("--steps", type=positive, default=300, help="optimizer steps")
     parser.add_argument("--batch", type=positive, default=32)
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--lr", type=rate, default=5e-4)
     parser.add_argument(
         "--test-images", type=positive, default=2000, help="to measure on, evenly spaced"
     )
@@ -79,10 +111,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         parser.error(f"argument --data: {error}")
     network = SpikingResNet.from_pretrained("resnet20-cifar10", T=options.T)
-    before = accuracy(network, data.test, options.test_images)
-    print(f"converted, T = {options.T}: {before:.2%} of {options.test_images} test images")
-    fine_tune(network, data, options.steps, options.batch, options.lr)
-    after = accuracy(network, data.test, options.test_images)
+    images = min(options.test_images, len(data.test))
+    before = accuracy(network, data.test, images)
+    print(f"converted, T = {options.T}: {before:.2%} of {images} test images")
+    try:
+        fine_tune(network, data, options.steps, options.batch, options.lr)
+    except FloatingPointError as error:
+        print(error, file=sys.stderr)
+        return 1
+    after = accuracy(network, data.test, images)
     print(f"fine-tuned: {after:.2%}, {100 * (after - before):+.2f} points")
     return 0 if after > before else 1
 

@@ -57,6 +57,29 @@ def test_a_converted_network_is_fine_tuned(
     assert status == (0 if float(after) > float(before) else 1)
 
 
+@pytest.mark.parametrize("rate", ["1e5", "1e30"])
+def test_fine_tuning_that_diverges_says_so(
+    cifar10_pixels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    arguments = ["--data", str(tmp_path), "--steps", "3", "--batch", "4", "--T", "2"]
+    assert example("fine_tune").main([*arguments, "--lr", rate]) == 1
+    said = re.escape(f"lower --lr, which is {float(rate):g}") + r"\n"
+    assert re.fullmatch(
+        r"fine_tune: training diverged at step \d; " + said, capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 10])  # 10: of which a tenth is one, too few to rise in
+def test_any_number_of_steps_and_of_test_images(
+    cifar10_pixels: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str], steps: int
+) -> None:
+    arguments = ["--data", str(tmp_path), "--steps", str(steps), "--batch", "1", "--T", "1"]
+    example("fine_tune").main([*arguments, "--test-images", "999999"])
+    said = capsys.readouterr().out
+    assert f"% of {len(cifar10_pixels)} test images\n" in said
+    assert f"step {steps:4}: loss " in said
+
+
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
@@ -64,6 +87,10 @@ def test_a_converted_network_is_fine_tuned(
             "fine_tune",
             ["--data", "/none"],
             "argument --data: .*looked in /none, which is",
+        ),
+        *(
+            ("fine_tune", [f"--lr={rate}"], f"argument --lr: wanted a number above 0.*'{rate}'")
+            for rate in ("-1", "0", "nan", "inf", "1e38", "fast")
         ),
         ("fine_tune", ["--T", "0"], "argument --T: wanted a whole number of 1 or more, got '0'"),
         (
