@@ -52,9 +52,8 @@ int64_t images_together(const IntParts& parts, const IntPlan& plan, int64_t step
       }
     }
   }
-  return weights < kCached
-             ? 1
-             : std::clamp<int64_t>(kCached / arena_bytes(parts, plan, steps), 1, kMost);
+  const int64_t arena = std::max<int64_t>(1, arena_bytes(parts, plan, steps));
+  return weights < kCached ? 1 : std::clamp<int64_t>(kCached / arena, 1, kMost);
 }
 
 c10::DataPtr IntArenas::take(const IntParts& parts, const IntPlan& plan, int64_t steps) {

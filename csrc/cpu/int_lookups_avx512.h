@@ -152,7 +152,9 @@ static void advance(const IntLookup& l, int group, int channel, int step,
   } else {
     look_up_all<kGroups, kSteps>(l, group, channel, step, totals);
   }
-  const Int even_scale = all_lanes(1 << l.shift), odd_scale = all_lanes(0x10000 << l.shift);
+  // Where there is one pass, so that shift is less than 15.
+  const int scale = F::kOnePass ? 1 << l.shift : 1;
+  const Int even_scale = all_lanes(scale), odd_scale = all_lanes(scale << 16);
   SPIKECONV_UNROLL_ALL
   for (int i = 0; i < kGroups * kSteps; ++i) {
     const int g = i / kSteps, t = step + i % kSteps;

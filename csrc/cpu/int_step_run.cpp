@@ -100,6 +100,9 @@ class Preparation {
     const IntSource& out = parts_.sources[pool.out];
     const auto from = planes_[pool.source].for_reading();
     const IntPlane<uint8_t> to = planes_[pool.out];
+    if (!emits(pool.out)) {
+      return {0, 0, [](int64_t, int64_t, int64_t) {}};
+    }
     const auto row = [&pool, &sources = parts_.sources, from, to, steps = call_.steps](
                          int64_t image, int64_t y) {
       run_pool_row(pool, sources, from, to, steps, image, y);

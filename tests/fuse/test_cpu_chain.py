@@ -245,6 +245,17 @@ def test_borders_are_written_beside_pixels_by_other_threads(signed: bool, B: int
         assert torch.equal(engine.unpack("linear", got), wanted)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_pool_that_nobody_reads(isa: str) -> None:
+    net = residual(seed=9)
+    current = currents(net, 2)
+    last = net.steps.index("pooled")
+    chain = engine_of(net, isa).chain(net.steps[: last + 1], spikes=[net.steps[last - 1]])
+    got = chain.run({}, {"stem": current}, 3)[net.steps[last - 1]].spikes
+    wanted = trains(net, current, 3)[net.steps[last - 1]]
+    assert torch.equal(engine_of(net, isa).unpack(net.steps[last - 1], got), wanted)
+
+
 def test_what_is_wanted_must_be_a_step() -> None:
     engine = engine_of(residual(seed=0))
     with pytest.raises(ValueError, match="'linear' is wanted but is no step"):

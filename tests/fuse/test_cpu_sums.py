@@ -188,6 +188,19 @@ def test_rows_that_no_window_reads_cost_no_memory() -> None:
     compare(fire(make(Recipe((20, 1, 10), (window,), T=4)), 0.01), instruction_sets()[-1:])
 
 
+def test_outputs_far_beyond_what_they_read() -> None:
+    """Positions of the last rows read nothing, and no memory: that would be 0.9 MB further on."""
+    window = Window(16, kernel=(24, 1), padding=(23, 0), after=(23, 0))
+    case = make(Recipe((16, 24, 20000), (window,), T=1))
+    case.layer.convolutions[0].weight.clamp_(-10, 10)
+    compare(fire(case, 0.1), instruction_sets())
+
+
+def test_a_layer_with_large_weights_alone() -> None:
+    """Nothing passes between steps, and weights are read once for several images."""
+    compare(fire(make(Recipe((1024, 2, 2), (Window(1024),), T=2, B=3)), 0.1), instruction_sets())
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_any_number_of_threads(threads: int) -> None:
     before = torch.get_num_threads()

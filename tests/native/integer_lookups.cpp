@@ -133,11 +133,12 @@ struct Jump {
 };
 
 void run_layer(const IntLookupKernels& kernels) {
-  const int groups = draw(1, 6), steps = draw(1, 19), rows = draw(1, steps), shift = draw(0, 14);
+  const int groups = draw(1, 6), steps = draw(1, 19), rows = draw(1, steps);
+  const int passes = draw(1, kMostBytes), shift = draw(0, passes == 1 ? 14 : 20);
   std::deque<Term> parts;
   std::vector<IntLookupTerm> terms;
   IntLookup lookup{};
-  for (int passes = draw(1, kMostBytes); passes > 0; --passes) {
+  for (int pass = 0; pass < passes; ++pass) {
     for (int i = draw(1, 2); i > 0; --i) {
       const Term& term = parts.emplace_back(kernels, steps, groups);
       terms.push_back({term.words.data(), term.words.step, term.taps.data(), term.n_taps,
