@@ -209,7 +209,7 @@ SPIKECONV_INLINE void advance_some(const IntLookup& l, int group, int channel, i
 template <class F, int kGroups>
 static void run_groups(const IntLookup& l, int group) {
   constexpr int kMost = kRows / kGroups;
-  const int parts = (l.steps + kMost - 1) / kMost;
+  const int64_t parts = (l.steps + kMost - 1) / kMost;
   for (int channel = 0; channel < kLanes; channel += kChannels) {
     Halves v[kGroups][kChannels];
     for (int g = 0; g < kGroups; ++g) {
@@ -217,8 +217,9 @@ static void run_groups(const IntLookup& l, int group) {
         v[g][c].even = v[g][c].odd = all_lanes(l.v_init[channel + c]);
       }
     }
-    for (int part = 0; part < parts; ++part) {
-      const int step = l.steps * part / parts, end = l.steps * (part + 1) / parts;
+    for (int64_t part = 0; part < parts; ++part) {
+      const auto step = static_cast<int>(l.steps * part / parts);
+      const auto end = static_cast<int>(l.steps * (part + 1) / parts);
       advance_some<F, kGroups, kMost>(l, group, channel, step, end - step, v);
     }
   }

@@ -36,8 +36,8 @@ struct IntWordPlane {
   IntWordPlane() = default;
   IntWordPlane(const IntSource& source, const IntWordForm& form, int64_t steps);
 
-  // Words before and behind the plane, which may be read: no tap that reads a pixel is further from
-  // another one.
+  // Words before and behind the plane, which may be read: a step has room for the pixels of a layer
+  // and for those that it reads, so no tap is further from one to the other.
   int64_t slack() const { return step; }
   int64_t size() const { return slack() + stride_y * stride_x * remainder + slack(); }
 
