@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/int_room.h"
 #include "if_neuron.h"
 
 namespace spikeconv::cpu {
@@ -174,9 +175,9 @@ void encode_row_in_words(const IntEncoderRun& run, const IntWordPlane& to, int64
                          int64_t y) {
   const IntEncoder& encoder = *run.encoder;
   const IntSource& source = *run.source;
-  std::vector<float> row;  // where the current's pixels are no neighbours
+  static thread_local IntRoom<float, 1024> row;  // where the current's pixels are no neighbours
   if (run.stride_x != 1) {
-    row.resize(kLanes * source.width);
+    row.grow(kLanes * source.width);
   }
   IntEncodeWords e{};
   e.pixels = static_cast<int>(source.width);
@@ -191,7 +192,7 @@ void encode_row_in_words(const IntEncoderRun& run, const IntWordPlane& to, int64
     if (run.stride_x != 1) {
       for (int64_t x = 0; x < source.width; ++x) {
         for (int64_t c = 0; c < e.channels; ++c) {
-          row[c * source.width + x] = e.x[x * run.stride_x + c * run.stride_c];
+          row.data()[c * source.width + x] = e.x[x * run.stride_x + c * run.stride_c];
         }
       }
       e.x = row.data();
