@@ -121,28 +121,49 @@ class Worker {
   std::vector<int64_t> borders_of_;  // by step, the source whose borders it writes too, or -1
 };
 
+// The images that threads take, up to `most` at once, and fewer towards the end, so that all
+// threads end together.
+class Turns {
+ public:
+  Turns(int64_t images, int64_t threads, int64_t most)
+      : images_(images), threads_(threads), most_(most) {}
+
+  // The next ones; none where all are taken.
+  IntRange take() {
+    int64_t first = next_, last = images_;
+    do {
+      if (first >= images_) {
+        return {images_, images_};
+      }
+      last = first + std::clamp<int64_t>((images_ - first) / threads_, 1, most_);
+    } while (!next_.compare_exchange_weak(first, last));
+    return {first, last};
+  }
+
+ private:
+  const int64_t images_, threads_, most_;
+  std::atomic<int64_t> next_{0};
+};
+
 }  // namespace
 
 void run_chain(const IntChainCall& call, IntArenas& arenas) {
   const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
   // Images that fill all threads run on one each; the others are shared by all threads.
   const int64_t alone = threads == 1 ? call.images : call.images / threads * threads;
-  const int64_t together =
-      std::clamp<int64_t>(alone / threads, 1, images_together(call.parts, call.plan, call.steps));
   if (alone > 0) {
-    std::atomic<int64_t> next{0};
+    Turns turns(alone, threads, images_together(call.parts, call.plan, call.steps));
     at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
       for (; begin < end; ++begin) {
         std::deque<Worker> workers;
-        for (int64_t image = next.fetch_add(together); image < alone;
-             image = next.fetch_add(together)) {
-          const int64_t count = std::min(together, alone - image);
-          while (static_cast<int64_t>(workers.size()) < count) {
+        for (IntRange images = turns.take(); images.first < images.last; images = turns.take()) {
+          const auto count = static_cast<size_t>(images.last - images.first);
+          while (workers.size() < count) {
             workers.emplace_back(call, arenas);
           }
           for (size_t i = 0; i < workers.front().steps(); ++i) {
-            for (int64_t j = 0; j < count; ++j) {
-              workers[j].run_step(i, image + j);
+            for (size_t j = 0; j < count; ++j) {
+              workers[j].run_step(i, images.first + static_cast<int64_t>(j));
             }
           }
         }
