@@ -28,7 +28,7 @@ class EventLists {
 
   EventLists(const IntRun& run, int64_t image, int64_t first, int64_t last);
 
-  // Makes the lists, where adding up events gains more over multiplying everything in tiles of so
+  // Makes the lists, where adding up events takes less than multiplying everything in tiles of so
   // many blocks; returns whether it does.
   bool make(int64_t blocks);
 

@@ -1,6 +1,7 @@
 #include "cpu/int_word_steps.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace spikeconv::cpu {
 namespace {
