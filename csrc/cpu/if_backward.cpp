@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cpu/backward_worker.h"
+#include "cpu/blocks.h"
 #include "cpu/huge_pages.h"
 #include "cpu/isa.h"
 #include "if_backward_call.h"
@@ -35,33 +36,12 @@ BackwardRun prepare(const IfBackwardArguments& a, const IfBackwardPlan& plan) {
   return {plan, whole_tiles(std::min(most, share)), go_back({plan.dtype, plan.surrogate, a.hard})};
 }
 
-template <Dtype kDtype>
-void run_blocks(const IfBackwardArguments& a, const BackwardRun& run) {
-  const int64_t blocks = (run.plan.neurons + run.block - 1) / run.block;
-  const int64_t grain = std::max<int64_t>(1, kGrain / run.block / a.T);
-  at::parallel_for(0, blocks, grain, [&](int64_t begin, int64_t end) {
-    BackwardWorker<kDtype> worker(a, run);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i * run.block;
-      worker.run(first, std::min(run.block, run.plan.neurons - first));
-    }
-  });
-}
-
 void if_backward(const IfBackwardArguments& a) {
   const IfBackwardPlan plan = check_if_backward(a);
   if (plan.neurons == 0) {
     return;
   }
-  const BackwardRun run = prepare(a, plan);
-  switch (plan.dtype) {
-    case Dtype::kFloat32:
-      return run_blocks<Dtype::kFloat32>(a, run);
-    case Dtype::kFloat16:
-      return run_blocks<Dtype::kFloat16>(a, run);
-    case Dtype::kBFloat16:
-      return run_blocks<Dtype::kBFloat16>(a, run);
-  }
+  run_blocks<BackwardWorker>(a, prepare(a, plan), kGrain);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cpu/blocks.h"
 #include "cpu/huge_pages.h"
 #include "cpu/isa.h"
 #include "cpu/worker.h"
@@ -60,33 +61,12 @@ Run prepare(const IfMultistepArguments& a, const IfMultistepPlan& plan) {
   return run;
 }
 
-template <Dtype kDtype>
-void run_blocks(const IfMultistepArguments& a, const Run& run) {
-  const int64_t blocks = (run.plan.neurons + run.block - 1) / run.block;
-  const int64_t grain = std::max<int64_t>(1, kGrain / run.block / a.T);
-  at::parallel_for(0, blocks, grain, [&](int64_t begin, int64_t end) {
-    Worker<kDtype> worker(a, run);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i * run.block;
-      worker.run(first, std::min(run.block, run.plan.neurons - first));
-    }
-  });
-}
-
 void if_multistep(const IfMultistepArguments& a) {
   const IfMultistepPlan plan = check_if_multistep(a);
   if (plan.neurons == 0) {
     return;
   }
-  const Run run = prepare(a, plan);
-  switch (plan.dtype) {
-    case Dtype::kFloat32:
-      return run_blocks<Dtype::kFloat32>(a, run);
-    case Dtype::kFloat16:
-      return run_blocks<Dtype::kFloat16>(a, run);
-    case Dtype::kBFloat16:
-      return run_blocks<Dtype::kBFloat16>(a, run);
-  }
+  run_blocks<Worker>(a, prepare(a, plan), kGrain);
 }
 
 }  // namespace
