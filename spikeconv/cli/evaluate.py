@@ -262,7 +262,8 @@ def _run(args: argparse.Namespace, group: Processes, say: Callable[[str], object
     if args.record is not None:
         images, _ = next(iter(data.test.batches(_RECORDED, min(_RECORDED, loader.count))))
         write_recording(args.record, record(snn, images.to(group.device), content))
-        print(f"wrote {args.record}")
+        before = "" if args.fuse is None else ", of the network before --fuse, in floating point"
+        print(f"wrote {args.record}{before}")
     if args.plot is not None:
         every = dict(enumerate(last.snn, start=1))
         curves = {f"converted for T = {last.T}": every}

@@ -68,10 +68,11 @@ def convert(
             decide what forward calls. A check that only raises is left out, with a warning.
         calibration: training images: a tensor ``[N, *]``, or an iterable of tensors or of pairs
             (tensor, label), read once. Thresholds do not depend on the order of the batches;
-            corrections are fitted on 512 images, fewer if they are large, and compared on the next
-            256; of fewer than 768 a quarter is for comparing, and what is kept is fitted once more,
-            on them as well. For n inputs, a batch is a tuple of n tensors, of these and a label, a
-            pair (such a tuple, label), or a dict of tensors by the names of forward's arguments.
+            corrections are fitted on three quarters of them, 512 at most and fewer if they are
+            large, and compared on 256 at most of the others; where more could have been fitted on,
+            what is kept is fitted once more, on as many. For n inputs, a batch is a tuple of n
+            tensors, of these and a label, a pair (such a tuple, label), or a dict of tensors by the
+            names of forward's arguments.
         T: time-steps, 1 to 2^24, that the network is made for, and the default of a call.
         threshold: ``"max"``, ``"percentile"``, ``"mse"``: least square error of the neuron's T
             levels against the activation, ``"mse-closed"``: the same for normal currents,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -58,8 +58,9 @@ def fit(
 ) -> Fitted:
     """Fit every method to one pass over the calibration data, and keep the best.
 
-    Where there are several images, methods are compared on some that none was fitted to; the one
-    that is kept is fitted once more, to those too.
+    Thresholds are of all calibration images. Where there are several, methods are compared on some
+    that no correction was fitted to; where fewer were fitted to than could be, the method that is
+    kept is fitted once more, to as many as can be.
 
     Args:
         program: of the network.
@@ -127,7 +128,8 @@ def fit(
         return Fitted(make(methods[0], images[:most]), methods[0])
     # Where images are few, a quarter of them is for comparing.
     count = min(most, max(1, len(images) * 3 // 4))
-    held_out = images[count:] if len(images) > count else images
+    is_held_out = len(images) > count
+    held_out = images[count:] if is_held_out else images
     at_once = images_at_once(program, held_out, T, timing)
 
     def run(made: Populations) -> Any:
@@ -143,6 +145,7 @@ def fit(
     populations, method, tried = choose(
         methods, lambda method: make(method, images[:count]), run, wanted, progress
     )
+    tried = [replace(one, held_out=is_held_out) for one in tried]
     if method.corrections and count < min(most, len(images)):
         populations = make(method, images[:most])
     return Fitted(populations, method, tuple(tried))

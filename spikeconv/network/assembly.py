@@ -168,7 +168,10 @@ class Assembly(nn.Module):
     def _with_paths(self, report: Report, x: Batch | None = None) -> Report:
         """A report with how each layer of a fused network runs now, on a batch as in `paths`."""
         form = self.integers
-        return report if form is None else replace(report, paths=form.paths(self.T, x))
+        if form is None:
+            return report
+        measured_before = x is None and report.images > 0
+        return replace(report, paths=form.paths(self.T, x), before_fusing=measured_before)
 
     def trainable(
         self: Self,

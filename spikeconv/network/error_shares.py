@@ -53,7 +53,7 @@ def error_shares(snn: SpikingNetwork, images: Images) -> dict[str, dict[str, flo
         unevenness    theta * count / T - q(c)
 
     Args:
-        snn: a network that is read at every step.
+        snn: a network that is read at every step; fused, it is its simulation in floating point.
         images: ``[B, *]``, as the network takes them; a few say enough.
 
     Returns:

@@ -71,7 +71,7 @@ class Operations:
     Attributes:
         rows: of every layer with weights, in order, for all images together.
         images: how many.
-        updates: of neurons: neurons times steps, for all images together.
+        updates: of neurons: neurons times steps that were run, for all images together.
 
     Example:
         >>> rows = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,10 +33,12 @@ def record(
     """Record every layer on a few images: spikes and potentials of some neurons, rates of all.
 
     All steps are recorded in the order in which a layer spends them: those that find SRP's mask,
-    those that COS looks at, the delay, and those that are read.
+    those that COS looks at, the delay, and those that are read; not those that COS spends without
+    a look, where fewer are left.
 
     Args:
-        snn: runs its own T steps.
+        snn: runs its own T steps. Of a fused network it is the simulation in floating point that
+            is recorded, and a warning says so: integers keep no potential of every step.
         images: ``[B, *]``, B >= 1, as the network takes them; of several inputs a tuple, or a dict
             by the arguments' names.
         evaluation: what was measured of the same network, kept along.
@@ -61,6 +64,12 @@ def record(
         raise ValueError("record: images must hold at least one, got none")
     if snn.T > STEPS:
         raise ValueError(f"record: the network must have {STEPS} steps at most, got {snn.T}")
+    if snn.integers is not None:
+        warnings.warn(
+            "record: what is recorded are the spikes of the network in floating point, as it was "
+            "before fuse(), which differ from those of its integers by rounding",
+            stacklevel=2,
+        )
     parts = [
         _recorded(snn, part, len(batch)) for part in batch.split(snn.images_at_once(batch, snn.T))
     ]
@@ -70,8 +79,9 @@ def record(
         for layers in zip(*parts, strict=True)
     )
     timing = snn.timing
-    starts = dict.fromkeys((0, timing.srp, timing.srp + timing.cos))
-    return Recording(layers, timing.before, tuple(starts), evaluation or {})
+    started_anew = timing.srp + timing.looked_at(snn.T)
+    starts = dict.fromkeys((0, timing.srp, started_anew))
+    return Recording(layers, started_anew + timing.delay, tuple(starts), evaluation or {})
 
 
 def _recorded(snn: SpikingNetwork, images: Batch, of: int) -> list[LayerRecording]:

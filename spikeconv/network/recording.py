@@ -64,11 +64,11 @@ class Recording:
 
     Attributes:
         layers: in order.
-        before: steps before the readout, the first of all.
+        before: recorded steps before the readout, the first of all.
         starts: the steps, counted from 0, before which all neurons start from an initial potential:
             the first, and those after which SRP or COS let them start anew.
-        evaluation: what `spikeconv evaluate` measured of the same network, as its JSON has it;
-            empty where nothing was.
+        evaluation: what `spikeconv evaluate` measured of the same network, or of its form in
+            integers, as its JSON has it; empty where nothing was.
     """
 
     layers: tuple[LayerRecording, ...]

@@ -30,7 +30,7 @@ class LayerReport:
         shape: neurons of one image.
         v_threshold: (least, mean, largest) threshold.
         v_init: (least, mean, largest) initial potential, in units of the threshold.
-        firing_rate: spikes of either sign per neuron and time-step, 0 to 1.
+        firing_rate: spikes of either sign per neuron and time-step that was run, 0 to 1.
         never_fired: share of neurons that fired for no image, 0 to 1.
         error: ||theta * count / T - a|| / ||a|| over all images, a the ANN's activation; count and
             T of the steps that are read.
@@ -69,11 +69,14 @@ class Tried:
 
     Attributes:
         method: the combination, as settings.
-        error: ||snn - ann|| / ||ann|| of the outputs on calibration images held out from its fit.
+        error: ||snn - ann|| / ||ann|| of the outputs on calibration images that no correction was
+            fitted to. Thresholds are of all calibration images.
+        held_out: there were such images; else it is the only one, which corrections were fitted to.
     """
 
     method: str
     error: float
+    held_out: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class Report:
     `tried` are the combinations that ``method="best"`` compared, the one that was kept first;
     `analog` are the operations that were kept although they have no spiking form; `operations`
     what the layers between the neurons compute, None where nothing was measured; `paths` says of a
-    fused network, by layer name, how each layer runs: "int8", "int16", "int24", or "float" and why.
+    fused network, by layer name, how each layer runs: "int8", "int16", "int24", or "float" and why;
+    `before_fusing`, that the figures are those of the network in floating point.
     """
 
     rows: tuple[LayerReport, ...]
@@ -94,6 +98,7 @@ class Report:
     analog: tuple[KeptAnalog, ...] = ()
     paths: Mapping[str, str] = field(default_factory=dict)
     operations: Operations | None = None
+    before_fusing: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
@@ -135,9 +140,10 @@ class Report:
         """What was tried, as lines, the combination that was kept first; untried, the settings."""
         if not self.tried:
             return f"nothing else was tried; {self._settings()}"
-        head = "error of the outputs on held-out calibration images, the first was kept"
-        if self.settings.get("calibration_images") == 1:
-            head = "error of the outputs on the one calibration image, the first was kept"
+        images = "calibration images held out from corrections"
+        if not self.tried[0].held_out:
+            images = "the one calibration image that corrections were fitted to"
+        head = f"error of the outputs on {images}, the first was kept"
         return "\n".join([head, *(f"{one.error:.3f}  {one.method}" for one in self.tried)])
 
     def paths_in_words(self) -> str:
@@ -150,7 +156,8 @@ class Report:
         if not self.images:
             return "not measured: report(x) measures on images x"
         images = "1 image" if self.images == 1 else f"{self.images} images"
-        return f"measured on {images} at T={self.T}"
+        before = ", before it was fused" if self.before_fusing else ""
+        return f"measured on {images} at T={self.T}{before}"
 
     def _settings(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.settings.items())

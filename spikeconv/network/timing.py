@@ -68,7 +68,7 @@ class Timing:
     - ``cos`` steps that find COS's initial potentials (`spikeconv.calibrate.cos`), spent in every
       layer on the first steps of its own input; then the layer starts anew. As in the paper it
       counts once and not once a layer. A run whose last stage is shorter than ``cos`` has no more
-      than that stage's steps to look at;
+      than that stage's steps to look at, and spends the others without running them;
     - ``delay`` steps that are run and not read, until spikes have come through to the last layer;
     - the readout, which is the mean of the steps that are left, at least one.
 
@@ -109,6 +109,10 @@ class Timing:
         """Steps before the first that is read."""
         return self.delay + self.srp + self.cos
 
+    def looked_at(self, T: int) -> int:
+        """Steps that COS looks at in a run of T: `cos`, or all of a last stage that is shorter."""
+        return min(self.cos, self.steps_read(T) + self.delay)
+
     def settings(self) -> dict[str, int]:
         """What is not 0, by name."""
         return {name: steps for name, steps in asdict(self).items() if steps}
@@ -139,7 +143,7 @@ class Timing:
             stages.append(Stage(self.srp, silences=True))
         if self.cos and every_step:
             stages.append(Stage(self.cos, preview=True))
-        return (*stages, Stage(last, self.delay, min(self.cos, last), answers=True))
+        return (*stages, Stage(last, self.delay, self.looked_at(T), answers=True))
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={steps}" for name, steps in self.settings().items())

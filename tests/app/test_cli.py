@@ -92,7 +92,7 @@ def test_evaluate_prints_a_table_and_writes_json_and_plot(
     chosen = content["chosen_for_each_T"]["5"]
     assert (chosen["threshold"], chosen["signed"]) == ("mse", True)
     assert len(chosen["tried"]) == 3
-    assert "on held-out calibration images, the first was kept" in out
+    assert "on calibration images held out from corrections, the first was kept" in out
     for one in chosen["tried"]:
         assert f"{one['error']:.3f}  {one['method']}" in out
 

@@ -195,10 +195,28 @@ def test_it_says_what_and_why() -> None:
     assert kept == "none" or report.tried[0].method.endswith(f"corrections {kept}")
     text = str(report)
     assert f"corrections={kept}" in text
-    assert "error of the outputs on held-out calibration images, the first was kept" in text
+    assert "outputs on calibration images held out from corrections, the first was kept" in text
+    assert all(one.held_out for one in report.tried)
     for one in report.tried:
         assert f"{one.error:.3f}  {one.method}" in text
     assert report.to_dict()["tried"][0]["error"] == report.tried[0].error
+
+
+def test_one_image_of_the_first_s_size_is_not_called_held_out() -> None:
+    """Corrections are fitted to it, and it is compared on; thresholds are of all images."""
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    first, others = torch.rand(1, 1, 6, 6), torch.rand(30, 1, 8, 8)
+    with pytest.warns(UserWarning, match="none or one is left to compare"):
+        snn = convert(net, [first, others], T=4, progress=False)
+    report = snn.report()
+    assert report.settings["calibration_images"] == 31
+    assert "on the one calibration image that corrections were fitted to" in report.choice()
+    plain = convert(net, [first, others], T=4, method="opi", progress=False)
+    error = ((plain(first) - net(first)).norm() / net(first).norm()).item()
+    (untuned,) = [one for one in report.tried if "corrections" not in one.method]
+    assert untuned.error == pytest.approx(error, rel=1e-5)
 
 
 @pytest.mark.parametrize("signed", [False, True])

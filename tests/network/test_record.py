@@ -69,6 +69,37 @@ def test_net_counts_are_those_of_a_monitor(timing: Timing, signed: bool) -> None
         torch.testing.assert_close(snn(x), wanted, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("T", [6, 7, 9])
+def test_cos_that_has_fewer_steps_to_look_at_than_it_spends(T: int, tmp_path: Path) -> None:
+    """It looks at the T - 5 that are left, which then run: recorded are these, twice."""
+    net, x = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)), torch.rand(2, 3)
+    snn = converted(net, torch.rand(8, 3), T=T)
+    snn.timing = Timing(cos=5)
+    recording = record(snn, x)
+    left = T - 5
+    assert (recording.T, recording.before, recording.starts) == (2 * left, left, (0, left))
+    (layer,) = recording.layers
+    write_recording(tmp_path / "r.safetensors", recording)
+    assert read_recording(tmp_path / "r.safetensors").starts == (0, left)
+    # Reset by subtraction: potential plus what was fired grows by the current, but for the start.
+    current = net[0](x)[:, layer.neurons]
+    grows = layer.v + layer.v_threshold * layer.spikes - layer.v.roll(1, 0)
+    steady = [t for t in range(1, recording.T) if t != left]
+    torch.testing.assert_close(grows[steady], current.expand(len(steady), -1, -1).detach())
+    with snn.monitor(keep_counts=True) as monitor:
+        snn(x)
+    (count,) = monitor.counts.values()
+    assert torch.equal(layer.spikes[left:].sum(0), count[:, layer.neurons].long())
+
+
+def test_what_is_recorded_of_a_fused_network() -> None:
+    snn, x = converted(NETWORKS["plain"](), T=4), images(2)
+    with pytest.warns(UserWarning, match="in floating point, as it was before fuse"):
+        of_fused = record(snn.fuse(), x)
+    for one, other in zip(of_fused.layers, record(snn, x).layers, strict=True):
+        assert torch.equal(one.spikes, other.spikes)
+
+
 def test_potentials_are_those_of_the_population() -> None:
     snn, x = converted(NETWORKS["plain"](), T=5, granularity="channel"), images(2)
     first = next(iter(snn.populations().values()))

@@ -49,6 +49,16 @@ def test_by_hand(one_neuron: SpikingNetwork) -> None:
     assert row.error == pytest.approx(0.1 / 1.36**0.5)  # ANN (1, .6, 0), SNN (1, .5, 0)
 
 
+def test_a_fused_network_says_whose_figures_it_has() -> None:
+    snn = converted(NETWORKS["plain"](), T=8, granularity="channel")
+    fused = snn.fuse()
+    own, before, measured = snn.report(), fused.report(), fused.report(images(3))
+    assert before.before_fusing and not own.before_fusing and not measured.before_fusing
+    assert before.rows == own.rows
+    assert "images at T=8, before it was fused\n" in str(before)
+    assert "before it was fused" not in f"{own}{measured}"
+
+
 def test_report_of_the_calibration_images(one_neuron: SpikingNetwork) -> None:
     """Without images: what conversion measured, on (0.5, 1), which T = 4 has levels for."""
     report = one_neuron.report()
