@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from spikeconv.network.subclasses import computes_as
 from spikeconv.passes.closures import with_own_closures
 from spikeconv.passes.errors import ConversionError, Problem
+from spikeconv.passes.settled import settle
 
 _SCRIPTED = (
     "it is compiled by torch.jit, which nothing can be read from; give the module that it was "
@@ -44,7 +45,8 @@ _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel
 def frozen(ann: nn.Module) -> nn.Module:
     """A copy in eval mode and without gradients; normalised weights become plain ones.
 
-    Of its hooks those around forward are kept, since they may change what it computes.
+    Of its hooks those around forward are kept, since they may change what it computes. Layers that
+    were changed after they were made say what they compute (`spikeconv.passes.settled`).
 
     Of ``nn.DataParallel``, ``DistributedDataParallel``, ``AveragedModel`` and what torch.compile
     gives, around the network or a part of it, the module within is taken.
@@ -65,6 +67,7 @@ def frozen(ann: nn.Module) -> nn.Module:
             _own_class(module)
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 _make_plain(module, name)
+        settle(module)
         _drop_hooks(module)
     problems = list(_not_finite(network))
     if problems:
