@@ -6,6 +6,7 @@ own operand. A name that is missing here can be added if that is true of it.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -42,9 +43,9 @@ _ALONG = """
     var
 """
 _TORCH = """
-    addbmm addmm addmv addr arange atleast_1d atleast_2d atleast_3d avg_pool1d adaptive_avg_pool1d
-    baddbmm batch_norm bilinear block_diag bmm broadcast_tensors bucketize cat cdist celu
-    channel_shuffle clone column_stack concat concatenate constant_pad_nd conv1d conv2d conv3d
+    _assert addbmm addmm addmv addr arange atleast_1d atleast_2d atleast_3d avg_pool1d
+    adaptive_avg_pool1d baddbmm batch_norm bilinear block_diag bmm broadcast_tensors bucketize cat
+    cdist celu channel_shuffle clone column_stack concat concatenate constant_pad_nd conv1d conv2d conv3d
     conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity dstack einsum embedding
     eye full full_like group_norm hardshrink hstack instance_norm kron layer_norm linspace
     logspace max_pool1d max_pool2d max_pool3d max_pool1d_with_indices meshgrid ones ones_like
@@ -70,6 +71,7 @@ _OPERATOR = """
     abs add and_ eq floordiv ge getitem gt inv invert le lshift lt matmul mod mul ne neg not_
     or_ pos pow rshift sub truediv xor
 """
+_MATH = "ceil floor sqrt trunc"
 _METHODS_ONLY = """
     addmm baddbmm bfloat16 bmm bool clone contiguous dim double element_size expand
     expand_as float half int long ndimension nelement new_full new_ones new_zeros repeat
@@ -82,6 +84,7 @@ _IN_PLACE = """
 
 _TENSORS = [*_ELEMENTWISE.split(), *_ALONG.split(), *(f"{name}_" for name in _IN_PLACE.split())]
 _NAMESPACES: dict[str, tuple[Any, list[str]]] = {
+    "math": (math, _MATH.split()),
     "operator": (operator, _OPERATOR.split()),
     "torch": (torch, [*_TENSORS, *_TORCH.split()]),
     "torch.nn.functional": (F, _FUNCTIONAL.split()),

@@ -219,12 +219,15 @@ class Views:
         if step.target in SUMS:
             raise Unsupported(f"{step.label} adds up spikes before a layer reads them")
         if any(True for _ in refs((step.args[1:], step.kwargs))):
-            raise Unsupported(f"{step.label} reads a second value, or a size not known here")
+            raise Unsupported(
+                f"{step.label} reads a second value, a size not known here, or a constant that it "
+                "neither multiplies by nor adds"
+            )
         layer = self._layers[step.name] if step.kind == "module" else None
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             raise Unsupported(
-                f"{step.label} has no neurons between itself and the next layer, so that it gives "
-                "no spikes"
+                f"what {step.label} gives is no spikes, and is sliced, joined with others or read "
+                "by a layer before neurons are made of it"
             )
         pooled = self._pool(step, layer)
         if pooled is not None:

@@ -59,6 +59,7 @@ def understand(
     problems = list(found)
     known: set[str] = set()
     told: dict[fx.Node, set[bool]] = {}
+    between = {_original(n) for n in traced.graph.nodes if phases[n] not in _PLACES}
     for node in traced.graph.nodes:
         refused = refusal(node, modules, phases)
         if refused is None:
@@ -69,7 +70,7 @@ def understand(
         place = _PLACES.get(phases[node]) if refused.keepable else None
         keeps = asked and place is not None
         # A call that was copied for each of its readers is one thing to a user.
-        before = told.setdefault(node.meta.get("copy_of", node), set())
+        before = told.setdefault(_original(node), set())
         again = keeps in before
         before.add(keeps)
         if keeps:
@@ -80,7 +81,7 @@ def understand(
             continue
         if refused.keepable and asked:
             at = replace(at, reason=at.reason + _BETWEEN)
-        elif place is not None and spikes:
+        elif place is not None and spikes and _original(node) not in between:
             hint = f"; it stands {place}, so analog={_request(at)} keeps it as it is"
             at = replace(at, reason=at.reason + hint)
         problems.append(at)
@@ -99,6 +100,12 @@ def understand(
                 else "every operation of this network has a spiking form; leave analog out"
             )
         )
+
+
+def _original(node: fx.Node) -> fx.Node:
+    """The call that a user wrote, of which a node may be a copy."""
+    original: fx.Node = node.meta.get("copy_of", node)
+    return original
 
 
 def _request(at: Problem) -> str:

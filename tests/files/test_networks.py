@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,6 +92,20 @@ def test_whole_numbers_and_analog_layers(tmp_path: Path) -> None:
     again = reloaded(snn, tmp_path)
     assert [kept.operation for kept in again.report().analog] == ["Embedding", "torch.sigmoid"]
     assert_equal_networks(again, snn, images(3), torch.randint(0, 7, (3,)))
+
+
+def test_arithmetic_with_sizes_and_checks_of_them(tmp_path: Path) -> None:
+    def body(s: Net, x: Tensor) -> Any:
+        torch._assert(x.shape[2] % 2 == 0, "rows in twos")
+        missing = math.ceil(x.shape[2] / 3) * 3 - x.shape[2]
+        h = F.relu(s.c1(F.pad(x, (0, 0, missing, 0))))
+        return s.head(h / math.sqrt(x.shape[2]) + math.floor(x.shape[3] / 5))
+
+    snn = converted(Net(body), T=4)
+    again = reloaded(snn, tmp_path)
+    assert_equal_networks(again, snn, images(3))
+    with pytest.raises(AssertionError, match="rows in twos"):
+        again(images(3, 2, 7, 8))
 
 
 @pytest.mark.parametrize("where", ("before", "after"))

@@ -158,7 +158,7 @@ def test_other_networks_run_in_floating_point_and_say_why() -> None:
     assert "pools zeros" in reason(layer(plus, nn.AvgPool2d(2, 2, 1), nn.Conv2d(2, 2, 1)))
     narrow = nn.Conv2d(2, 1, 5), nn.Conv2d(1, 64, 1)  # 3,200 products in place of 50 + 64
     assert "would make one with 28 times as many products" in reason(layer(*narrow))
-    assert "no neurons between itself and the next" in reason(
+    assert "is no spikes, and is sliced, joined with others or read by a layer" in reason(
         layer(nn.Conv2d(2, 3, 1), nn.Conv2d(3, 2, 3))
     )
     twice = Call(lambda h: h + 2 * h)

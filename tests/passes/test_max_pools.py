@@ -176,6 +176,18 @@ REFUSED: dict[str, tuple[Any, str]] = {
 }
 
 
+def test_a_pool_before_neurons_is_not_said_to_stand_after_the_last() -> None:
+    """Though its indices are read there alone."""
+
+    def body(s: Net, x: Tensor) -> Any:
+        h, indices = F.max_pool2d(F.relu(s.c1(x)), 2, return_indices=True)
+        return s.head(F.max_unpool2d(F.relu(s.c2(h)), indices, 2))
+
+    pool, unpool = refusal(Net(body))
+    assert "keeps it as it is" not in pool.reason
+    assert "after the last neuron, so analog=" in unpool.reason
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_else_it_is_an_error_that_says_what_to_do(name: str) -> None:
     pool, says = REFUSED[name]
