@@ -1,13 +1,13 @@
 # The project's commands; `make` alone lists them. Another interpreter: make demo PYTHON=python3.12
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(abspath $(VENV))/bin
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 NATIVE := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h')
 FORMATTED := $(NATIVE) $(wildcard tests/native/*.cpp tests/native/*.h)
 
 # The extension is built with the pinned ninja, whether or not the environment is activated.
-export PATH := $(BIN):$(PATH)
+export PATH := $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench docs lint format clean
@@ -50,7 +50,9 @@ clean: ## Remove the environment and everything built
 # A stamp is younger than all that its step read, so a second make only runs the command itself.
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
-	    sys.exit(sys.version_info < (3, 10) and f"spikeconv needs Python 3.10 or newer, got {v}")'
+	    sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and \
+	        f"the pinned packages are for Python 3.10 to 3.13, got {v}: make {sys.argv[1]} PYTHON=...")' \
+	    "$(or $(MAKECMDGOALS),demo)"
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 

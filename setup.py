@@ -63,11 +63,22 @@ def tell(message: str) -> None:
             stream.write("\n" + line)
 
 
+def compiles(command: str) -> bool:
+    """Whether a command is there and answers as a compiler does."""
+    try:
+        words = [*shlex.split(command), "--version"]
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except (OSError, ValueError):  # none of that name, or words with a quotation mark too few
+        return False
+
+
 def find_compiler() -> str | None:
     """The C++ compiler's command, or None after a line that says what is missing."""
-    asked = os.environ.get("CXX")
+    asked = os.environ.get("CXX", "").strip()
+    if not asked:
+        os.environ.pop("CXX", None)  # empty, it would be the compiler to setuptools and torch
     for command in [asked] if asked else ["c++", "g++", "clang++"]:
-        if shutil.which(shlex.split(command)[0]):
+        if compiles(command):
             return command
     looked = f"CXX={asked}" if asked else "c++, g++ or clang++"
     tell(
@@ -96,7 +107,7 @@ def find_toolkit() -> None:
 
 def with_cuda(built_for: str | None, home: str | None) -> bool:
     """Whether to compile the CUDA sources, from torch.version.cuda and CUDA_HOME."""
-    choice = os.environ.get("SPIKECONV_CUDA", "auto")
+    choice = os.environ.get("SPIKECONV_CUDA") or "auto"
     if choice not in ("auto", "0", "1"):
         fail(f"SPIKECONV_CUDA must be auto, 0 or 1, got {choice!r}")
     toolkit = home is not None and (Path(home) / "bin" / "nvcc").exists()

@@ -22,7 +22,10 @@ from .casts import round_to, to_float32
 from .launch import launch_shape, varying_dims
 
 if not hasattr(tl, "tuple"):
-    raise ImportError(f"spikeconv.kernels needs triton 3.3 or newer, got {triton.__version__}")
+    raise ImportError(
+        f"spikeconv.kernels needs triton 3.3 or newer, as torch 2.7 brings it, got "
+        f"{triton.__version__}"
+    )
 
 # Neuron dimensions an operand may have after merging; every one costs a division per neuron.
 MAX_RANK = 8

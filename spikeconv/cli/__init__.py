@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from spikeconv.allocator import keep_freed_memory
 from spikeconv.cli import compact, demo, evaluate, info, plot, train
+from spikeconv.ops.backends import named_by_environment
+from spikeconv.ops.native import check_instruction_set
 from spikeconv.processes import ProcessLost
 
 COMMANDS = (train, evaluate, compact, plot, demo, info)
@@ -36,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(arguments or ["info"])
     try:
+        if args.run is not info.run:  # which tells of them itself
+            named_by_environment()
+            check_instruction_set()
         args.run(args)
     except ProcessLost as error:
         return _said(str(error), 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from spikeconv.environment import machine, versions
 from spikeconv.ops import backends
+from spikeconv.ops.backends import named_by_environment
 from spikeconv.ops.native import instruction_sets
 
 
@@ -25,6 +26,13 @@ def run(args: argparse.Namespace) -> None:
     print("backends")
     for name, reason in backends().items():
         print(f"  {name:<10} {'can run' if reason is None else f'cannot run: {reason}'}")
+    try:
+        asked = named_by_environment()
+    except ValueError as error:
+        print(error)
+    else:
+        if asked is not None:
+            print(f"SPIKECONV_BACKEND asks for {asked}")
     sets = instruction_sets()
     if sets:
         print(f"instruction sets of cpp: {', '.join(sets)}; {_in_use(sets)}")

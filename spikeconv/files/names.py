@@ -44,13 +44,13 @@ _ALONG = """
 """
 _TORCH = """
     _assert addbmm addmm addmv addr arange atleast_1d atleast_2d atleast_3d avg_pool1d
-    adaptive_avg_pool1d baddbmm batch_norm bilinear block_diag bmm broadcast_tensors bucketize cat
-    cdist celu channel_shuffle clone column_stack concat concatenate constant_pad_nd conv1d conv2d conv3d
-    conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity dstack einsum embedding
-    eye full full_like group_norm hardshrink hstack instance_norm kron layer_norm linspace
-    logspace max_pool1d max_pool2d max_pool3d max_pool1d_with_indices meshgrid ones ones_like
-    pairwise_distance pixel_shuffle pixel_unshuffle rms_norm selu softmax stack std_mean
-    tensor tensordot threshold var_mean vstack zeros zeros_like
+    adaptive_avg_pool1d baddbmm batch_norm bilinear block_diag bmm broadcast_tensors bucketize
+    cat cdist celu channel_shuffle clone column_stack concat concatenate constant_pad_nd conv1d
+    conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity dstack
+    einsum embedding eye full full_like group_norm hardshrink hstack instance_norm kron
+    layer_norm linspace logspace max_pool1d max_pool2d max_pool3d max_pool1d_with_indices
+    meshgrid ones ones_like pairwise_distance pixel_shuffle pixel_unshuffle rms_norm selu
+    softmax stack std_mean tensor tensordot threshold var_mean vstack zeros zeros_like
 """
 _FUNCTIONAL = """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d

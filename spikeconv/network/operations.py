@@ -16,7 +16,7 @@ MAC_JOULE, AC_JOULE = 4.6e-12, 0.9e-12
 SOURCE = "45 nm, float32: 4.6 pJ a MAC, 0.9 pJ an accumulation; Horowitz, ISSCC 2014"
 
 _WHEN = {"static": "once", "temporal": "each step", "readout": "once, on the mean"}
-_PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
+_PREFIXES = {-12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _HEAD = ("weights", "computed", "spikes in", "accumulations", "MACs", "MACs of the ANN")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 import torch
 
@@ -18,6 +20,13 @@ def load() -> str | None:
     try:
         import_module("spikeconv._C")
     except ImportError as error:
+        folder = Path(__file__).parents[2]
+        if (folder / "setup.py").is_file():  # which come before an installed package on the path
+            return (
+                f"the compiled extension is not installed ({error}) beside the sources in "
+                f"{folder}, which Python takes here; run from another folder, where an installed "
+                "package is taken, or build it there: `pip install --no-build-isolation -e .`"
+            )
         return (
             f"the compiled extension is not installed ({error}); with a C++ compiler, "
             "`pip install --no-build-isolation .` builds it"
@@ -51,6 +60,15 @@ def instruction_sets() -> list[str]:
     """Those of this processor that the CPU kernels are compiled for, best last; without the
     extension none."""
     return [] if load() is not None else list(torch.ops.spikeconv._cpu_isas())
+
+
+def check_instruction_set() -> None:
+    """Raise ValueError where SPIKECONV_ISA asks for what the extension or the processor lacks."""
+    asked, sets = os.environ.get("SPIKECONV_ISA"), instruction_sets()
+    if asked and sets and asked not in sets:
+        raise ValueError(
+            f"SPIKECONV_ISA must be one of {', '.join(sets)} on this processor, got {asked!r}"
+        )
 
 
 def _run(op: Callable[..., None], call: Call) -> None:

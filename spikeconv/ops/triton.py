@@ -16,8 +16,10 @@ from spikeconv.ops.layout import layout_of
 def _load() -> str | None:
     try:
         import_module("spikeconv.kernels.if_multistep")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         return f"triton cannot be imported ({error}); `pip install triton` brings it"
+    except ImportError as error:
+        return str(error)
     return None
 
 

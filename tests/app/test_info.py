@@ -46,3 +46,32 @@ def test_another_pipe_that_breaks_is_told(
     monkeypatch.setattr(info, "instruction_sets", broken)
     assert main(["info"]) == 2
     assert "spikeconv: a worker's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "says"),
+    [
+        ("SPIKECONV_ISA", "SPIKECONV_ISA must be one of default, "),
+        ("SPIKECONV_BACKEND", "backend (from SPIKECONV_BACKEND) must be one of 'reference', "),
+    ],
+)
+def test_a_wrong_variable_ends_a_command_before_its_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, says: str
+) -> None:
+    monkeypatch.setenv(variable, "bogus")
+    assert main(["demo", "--epochs", "1"]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert says in err and err.endswith("got 'bogus'\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("reference", "asks for reference\n"), ("bogus", "must be one of 'reference', ")],
+)
+def test_info_tells_which_backend_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, says: str
+) -> None:
+    monkeypatch.setenv("SPIKECONV_BACKEND", name)
+    assert main(["info"]) == 0
+    assert says in capsys.readouterr().out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -259,3 +261,20 @@ def test_what_is_kept_is_fitted_to_all_images(monkeypatch: pytest.MonkeyPatch) -
     best(network(), threshold="mse", corrections=("bias",))
     best(network(), method="opi", corrections=("bias",))
     assert fitted == [64, 64]
+
+
+def test_without_assertions() -> None:
+    """`python -O` leaves them out, and nothing that conversion needs may be among them."""
+    script = (
+        "import torch, spikeconv; from torch import nn; torch.manual_seed(0)\n"
+        "ann = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))\n"
+        "snn = spikeconv.convert(ann, torch.rand(64, 8), T=4, progress=False)\n"
+        "print([t.error for t in snn.report().tried])"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, *options, "-c", script], capture_output=True, text=True, check=True
+        ).stdout
+        for options in ([], ["-O"])
+    ]
+    assert said[0] == said[1]

@@ -33,8 +33,8 @@ GIVEN: dict[str, Callable[[], dict[str, Any]]] = {
 LIBRARIES = ("spikingjelly", "snntorch", "sinabs", "norse", "nir")
 
 # A figure, in the shape that reports give it: sign, thousands, decimals, exponent, unit's prefix.
-_FIGURE = re.compile(r"(-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?)(%?)(?: ([pnµmkMGT])(?=J?\b))?")
-_UNITS = {"": 1.0, "p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}
+_FIGURE = re.compile(r"(-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?)(%?)(?: ([pnumkMGT])(?=J?\b))?")
+_UNITS = {"": 1.0, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}
 
 
 def with_marks(page: Path) -> Any:
@@ -109,7 +109,7 @@ def figures(text: str) -> list[float]:
 
 
 def test_words_and_figures() -> None:
-    text = "12 images  0.32 [-0.1, 5.0%]\n takes 69.8 M MACs: 64.8 µJ"
+    text = "12 images  0.32 [-0.1, 5.0%]\n takes 69.8 M MACs: 64.8 uJ"
     assert words(text) == ["# images # [#, #]", "takes # MACs: #J"]
     assert figures(text) == pytest.approx([12, 0.32, -0.1, 0.05, 69.8e6, 64.8e-6])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 
+import pytest
+
 WITHOUT_TORCH = """if True:
     import runpy, sys
     sys.modules["torch"] = None
@@ -32,6 +34,23 @@ def test_cuda_without_a_toolkit_names_both_values(tree, python):
 def test_unknown_choice_of_cuda(tree, python):
     line = last_line(python("setup.py", "build_ext", cwd=tree, SPIKECONV_CUDA="on", **COMPILER))
     assert line == "spikeconv: SPIKECONV_CUDA must be auto, 0 or 1, got 'on'"
+
+
+@pytest.mark.parametrize("cxx", ["/bin/false", "'", "no-such-compiler"])
+def test_what_is_no_compiler_is_named(tree, python, cxx):
+    """One line, and a build without the extension."""
+    answer = python("setup.py", "build_ext", cwd=tree, CXX=cxx)
+    assert answer.returncode == 0, answer.stderr
+    assert f"no C++ compiler found (CXX={cxx})" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_an_empty_variable_is_none(tree, python):
+    """What it stands for is found out, and nothing is compiled."""
+    empty = {"CXX": " ", "SPIKECONV_CUDA": ""}
+    answer = python("setup.py", "build_ext", "--help", cwd=tree, **empty)
+    assert answer.returncode == 0, answer.stderr
+    assert "no C++ compiler found (c++" not in answer.stderr
 
 
 def test_without_torch(tree, python):

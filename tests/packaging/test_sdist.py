@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from fnmatch import fnmatch
 
 import pytest
 
@@ -34,6 +35,30 @@ def test_holds_every_source_and_header(names, tree):
 @pytest.mark.parametrize("file", ["LICENSE", "Makefile", "README.md", "pyproject.toml", "setup.py"])
 def test_holds_what_a_reader_looks_for(names, file):
     assert file in names
+
+
+def test_holds_what_its_tests_and_examples_read(root):
+    """By the patterns alone: the copy that a test builds from has none of these folders."""
+    patterns = [
+        (folder, pattern)
+        for line in (root / "MANIFEST.in").read_text().splitlines()
+        if line.startswith("recursive-include ")
+        for folder, *those in [line.split()[1:]]
+        for pattern in those
+    ]
+    files = [
+        path.relative_to(root)
+        for folder in ("bench", "docs", "examples", "tests")
+        for path in (root / folder).rglob("*")
+        if path.suffix in (".py", ".h", ".cpp", ".cu", ".sh", ".md")
+    ]
+    left_out = [
+        path
+        for path in files
+        if not any(path.parts[0] == f and fnmatch(path.name, pattern) for f, pattern in patterns)
+    ]
+    assert files
+    assert left_out == []
 
 
 def test_holds_nothing_built(names):
