@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -101,9 +102,10 @@ class Report:
     before_fusing: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain data, for JSON."""
+        """The report as plain data, for JSON; what was not measured is None."""
         operations = None if self.operations is None else self.operations.to_dict()
-        return {**asdict(self), "operations": operations}
+        plain: dict[str, Any] = _without_nan({**asdict(self), "operations": operations})
+        return plain
 
     def __str__(self) -> str:
         head = ("layer", "neurons", "threshold", "v_init/theta", "rate", "never fired", "error")
@@ -161,6 +163,15 @@ class Report:
 
     def _settings(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.settings.items())
+
+
+def _without_nan(value: Any) -> Any:
+    """Plain data with None in place of NaN, for which JSON has no word."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(map(_without_nan, value))
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _figures(row: LayerReport) -> tuple[str, ...]:

@@ -208,6 +208,8 @@ def test_a_network_made_without_images_says_how_to_measure_it() -> None:
     text = str(snn.report())
     assert text.startswith("19 neuron layers; not measured: report(x) measures on images x\n")
     assert "nan" not in text
+    row = json.loads(json.dumps(snn.report().to_dict(), allow_nan=False))["rows"][0]
+    assert [row[name] for name in ("firing_rate", "never_fired", "error")] == [None] * 3
     assert "; measured on 1 image at T=2\n" in str(snn.report(torch.rand(1, 3, 32, 32)))
 
 
