@@ -125,9 +125,9 @@ def evaluate(
 
     The accuracy after step t is that of the mean logits of the steps read so far, so one run of T
     steps gives all of them; it equals a run of t steps, because no neuron sees the future. With
-    COS that holds from t = 2 * cos on: a shorter run has fewer steps to look at, so what stands
-    between cos and 2 * cos is better than runs of so many steps. Before the readout it is what the
-    network would answer then, as ``readout="all"`` says it.
+    COS that holds from t = srp + 2 * cos on: a shorter run has fewer steps to look at, so what
+    stands between srp + cos and srp + 2 * cos is better than runs of so many steps. Before the
+    readout it is what the network would answer then, as ``readout="all"`` says it.
 
     Several processes can share the images: each gives the same networks and batches of its own, and
     all get the same result, which is that of all batches in one process, exactly: what is summed up

@@ -36,6 +36,29 @@ def test_every_method_has_a_section_with_formula_and_source(name: str) -> None:
     assert "Source:" in section.replace("\n", " ")
 
 
+def test_what_best_chose_is_what_was_measured() -> None:
+    content = json.loads((ROOT / "bench/results/accuracy/accuracy.json").read_text())
+    others = {
+        (name, method, int(T), cell["chosen"]["corrections"])
+        for name, network in content["networks"].items()
+        for method, cells in network["methods"].items()
+        for T, cell in cells.items()
+        if method.startswith("best") and cell["chosen"]["granularity"] == "channel"
+        if cell["chosen"]["corrections"] != "weights+search"
+    }
+    assert others == {
+        ("resnet20-shared", "best-signed", 64, "bias"),
+        ("resnet20-cifar10", "best-signed", 64, "bias"),
+        ("vgg16-cifar10-clip", "best-signed", 32, "bias"),
+        ("vgg16-cifar10-clip", "best-signed", 64, "bias"),
+    }
+    said = " ".join(page("methods").split())
+    assert (
+        'for each channel but four, all of signed neurons, which took `"bias"`: both ReLU networks '
+        "at T = 64 and the VGG-16 at T = 32 and 64;"
+    ) in said
+
+
 @pytest.mark.parametrize("name", INITIAL_POTENTIALS)
 def test_every_initial_potential_has_a_row(name: str) -> None:
     assert f'| `"{name}"` |' in page("methods")

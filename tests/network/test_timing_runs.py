@@ -59,6 +59,19 @@ def test_equals_the_obvious_way(name: str, setting: str, signed: bool) -> None:
     assert_close(running, wanted)
 
 
+@pytest.mark.parametrize("setting", [{"srp": 2}, {"cos": 4}, {"srp": 2, "cos": 4}], ids=str)
+def test_a_running_mean_is_that_of_a_shorter_run(setting: dict[str, int]) -> None:
+    """From srp + 2 * cos steps on; before, a shorter run has fewer steps for COS to look at."""
+    snn, x, _ = timed("residual", "srp")
+    snn.timing = timing = Timing(**setting)
+    running = snn(x, T=16, readout="all")
+    same = [torch.equal(running[t - 1], snn(x, T=t)) for t in range(timing.before + 1, 17)]
+    begin = timing.srp + 2 * timing.cos
+    powers = [t for t in range(begin, 17) if t - timing.before in (1, 2, 4, 8)]  # exact means
+    assert powers and all(same[t - timing.before - 1] for t in powers)
+    assert all(same[: begin - timing.before - 1]) == (timing.cos == 0)
+
+
 @each_setting
 def test_it_does_something(setting: str) -> None:
     """In most networks, what the tests here compare is not what one without timing gives."""
