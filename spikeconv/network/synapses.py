@@ -19,6 +19,7 @@ from spikeconv.network.structure import holds_tensors, map_tensors
 from spikeconv.network.wires import Arriving, all_ones, led, of_current, of_spikes, of_static
 
 _CONVOLUTIONS = (*vocabulary.CONVOLUTIONS, *vocabulary.TRANSPOSED)
+_SCALES = ("alpha", "beta")
 
 
 @torch.no_grad()
@@ -143,11 +144,14 @@ class _Count:
             total = _one_channel(layer).to(arriving.device)(arriving.sum(1, keepdim=True)).sum()
             return layer.out_channels // layer.groups * int(total)
 
+        # Of addmm, as files of earlier versions hold it: its scales reach no more weights.
+        named = {name: given for name, given in step.kwargs.items() if name not in _SCALES}
+
         def outputs(given: Tensor) -> Tensor:
             def read(name: str) -> Any:
                 return given if name == signal else map_tensors(all_ones, self.values[name])
 
-            total: Tensor = run_step(step, {}, fill(step.args, read), fill(step.kwargs, read)).sum()
+            total: Tensor = run_step(step, {}, fill(step.args, read), fill(named, read)).sum()
             return total
 
         return int(outputs(arriving) - outputs(torch.zeros_like(arriving)))  # without a bias

@@ -23,6 +23,15 @@ def _addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     return input + tensor1 / tensor2 * value
 
 
+def _addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    return _times(input, beta) + _times(torch.matmul(mat1, mat2), alpha)
+
+
+def _times(x: Any, factor: Any) -> Any:
+    """The product, but for a factor that is a plain 1."""
+    return x if isinstance(factor, int | float) and factor == 1 else x * factor
+
+
 def _constant_pad(input: Any, pad: Any, value: Any = 0) -> Any:
     return F.pad(input, pad, value=value)
 
@@ -34,6 +43,10 @@ COMPOUNDS: dict[Any, Callable[..., Any]] = {
     "addcmul": _addcmul,
     torch.addcdiv: _addcdiv,
     "addcdiv": _addcdiv,
+    torch.addmm: _addmm,
+    "addmm": _addmm,
+    torch.baddbmm: _addmm,
+    "baddbmm": _addmm,
     torch.constant_pad_nd: _constant_pad,
 }
 """Functions and methods that are traced as the sums, products and paddings which they are."""

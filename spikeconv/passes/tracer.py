@@ -132,7 +132,7 @@ class Tracer(fx.Tracer):
         self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **named: Any
     ) -> Any:
         calls = kind in ("call_function", "call_method") and target in COMPOUNDS
-        if calls and len(args) <= 3 and "out" not in kwargs:  # addcmul has an older form, of four
+        if calls and len(args) <= 3 and "out" not in kwargs:  # older forms have more
             return COMPOUNDS[target](*args, **kwargs)
         return super().create_proxy(kind, target, args, kwargs, *more, **named)
 

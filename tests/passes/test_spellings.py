@@ -50,6 +50,10 @@ HEADS: dict[str, Any] = {
     "functional linear": lambda s, h: F.linear(h.mean((2, 3)), s.fc.weight, s.fc.bias),
     "matmul": lambda s, h: h.mean((2, 3)) @ s.fc.weight.t() + s.fc.bias,
     "addmm": lambda s, h: torch.addmm(s.fc.bias, h.mean((2, 3)), s.fc.weight.t()),
+    "addmm of two signals": lambda s, h: torch.addmm(
+        s.fc(h.mean((2, 3))), h.mean((2, 3)), s.fc.weight.t(), beta=0.5, alpha=2
+    ),
+    "addmm by method": lambda s, h: s.fc(h.mean((2, 3))).addmm(h.mean((2, 3)), s.fc.weight.t()),
     "einsum": lambda s, h: torch.einsum("bchw,kc->bk", h, s.fc.weight) / 64,
     "max pool": lambda s, h: s.fc(F.max_pool2d(s.c2(h), 8).flatten(1)),
     "cumsum": lambda s, h: s.fc(h.cumsum(3)[..., -1].mean(2)),
@@ -117,6 +121,9 @@ BETWEEN: dict[str, Any] = {
     "tensordot": lambda s, h: torch.tensordot(h, s.c2.weight[:, :, 0, 0], ([1], [1])).movedim(3, 1),
     "sizes of data": lambda s, h: h.reshape(h.data.size(0), h.data.shape[1], -1).view_as(h),
     "bmm": lambda s, h: torch.bmm(h.flatten(2), s.square.expand(h.size(0), -1, -1)).view(h.shape),
+    "baddbmm": lambda s, h: torch.baddbmm(
+        h.flatten(2), h.flip(1).flatten(2), s.square.expand(h.size(0), -1, -1), alpha=0.5
+    ).view(h.shape),
     "hstack": lambda s, h: torch.hstack([h[:, 1:], h[:, :1]]),
     "dstack": lambda s, h: torch.dstack([h, -h]),
     "windows": lambda s, h: h.unfold(3, 2, 2).mean(-1),
