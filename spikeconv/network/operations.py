@@ -54,13 +54,14 @@ class Operations:
         ann_energy  = 4.6 pJ * ann_macs
 
     Spikes of either sign count. What stands between neurons and weights and has none itself (a
-    pool, an addition, a reshape, a scale) is wiring: each spike goes through it for itself, so one
-    in an average pool counts as often as it reaches weights. Layers before the first neuron are
-    computed once for an image and after the last one once on the mean, so they count as MACs, once;
-    weights that read a value which changes with time and is no spike (the output of another layer)
-    count as MACs at every step. Multiplications with the zeros of a padding count nowhere, so the
-    ANN has a few MACs less than other counters say. What was kept analog counts where it is a
-    convolution, a linear layer or a product of matrices.
+    pool, an addition, a reshape, a scale, nearest upsampling) is wiring: each spike goes through it
+    for itself, so one in an average pool counts as often as it reaches weights. Layers before the
+    first neuron are computed once for an image and after the last one once on the mean, so they
+    count as MACs, once; weights that read a value which changes with time and is no spike (the
+    output of another layer, what bilinear upsampling gives) count as MACs at every step.
+    Multiplications with the zeros of a padding count nowhere, so the ANN has a few MACs less than
+    other counters say. What was kept analog counts where it is a convolution, a linear layer or a
+    product of matrices.
 
     Not in the energy: memory, the `updates` of the neurons (an addition and a comparison each) and
     biases. It is a figure to compare networks by, not a measurement.

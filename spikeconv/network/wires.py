@@ -36,6 +36,8 @@ _ADAPTIVE_MODULES: dict[Any, int] = {
 _ADAPTIVE_POOLS = {F.adaptive_avg_pool1d: 1, F.adaptive_avg_pool2d: 2, F.adaptive_avg_pool3d: 3}
 _SCALINGS = {operator.neg, torch.neg, torch.negative, F.batch_norm, "neg", "negative"}
 _SCALINGS |= vocabulary.CASTS
+_INTERPOLATIONS = (F.interpolate, F.upsample)
+_NEAREST = ("nearest", "nearest-exact")  # which copy values
 _SUMS = vocabulary.SUM_FUNCTIONS | vocabulary.SUM_METHODS
 _PRODUCTS = vocabulary.PRODUCT_FUNCTIONS | vocabulary.PRODUCT_METHODS
 _COPIES = (
@@ -109,7 +111,8 @@ def led(
 ) -> Arriving:
     """What arrives behind a call of the temporal phase that holds no synapses.
 
-    Where the call is no wire (the pool of a sum of spikes, interpolation), it gives a current.
+    Where the call is no wire (the pool of a sum of spikes, bilinear interpolation), it gives a
+    current.
 
     Args:
         step: the call.
@@ -168,11 +171,20 @@ def _wire(step: Step, layers: Layers) -> Wire | None:
     if type(target) in _ADAPTIVE_MODULES:
         dims, size = _ADAPTIVE_MODULES[type(target)], target.output_size
         return lambda args, kwargs: _adaptively_pooled(dims, args[0], size)
-    if isinstance(target, nn.Upsample) or target in (F.interpolate, F.upsample):
-        return None  # most kinds mix values of several places
+    if isinstance(target, nn.Upsample) or target in _INTERPOLATIONS:
+        if _mode(step, target) not in _NEAREST:
+            return None  # it mixes values of several places
+        return lambda args, kwargs: _copied(step, layers, args, kwargs)
     if isinstance(target, vocabulary.LINEAR_MODULES) or target in _COPIES:
         return lambda args, kwargs: _copied(step, layers, args, kwargs)
     return None
+
+
+def _mode(step: Step, target: Any) -> Any:
+    """How a call interpolates."""
+    if isinstance(target, nn.Upsample):
+        return target.mode
+    return step.args[3] if len(step.args) > 3 else step.kwargs.get("mode", "nearest")
 
 
 def _operands(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:

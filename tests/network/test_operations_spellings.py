@@ -47,3 +47,12 @@ def test_a_product_that_is_added_to_a_signal() -> None:
     x = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
     _, *found = firing(Firing(1, Residual()), x, T=3).rows
     assert [(row.accumulates, row.macs, row.ann_macs) for row in found] == [(30, 0, 20)] * 2
+
+
+def test_nearest_upsampling_copies_spikes() -> None:
+    """A pixel becomes four, each read by 3 channels; bilinearly, all of 16 have a current."""
+    x = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    for mode, counts in {"nearest": (16, 48, 0), "bilinear": (0, 0, 4 * 16 * 3)}.items():
+        layers = nn.Upsample(scale_factor=2, mode=mode), nn.Conv2d(1, 3, 1)
+        found = firing(Firing(1, *layers), x, T=4).rows[1]
+        assert (found.spikes, found.accumulates, found.macs) == counts

@@ -86,6 +86,9 @@ WIRES = {
     "one-dimensional average": lambda h: F.avg_pool1d(h.flatten(2), 3, 2, 1).unsqueeze(3),
     "one-dimensional adaptive": lambda h: F.adaptive_avg_pool1d(h.flatten(2), 7).unsqueeze(3),
     "cumulative": lambda h: h.cumsum(3),
+    "nearest": lambda h: F.interpolate(h[..., ::2], 8),
+    "nearest by position": lambda h: F.interpolate(h, None, 1.5, "nearest-exact"),
+    "nearest module": nn.Upsample(scale_factor=2),
 }
 
 
