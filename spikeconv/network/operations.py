@@ -59,9 +59,9 @@ class Operations:
     first neuron are computed once for an image and after the last one once on the mean, so they
     count as MACs, once; weights that read a value which changes with time and is no spike (the
     output of another layer, what bilinear upsampling gives) count as MACs at every step.
-    Multiplications with the zeros of a padding count nowhere, so the ANN has a few MACs less than
-    other counters say. What was kept analog counts where it is a convolution, a linear layer or a
-    product of matrices.
+    Multiplications with the zeros of a padding, be it a convolution's own or a call before it,
+    count nowhere, so the ANN has a few MACs less than other counters say. What was kept analog
+    counts where it is a convolution, a linear layer or a product of matrices.
 
     Not in the energy: memory, the `updates` of the neurons (an addition and a comparison each) and
     biases. It is a figure to compare networks by, not a measurement.

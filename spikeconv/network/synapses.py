@@ -13,10 +13,11 @@ from spikeconv.calibrate.inputs import Batch
 from spikeconv.network import vocabulary
 from spikeconv.network.monitor import Monitor, Seen
 from spikeconv.network.operations import LayerOperations, Operations
+from spikeconv.network.padding import all_ones, present
 from spikeconv.network.program import Phase, Program, Step, fill, refs
 from spikeconv.network.run_step import Layers, run_step
 from spikeconv.network.structure import holds_tensors, map_tensors
-from spikeconv.network.wires import Arriving, all_ones, led, of_current, of_spikes, of_static
+from spikeconv.network.wires import Arriving, led, of_current, of_spikes, of_static
 
 _CONVOLUTIONS = (*vocabulary.CONVOLUTIONS, *vocabulary.TRANSPOSED)
 _SCALES = ("alpha", "beta")
@@ -82,20 +83,25 @@ class _Count:
         self.counts = counts
         self.steps = max((tally.steps for tally in seen.tallies.values()), default=0)
         self.values: dict[str, Any] = {}
+        self.there: dict[str, Any] = {}  # where each value is no zero of a padding
         self.flows: dict[str, Arriving] = {}
 
     def run(self, example: Batch) -> None:
         """Run an image, for the shapes, and the spikes beside it."""
         self.values = self.program.bind(example)
         for name, value in list(self.values.items()):
-            self.flows[name] = of_static(value)
+            self.there[name] = map_tensors(all_ones, value)
+            self.flows[name] = of_static(self.there[name])
         for step in self.program.steps:
             value = self.values[step.name] = self._value(step)
             if step.phase is not Phase.CONSTANT and holds_tensors(value):
-                self.flows[step.name] = self._flow(step, value)
+                there = present(step, self.layers, self.there, self.values, value)
+                self.flows[step.name] = self._flow(step, value, there)
+                self.there[step.name] = there
             for name in self.program.last_reads[step.name]:
                 self.values.pop(name, None)
                 self.flows.pop(name, None)
+                self.there.pop(name, None)
 
     def _value(self, step: Step) -> Any:
         if step.kind == "constant":
@@ -106,7 +112,7 @@ class _Count:
             return self.layers[step.target](args[0])
         return run_step(step, self.layers, args, kwargs)
 
-    def _flow(self, step: Step, value: Any) -> Arriving:
+    def _flow(self, step: Step, value: Any, there: Any) -> Arriving:
         """What arrives behind a step; what its weights do on the way is counted."""
         if step.kind == "neuron":
             sent = self.seen.tallies[step.name].sent if step.name in self.seen.tallies else None
@@ -114,15 +120,15 @@ class _Count:
         if step.name in self.counts:
             self._count(step)
         if step.phase is Phase.STATIC:
-            return of_static(value)
+            return of_static(there)
         if step.phase is Phase.READOUT or step.name in self.counts:
-            return of_current(value)
-        return led(step, self.layers, self.flows, self.values, value)
+            return of_current(there)
+        return led(step, self.layers, self.flows, self.values, there)
 
     def _count(self, step: Step) -> None:
         signal = next(ref.name for ref in refs((step.args, step.kwargs)) if ref.name in self.flows)
         flow, count, images = self.flows[signal], self.counts[step.name], self.seen.images
-        dense = images * self._reached(step, signal, torch.ones_like(flow.spikes))
+        dense = images * self._reached(step, signal, self.there[signal])
         count["ann_macs"] += dense
         if step.phase is not Phase.TEMPORAL:
             count["macs"] += dense
@@ -149,7 +155,9 @@ class _Count:
 
         def outputs(given: Tensor) -> Tensor:
             def read(name: str) -> Any:
-                return given if name == signal else map_tensors(all_ones, self.values[name])
+                if name == signal:
+                    return given
+                return self.there.get(name, map_tensors(all_ones, self.values[name]))
 
             total: Tensor = run_step(step, {}, fill(step.args, read), fill(named, read)).sum()
             return total

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from spikeconv.network import vocabulary
 from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network.padding import all_ones
 from spikeconv.network.program import Step, fill, refs
 from spikeconv.network.run_step import Layers, run_step
 from spikeconv.network.structure import map_tensors
@@ -88,26 +89,20 @@ def of_spikes(count: Tensor) -> Arriving:
     return Arriving(count.double(), zero, zero)
 
 
-def of_static(value: Any) -> Arriving:
-    """A value that is the same at every step, or a tuple of such."""
-    zero = map_tensors(_zeros, value)
-    return Arriving(zero, map_tensors(all_ones, value), zero)
+def of_static(there: Any) -> Arriving:
+    """What is the same at every step, where it is something, or a tuple of such."""
+    zero = map_tensors(_zeros, there)
+    return Arriving(zero, there, zero)
 
 
-def of_filling(value: Any) -> Arriving:
-    """A value that no signal has made: the same at every step, and zeros are nothing."""
-    zero = map_tensors(_zeros, value)
-    return Arriving(zero, map_tensors(lambda x: (x != 0).double(), value), zero)
-
-
-def of_current(value: Any) -> Arriving:
-    """A value that changes from step to step and is no spike, or a tuple of such."""
-    zero = map_tensors(_zeros, value)
-    return Arriving(zero, zero, map_tensors(all_ones, value))
+def of_current(there: Any) -> Arriving:
+    """What changes from step to step and is no spike, where it is something, or a tuple of such."""
+    zero = map_tensors(_zeros, there)
+    return Arriving(zero, zero, there)
 
 
 def led(
-    step: Step, layers: Layers, flows: Mapping[str, Arriving], others: Mapping[str, Any], value: Any
+    step: Step, layers: Layers, flows: Mapping[str, Arriving], others: Mapping[str, Any], there: Any
 ) -> Arriving:
     """What arrives behind a call of the temporal phase that holds no synapses.
 
@@ -119,14 +114,14 @@ def led(
         layers: holds its layer, if it calls one.
         flows: what arrives at the signals that it reads.
         others: all that it reads: weights, sizes and masks count as they are.
-        value: what it gives, for the shape.
+        there: where what it gives is something, `spikeconv.network.padding`.
     """
     signals = [ref.name for ref in refs((step.args, step.kwargs)) if ref.name in flows]
     if not signals or step.target in vocabulary.LIKE:
-        return of_filling(value)
+        return of_static(there)
     wire = _wire(step, layers)
     if wire is None or (step.target in _PRODUCTS and len(signals) > 1):
-        return of_current(value)
+        return of_current(there)
 
     def component(name: str) -> Any:
         def read(ref: str) -> Any:
@@ -239,8 +234,3 @@ def _adaptively_pooled(dims: int, input: Tensor, output_size: Any) -> Tensor:
 
 def _zeros(x: Tensor) -> Tensor:
     return torch.zeros_like(x, dtype=torch.float64)
-
-
-def all_ones(x: Tensor) -> Tensor:
-    """1 in every place, in float64."""
-    return torch.ones_like(x, dtype=torch.float64)

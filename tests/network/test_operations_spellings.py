@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import astuple
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv.passes.spelled_out import COMPOUNDS
+from tests.convert.nets import Net, converted, images
 from tests.network.test_operations import Firing, firing
 
 
@@ -56,3 +61,51 @@ def test_nearest_upsampling_copies_spikes() -> None:
         layers = nn.Upsample(scale_factor=2, mode=mode), nn.Conv2d(1, 3, 1)
         found = firing(Firing(1, *layers), x, T=4).rows[1]
         assert (found.spikes, found.accumulates, found.macs) == counts
+
+
+def border(h: Tensor) -> Tensor:
+    """Zeros around feature maps, joined to them."""
+    h = torch.cat([h.new_zeros(h.size(0), h.size(1), 1, h.size(3)), h], 2)
+    h = torch.cat([h, torch.zeros_like(h[:, :, :1])], 2)
+    return F.pad(h, (1, 1))
+
+
+PADDINGS = {"layer": nn.ZeroPad2d(1), "function": lambda h: F.pad(h, (1,) * 4), "joined": border}
+# `p` pads in front of every convolution.
+PLACES = {
+    "in each phase": lambda s, p, x: s.last(p(F.relu(s.second(p(F.relu(s.first(p(x)))))))),
+    "behind a layer": lambda s, p, x: F.relu(s.last(p(s.second(p(F.relu(s.first(p(x)))))))),
+    "before neurons": lambda s, p, x: s.last(F.relu(p(s.second(F.relu(p(s.first(p(x)))))))),
+    "scaled and added": lambda s, p, x: F.relu(
+        s.last(-2 * p(s.second(p(h := F.relu(s.first(p(x)))))) + p(h[:, :2]))
+    ),
+}
+
+
+def padded(place: str, padding: Callable[[Tensor], Tensor] | None) -> list[tuple[object, ...]]:
+    """The counts of a network whose convolutions pad for themselves, or are padded."""
+    torch.manual_seed(0)
+    own = int(padding is None)
+    shapes = {"first": (2, 4), "second": (4, 2), "last": (2, 3)}
+    layers = {name: nn.Conv2d(*shape, 3, padding=own) for name, shape in shapes.items()}
+    pad = padding or (lambda h: h)
+    snn, x = converted(Net(lambda s, x: PLACES[place](s, pad, x), **layers), T=3), images(2)
+    with snn.monitor() as monitor:
+        snn(x)
+    return [astuple(row)[1:] for row in snn.operations(monitor).rows]
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("place", PLACES)
+def test_zeros_of_a_padding_count_nowhere(place: str, padding: str) -> None:
+    """Those before a convolution as little as its own."""
+    assert padded(place, PADDINGS[padding]) == padded(place, None)
+
+
+def test_a_border_of_ones_is_no_padding_with_zeros() -> None:
+    """The ANN multiplies all that 3 x 3 weights read at each of 4 x 4 pixels."""
+    x = torch.zeros(1, 1, 4, 4)
+    x[0, 0, 0, 0] = 1
+    layers = nn.ConstantPad2d(1, 1.0), nn.Conv2d(1, 2, 3)
+    found = firing(Firing(1, *layers), x, T=4).rows[1]
+    assert (found.accumulates, found.ann_macs) == (4 * 2 * 4, 2 * 16 * 9)
