@@ -61,7 +61,9 @@ class Operations:
     output of another layer, what bilinear upsampling gives) count as MACs at every step.
     Multiplications with the zeros of a padding, be it a convolution's own or a call before it,
     count nowhere, so the ANN has a few MACs less than other counters say. What was kept analog
-    counts where it is a convolution, a linear layer or a product of matrices.
+    counts where it multiplies matrices: as a convolution, a linear layer or a product of matrices,
+    and within attention, a transformer's layer or a recurrent cell. Nothing else of it counts,
+    such as a softmax, a norm, a bilinear layer or a product of single values.
 
     Not in the energy: memory, the `updates` of the neurons (an addition and a comparison each) and
     biases. It is a figure to compare networks by, not a measurement.

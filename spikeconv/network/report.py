@@ -130,6 +130,8 @@ class Report:
             f"kept analog: {kept.operation} at {kept.layer}, {_WHEN[kept.phase]}"
             for kept in self.analog
         ]
+        if self.analog and self.operations is not None:
+            notes += ["of what was kept analog, operations count products of matrices alone"]
         if self.paths:
             notes += ["", self.paths_in_words()]
         if self.operations is not None:

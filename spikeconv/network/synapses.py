@@ -14,6 +14,7 @@ from spikeconv.network import vocabulary
 from spikeconv.network.monitor import Monitor, Seen
 from spikeconv.network.operations import LayerOperations, Operations
 from spikeconv.network.padding import all_ones, present
+from spikeconv.network.products import holds_products, macs_within
 from spikeconv.network.program import Phase, Program, Step, fill, refs
 from spikeconv.network.run_step import Layers, run_step
 from spikeconv.network.structure import holds_tensors, map_tensors
@@ -47,7 +48,9 @@ def count_operations(
             f"{type(monitor).__name__}"
         )
     counts: dict[str, Counter[str]] = {
-        step.name: Counter() for step in program.steps if _holds_synapses(step, layers)
+        step.name: Counter()
+        for step in program.steps
+        if _holds_synapses(step, layers) or holds_products(step, layers)
     }
     for seen in monitor.seen.values():
         if seen.example is not None:
@@ -128,7 +131,11 @@ class _Count:
     def _count(self, step: Step) -> None:
         signal = next(ref.name for ref in refs((step.args, step.kwargs)) if ref.name in self.flows)
         flow, count, images = self.flows[signal], self.counts[step.name], self.seen.images
-        dense = images * self._reached(step, signal, self.there[signal])
+        if holds_products(step, self.layers):
+            args, kwargs = (fill(x, self.values.__getitem__) for x in (step.args, step.kwargs))
+            dense = images * macs_within(step, self.layers, args, kwargs)
+        else:
+            dense = images * self._reached(step, signal, self.there[signal])
         count["ann_macs"] += dense
         if step.phase is not Phase.TEMPORAL:
             count["macs"] += dense
