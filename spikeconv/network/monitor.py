@@ -39,11 +39,16 @@ class Seen:
 
     Attributes:
         images: how many there were.
+        inputs: images whose values before the first neuron were computed: in a stream, for each
+            input that it was fed.
+        answers: images whose values after the last neuron were: in a stream, at each step.
         example: one of them, of all inputs; None before the first.
         tallies: of each layer.
     """
 
     images: int = 0
+    inputs: int = 0
+    answers: int = 0
     example: Batch | None = None
     tallies: dict[str, Tally] = field(default_factory=dict)
 
@@ -69,8 +74,15 @@ class Monitor:
         """A run begins, with these images."""
         self._now = self.seen.setdefault(image_shapes(x), Seen())
         self._now.images += len(x)
+        self._now.inputs += len(x)
+        self._now.answers += len(x)
         if self._now.example is None and len(x):
             self._now.example = batch_of(tensor[:1].clone() for tensor in tensors_of(x))
+
+    def go_on(self, images: int, *, fed: bool) -> None:
+        """A stream that began goes on: it answers once more, and was `fed` other inputs, or not."""
+        self._now.inputs += images * fed
+        self._now.answers += images
 
     def add(self, layer: str, train: Tensor, unread: int = 0, *, sent: bool = True) -> None:
         """Count a train ``[T, B, *]`` of spikes or PSPs, 0 where nothing fired.

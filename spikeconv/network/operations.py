@@ -58,7 +58,9 @@ class Operations:
     for itself, so one in an average pool counts as often as it reaches weights. Layers before the
     first neuron are computed once for an image and after the last one once on the mean, so they
     count as MACs, once; weights that read a value which changes with time and is no spike (the
-    output of another layer, what bilinear upsampling gives) count as MACs at every step.
+    output of another layer, what bilinear upsampling gives) count as MACs at every step. In a
+    `stream`, what is before the first neuron counts for each input that it is fed, and what is
+    after the last at each step, as both are computed then; the ANN's are those of one run.
     Multiplications with the zeros of a padding, be it a convolution's own or a call before it,
     count nowhere, so the ANN has a few MACs less than other counters say. What was kept analog
     counts where it multiplies matrices: as a convolution, a linear layer or a product of matrices,

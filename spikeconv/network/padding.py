@@ -52,7 +52,9 @@ def present(
     return map_tensors(each, brought, value)
 
 
-def _brought(step: Step, layers: Layers, known: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+def _brought(
+    step: Step, layers: Layers, known: Mapping[str, Any], values: Mapping[str, Any]
+) -> Any:
     """Other than 0 where a call brings something; None of a call that may make something of 0."""
     if step.kind == "neuron":
         return known[step.args[0].name]

@@ -44,6 +44,8 @@ class StreamedSimulation(Simulation):
         also = refs([s.kwargs for s in self.program.phase(Phase.READOUT)])
         self._beside = {ref.name for ref in (*read, *also)} & self.fixed.keys()
         self._stages = iter(self.timing.stages(sys.maxsize, every_step=True))
+        # Whether the monitor knows of the coming step already, and whether that has its own inputs.
+        self._begins, self._fed = True, False
         self._start(next(self._stages))
 
     def _start(self, stage: Stage) -> None:
@@ -55,15 +57,20 @@ class StreamedSimulation(Simulation):
         bad = self.bad
         self._fix(x)
         self.bad = bad + self.bad
+        self._fed = True
 
     def watch(self, monitor: Monitor | None) -> None:
-        """Let a monitor, or none, count the spikes of the steps to come."""
+        """Let a monitor, or none, count the steps to come."""
         self.monitor = monitor
         if monitor is not None:
             monitor.begin(self.inputs)
+            self._begins = True
 
     def step(self) -> Any:
         """Run one step: the output ``[B, *]`` on the mean of the steps so far."""
+        if self.monitor is not None and not self._begins:
+            self.monitor.go_on(self.batch, fed=self._fed)
+        self._begins = self._fed = False
         if self.done == self.stage.steps:
             if self.stage.silences:
                 self._silence()

@@ -130,19 +130,19 @@ class _Count:
 
     def _count(self, step: Step) -> None:
         signal = next(ref.name for ref in refs((step.args, step.kwargs)) if ref.name in self.flows)
-        flow, count, images = self.flows[signal], self.counts[step.name], self.seen.images
+        flow, count, seen = self.flows[signal], self.counts[step.name], self.seen
         if holds_products(step, self.layers):
             args, kwargs = (fill(x, self.values.__getitem__) for x in (step.args, step.kwargs))
-            dense = images * macs_within(step, self.layers, args, kwargs)
+            dense = macs_within(step, self.layers, args, kwargs)
         else:
-            dense = images * self._reached(step, signal, self.there[signal])
-        count["ann_macs"] += dense
+            dense = self._reached(step, signal, self.there[signal])
+        count["ann_macs"] += seen.images * dense
         if step.phase is not Phase.TEMPORAL:
-            count["macs"] += dense
+            count["macs"] += (seen.inputs if step.phase is Phase.STATIC else seen.answers) * dense
             return
         count["spikes"] += int(flow.spikes_alone().sum())
         count["accumulates"] += self._reached(step, signal, flow.spikes_alone())
-        count["macs"] += images * self._reached(step, signal, flow.static_alone())
+        count["macs"] += seen.inputs * self._reached(step, signal, flow.static_alone())
         count["macs"] += self.steps * self._reached(step, signal, flow.some_current())
 
     def _reached(self, step: Step, signal: str, arriving: Tensor) -> int:

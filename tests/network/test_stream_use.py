@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from spikeconv import IFNode
 from spikeconv.network.structure import map_tensors
@@ -153,3 +155,49 @@ def test_a_monitor_counts_its_steps() -> None:
     run.step(x)  # outside
     assert stepped.firing_rates() == called.firing_rates()
     assert all(torch.equal(count, called.counts[name]) for name, count in stepped.counts.items())
+
+
+def test_operations_are_those_of_every_input_and_answer() -> None:
+    """Of two sequences: 3 inputs in 5 steps, of which the last is of the second alone.
+
+    4 values reach 9 neurons, and these 3 outputs.
+    """
+    snn = converted(nn.Sequential(nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 3)), images(32, 4))
+    stream = snn.stream()
+    with snn.monitor() as monitor:
+        for x in (images(2, 4), images(2, 4)):
+            stream.step(x)
+        stream.step()
+        stream.step()
+        stream.keep(torch.tensor([1]))
+        stream.step(images(1, 4))
+    first, last = snn.operations(monitor).rows
+    assert (first.macs, first.ann_macs) == ((2 + 2 + 1) * 36, 2 * 36)
+    assert (last.macs, last.ann_macs) == ((2 + 2 + 2 + 2 + 1) * 27, 2 * 27)
+
+
+def test_operations_of_a_part_of_a_stream() -> None:
+    """A monitor that comes later counts what is computed from then on, and none that has gone."""
+    snn = converted(nn.Sequential(nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 3)), images(32, 4))
+    stream = snn.stream()
+    stream.step(images(1, 4))
+    with snn.monitor() as monitor:
+        stream.step(images(1, 4))
+        stream.step(images(1, 4))
+    stream.step(images(1, 4))
+    assert [row.macs for row in snn.operations(monitor).rows] == [2 * 36, 2 * 27]
+
+
+def test_operations_of_one_input_are_those_of_a_call() -> None:
+    """But for the answers, of which a call gives one."""
+    snn, x = dyadic(NETWORKS["residual"]()), images(3)
+    with snn.monitor() as called:
+        snn(x, T=T)
+    stream = snn.stream()
+    with snn.monitor() as stepped:
+        stream.step(x)
+        for _ in range(T - 1):
+            stream.step()
+    for one, other in zip(snn.operations(called).rows, snn.operations(stepped).rows, strict=True):
+        answers = T if one.phase == "readout" else 1
+        assert other == replace(one, macs=answers * one.macs)
