@@ -165,10 +165,14 @@ class Batches:
             if wrong:
                 kind = wrong[0].dtype if isinstance(wrong[0], Tensor) else type(wrong[0]).__name__
                 several = isinstance(wrong[0], tuple | list)
-                advice = "; a forward that takes several tensors needs an argument for each"
+                advice = (
+                    "; a forward that takes several tensors needs an argument for each" * several
+                )
+                if isinstance(wrong[0], Tensor) and not wrong[0].is_complex():
+                    advice = "; give images .float(), which a forward that does so itself takes too"
                 raise TypeError(
                     f"{what} must be a floating-point tensor, or a pair that begins with one, "
-                    f"got {kind}{advice * several}"
+                    f"got {kind}{advice}"
                 )
             _check_strided(what, tensors)
             return tensors
