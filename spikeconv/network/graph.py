@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from spikeconv.calibrate.inputs import Batch, tensors_of
 from spikeconv.changes import Watch
 from spikeconv.network.cuda_graph import CudaGraphs, Run
+from spikeconv.network.monitor import monitor_of
 from spikeconv.precision import tf32_settings
 
 
@@ -27,7 +28,6 @@ class Graphable(nn.Module):
     """
 
     T: int
-    _monitor: Any = None
 
     def _given(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Batch:
         """The batch that a call is given, checked."""
@@ -123,7 +123,7 @@ class GraphedNetwork:
     def _run(self, batch: Batch, T: int | None, readout: str) -> Any:
         tensors = tensors_of(batch)
         self._graphs.check(tensors)
-        if self.network._monitor is not None:
+        if monitor_of(self.network) is not None:
             raise ValueError(
                 "SpikingNetwork.graph: a graph must not be called inside monitor(), because a "
                 "replay counts nothing; call the network itself there"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -135,6 +137,35 @@ class Monitor:
             name: float((~torch.cat(parts)).to(torch.float64).mean())
             for name, parts in fired.items()
         }
+
+
+# The blocks that each thread is in, by its identity and from the outermost on. They are not kept in
+# the network, where other threads and copies would find them, too; nor in a `threading.local`, of
+# which a network compiled outside of blocks sees no change.
+_open: dict[int, tuple[tuple[object, Monitor], ...]] = {}
+
+
+@contextmanager
+def monitoring(network: object, monitor: Monitor) -> Iterator[Monitor]:
+    """Let a monitor count the calls of a network that this thread makes inside the block."""
+    thread = threading.get_ident()
+    _open[thread] = (*_open.get(thread, ()), (network, monitor))
+    try:
+        yield monitor
+    finally:  # blocks need not end in the order in which they began
+        left = tuple(block for block in _open.pop(thread) if block[1] is not monitor)
+        if left:
+            _open[thread] = left
+
+
+def monitor_of(network: object) -> Monitor | None:
+    """What counts a network's calls in this thread: the monitor of its innermost block."""
+    if not _open:  # all that a compiled network reads outside of blocks
+        return None
+    for monitored, monitor in reversed(_open.get(threading.get_ident(), ())):
+        if monitored is network:
+            return monitor
+    return None
 
 
 def rate(totals: Iterable[tuple[int, int]]) -> float:

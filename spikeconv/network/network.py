@@ -19,7 +19,7 @@ from spikeconv.network.confident import run_until_confident
 from spikeconv.network.graph import Graphable
 from spikeconv.network.limits import INTEGER_STEPS, images_at_once, steps_at_once
 from spikeconv.network.measured import measured_report
-from spikeconv.network.monitor import Monitor
+from spikeconv.network.monitor import Monitor, monitor_of, monitoring
 from spikeconv.network.operations import Operations
 from spikeconv.network.report import Report, warn_of_silent_layers
 from spikeconv.network.simulation import Simulation
@@ -53,8 +53,6 @@ class SpikingNetwork(Assembly, Graphable):
         timing: which of them are read, and what the others are for.
         neurons: the `IFNode` of every call site of an activation, by name.
     """
-
-    _monitor: Monitor | None = None
 
     def forward(
         self,
@@ -120,7 +118,7 @@ class SpikingNetwork(Assembly, Graphable):
 
     def _simulation(self, x: Batch, T: int) -> Simulation:
         parts = self.program, self.layers, self.populations(), self.weights()
-        given = *parts, x, self.timing, self._monitor
+        given = *parts, x, self.timing, monitor_of(self)
         form = self.integers
         if form is None:
             return Simulation(*given)
@@ -153,7 +151,8 @@ class SpikingNetwork(Assembly, Graphable):
         steps = self._check_steps(T)
         check_confidence("SpikingNetwork.exit_early", confidence)
         chunk = check_steps("SpikingNetwork.exit_early", "chunk", chunk, most=None)
-        if self._monitor is not None and self._monitor.keep_counts:
+        monitor = monitor_of(self)
+        if monitor is not None and monitor.keep_counts:
             raise ValueError(
                 "SpikingNetwork.exit_early: keep_counts must be False of a monitor around it, "
                 "because images leave before the counts are whole; got True"
@@ -205,7 +204,7 @@ class SpikingNetwork(Assembly, Graphable):
         def told(x: Batch) -> AbstractContextManager[None]:
             return sizes_told(self.program, x)
 
-        return Stream(begin, self._given, lambda: self._monitor, told)
+        return Stream(begin, self._given, lambda: monitor_of(self), told)
 
     def analog(self, x: Images, observe: Observer | None = None) -> Any:
         """The same network as an ANN: every neuron is the rectifier that it stands for.
@@ -221,7 +220,8 @@ class SpikingNetwork(Assembly, Graphable):
 
     def images_at_once(self, x: Batch, T: int, *, trains: bool = False) -> int:
         """Images that run together: `spikeconv.network.limits`."""
-        if self._monitor is not None and self._monitor.keep_counts:
+        monitor = monitor_of(self)
+        if monitor is not None and monitor.keep_counts:
             return max(1, len(x))
         whole = self._whole(x, T)
         return images_at_once(self.program, x, T, self.timing, whole=whole, trains=trains)
@@ -238,20 +238,20 @@ class SpikingNetwork(Assembly, Graphable):
     def _whole(self, x: Batch, T: int) -> bool:
         """Whether all that changes in time stays in integers, which a monitor would read."""
         form = self._form
-        return form is not None and self._monitor is None and form.for_run(T, x)[0].whole
+        return form is not None and monitor_of(self) is None and form.for_run(T, x)[0].whole
 
     @contextmanager
     def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:
         """Count the spikes of the calls made inside the block; this costs time.
 
+        They are this network's calls in the block's own thread, of nested blocks those of the
+        innermost. Copies and fused networks that are made inside are not monitored.
+
         Args:
             keep_counts: also keep every neuron's net count, in ``counts``.
         """
-        outer, self._monitor = self._monitor, Monitor(keep_counts)
-        try:
-            yield self._monitor
-        finally:
-            self._monitor = outer
+        with monitoring(self, Monitor(keep_counts)) as monitor:
+            yield monitor
 
     def report(self, x: Images | None = None) -> Report:
         """What conversion did, layer by layer: thresholds, firing, and the error against the ANN.
