@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Iterable
 
@@ -65,7 +66,9 @@ class Watch:
         self._held: list[Tensor] = []
 
     def changed(self, modules: Iterable[nn.Module], also: Iterable[Tensor] = ()) -> bool:
-        """Whether they differ from those of the call before; their own submodules do not count.
+        """Whether they differ from those of the call before.
+
+        Of their own submodules only those count that compute parameters (parametrizations).
 
         Args:
             modules: what is watched.
@@ -73,7 +76,7 @@ class Watch:
         """
         seen: list[object] = []
         tensors = [*also]
-        for module in modules:
+        for module in itertools.chain.from_iterable(map(_with_parametrizations, modules)):
             seen.append(id(module))
             seen += [module.__dict__.get(option) for option in _OPTIONS]
             seen += [*module._forward_hooks, *module._forward_pre_hooks]
@@ -87,3 +90,9 @@ class Watch:
         # Their memory is held, so that no other tensor can come to lie at the same address.
         self._seen, self._held = seen, [tensor.detach() for tensor in tensors]
         return True
+
+
+def _with_parametrizations(module: nn.Module) -> Iterable[nn.Module]:
+    """A module, and what its parameters are computed by and from."""
+    computed = module._modules.get("parametrizations")
+    return (module,) if computed is None else (module, *computed.modules())

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import spikeconv
 from spikeconv import SpikingNetwork
@@ -37,6 +39,28 @@ def test_a_change_is_followed(change: Callable[[SpikingNetwork], Any]) -> None:
     assert torch.equal(fused(X), snn.fuse()(X))
     assert torch.equal(fused(X), copy.deepcopy(fused)(X))
     assert not torch.equal(fused(X), before), "a change that changes nothing shows nothing"
+
+
+@torch.no_grad()
+def test_what_weights_are_computed_from_is_followed() -> None:
+    snn, other = exact("strided"), exact("strided")
+    for network in (snn, other):
+        for layer in network.layers.values():
+            if isinstance(layer, nn.Conv2d):
+                weight_norm(layer)
+    for name, parameter in other.named_parameters():
+        if name.endswith("original0"):  # the norms of the weights
+            parameter.mul_(4)
+    fused = snn.fuse()
+    before, wanted = fused(X), other.fuse()(X)
+    given = {name: value.clone() for name, value in other.named_parameters()}
+    assert torch.equal(torch.func.functional_call(fused, given, (X,)), wanted)
+    assert torch.equal(fused(X), before)
+    for name, parameter in fused.named_parameters():
+        if name.endswith("original0"):
+            parameter.mul_(4)
+    assert torch.equal(fused(X), wanted)
+    assert not torch.equal(wanted, before), "a change that changes nothing shows nothing"
 
 
 @torch.no_grad()
