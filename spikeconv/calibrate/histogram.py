@@ -35,7 +35,7 @@ class ChannelHistogram:
     def __init__(self, channels: int, device: torch.device | str = "cpu") -> None:
         self.counts = torch.zeros(channels, BINS, dtype=torch.int64, device=device)
         self.exponent = torch.full((channels,), _NEVER, dtype=torch.int64, device=device)
-        self.largest = torch.zeros(channels, device=device)
+        self.largest = torch.zeros(channels, dtype=torch.float32, device=device)
         self.seen = torch.zeros(channels, dtype=torch.int64, device=device)
         self.total = torch.zeros(channels, dtype=torch.float64, device=device)
         self.squares = torch.zeros(channels, dtype=torch.float64, device=device)
@@ -115,5 +115,5 @@ class ChannelHistogram:
 
     def centres(self) -> Tensor:
         """Bin centres ``[C, BINS]``."""
-        index = torch.arange(BINS, device=self.seen.device) + 0.5
+        index = torch.arange(BINS, dtype=torch.float32, device=self.seen.device) + 0.5
         return index * self.width().unsqueeze(1)

@@ -46,11 +46,11 @@ def _power_of_two_below(values: Tensor) -> Tensor:
 
 def _search(weights: Tensor, centres: Tensor, largest: Tensor, T: int, start: float) -> Tensor:
     """The best threshold of some channels: a grid over (0, largest], then one around its best."""
-    device = largest.device
-    grid = torch.arange(1, _COARSE + 1, device=device) / _COARSE
+    device, dtype = largest.device, largest.dtype
+    grid = torch.arange(1, _COARSE + 1, device=device, dtype=dtype) / _COARSE
     fractions = grid.expand(len(largest), -1)
     best = _best(weights, centres, largest, fractions, T, start)
-    around = torch.linspace(-1, 1, _FINE + 1, device=device) / _COARSE
+    around = torch.linspace(-1, 1, _FINE + 1, device=device, dtype=dtype) / _COARSE
     fractions = (best.unsqueeze(1) + around).clamp(0.2 / _COARSE, 1.0)
     return _best(weights, centres, largest, fractions, T, start) * largest
 

@@ -39,7 +39,7 @@ def search(node: IFNode, sample: LayerSample) -> IFNode:
     """
     shape = (sample.shape[0], *[1] * (len(sample.shape) - 1))
     theta = _channels(node.v_threshold, shape)
-    bias = torch.zeros(sample.T, len(theta), device=theta.device)
+    bias = torch.zeros(sample.T, len(theta), dtype=theta.dtype, device=theta.device)
     if node.bias is not None:
         bias += _channels(node.bias, shape) / theta
     if node.step_bias is not None:
