@@ -91,7 +91,7 @@ def draw_potential(
     check_seed(seed)
     potential = _potential(v_init)
     if potential.draw is None:
-        return torch.tensor(potential.mean, dtype=torch.float32)
+        return torch.tensor(potential.mean, dtype=torch.float32, device="cpu")
     generator = np.random.default_rng([seed, layer])
     return torch.from_numpy(np.asarray(potential.draw(generator, tuple(shape)), np.float32))
 

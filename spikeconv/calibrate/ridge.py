@@ -81,7 +81,7 @@ class _Moments(_Equations):
 
     @staticmethod
     def of(parts: Iterable[Part]) -> _Moments:
-        inputs = targets = torch.zeros((), dtype=torch.float64)
+        inputs = targets = torch.zeros((), dtype=torch.float64, device="cpu")
         for x, y in parts:
             x = _with_one(x)
             inputs = (x @ x.mT).double().add_(inputs.to(x.device))

@@ -189,6 +189,8 @@ def drawn(count: int, kept: int) -> Tensor:
     Even steps would keep to a few columns of the images where they share a factor with the width.
     """
     if kept == count:
-        return torch.arange(count)
-    place = torch.rand(kept, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return (place.add_(torch.arange(kept)) * (count / kept)).long().clamp_(max=count - 1)
+        return torch.arange(count, device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    place = torch.rand(kept, dtype=torch.float64, generator=generator, device="cpu")
+    place += torch.arange(kept, device="cpu")
+    return (place * (count / kept)).long().clamp_(max=count - 1)

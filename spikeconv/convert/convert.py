@@ -236,7 +236,7 @@ def _device_and_dtype(module: nn.Module) -> Tensor:
     """An empty tensor on the device and in the dtype of the network."""
     tensors = (*module.parameters(), *module.buffers())
     floating = (tensor for tensor in tensors if tensor.is_floating_point())
-    return next(floating, torch.empty(0)).new_empty(0)
+    return next(floating, torch.empty(0, device="cpu")).new_empty(0)
 
 
 def _report_images(program: Program) -> int:

@@ -81,7 +81,7 @@ def _threshold(thresholds: Mapping[str, Tensor], label: str, rectifier: nn.Modul
     if label in thresholds:
         return thresholds[label]
     if isinstance(rectifier, Rectifier) and rectifier.trained:
-        return torch.tensor(rectifier.cap, dtype=torch.float64)
+        return torch.tensor(rectifier.cap, dtype=torch.float64, device="cpu")
     raise ValueError(
         f"convert: thresholds must have one for activation {label!r}, which has no trained bound; "
         f"got those of {', '.join(thresholds) or 'none'}"

@@ -151,7 +151,7 @@ class _Tuning:
             _Part(
                 LayerwiseRun(program, self.layers, self.neurons, constants, part, T, self.head),
                 AnalogRun(program, layers, constants, part),
-                torch.empty(0),
+                torch.empty(0, device="cpu"),
             )
             for part in x.split(images_of_all_steps(program, x, T))
         ]

@@ -196,7 +196,8 @@ def _ungrouped(weight: Tensor, groups: int) -> Tensor:
 
 def _biases(node: IFNode, shape: tuple[int, ...], layers: Tensor) -> Tensor:
     """All biases of a population, ``[S, K]`` or ``[S, K, H, W]``: those of steps, then the rest."""
-    constant = torch.zeros(()) if node.bias is None else node.bias
+    place = node.v_threshold.device
+    constant = torch.zeros((), device=place) if node.bias is None else node.bias
     steps = () if node.step_bias is None else node.step_bias
     rows = [constant + row for row in steps] + [constant]
     parts = [per_channel_or_neuron(row, shape) for row in rows]

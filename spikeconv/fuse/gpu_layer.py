@@ -163,7 +163,7 @@ def _depthwise(one: Convolution, bits: int, channels: int, rows: int, shift: int
 
 
 def _shortcut(one: Shortcut, bits: int, channels: int, rows: int) -> GpuTerm:
-    coefficient = torch.zeros(1, rows, dtype=torch.int32)
+    coefficient = torch.zeros(1, rows, dtype=torch.int32, device="cpu")
     coefficient[0, one.channel : one.channel + channels] = one.coefficient.cpu()
     spec = Each(
         bits,
@@ -186,7 +186,7 @@ def _wrapped(value: Tensor) -> Tensor:
 
 def _by_row(value: Tensor, rows: int, fill: int = 0) -> Tensor:
     """``[*, K]`` as ``[*, rows]``."""
-    out = torch.full((*value.shape[:-1], rows), fill, dtype=torch.int32)
+    out = torch.full((*value.shape[:-1], rows), fill, dtype=torch.int32, device="cpu")
     out[..., : value.shape[-1]] = value.cpu()
     return out
 

@@ -112,18 +112,18 @@ def laid_out(
     by_tap = weight.permute(0, 2, 3, 1).reshape(K, kh * kw, C)
     if groups == 1:
         span, group = pixel, (0, 0)
-        starts = torch.zeros(K, dtype=torch.int64)
+        starts = torch.zeros(K, dtype=torch.int64, device="cpu")
     else:
         group = (K // groups, C)
-        k = torch.arange(K)
+        k = torch.arange(K, device="cpu")
         first = k // GROUPED_TILE * GROUPED_TILE
         last = (first + GROUPED_TILE - 1).clamp(max=K - 1)
         begin = first // group[0] * C // 16 * 16
         end = (last // group[0] + 1) * C
         span = -(-int((end - begin).max()) // 16) * 16
         starts = k // group[0] * C - begin
-    matrix = torch.zeros(rows, kh * kw, span, dtype=weight.dtype)
-    index = (starts.view(-1, 1, 1) + torch.arange(C)).expand(K, kh * kw, C)
+    matrix = torch.zeros(rows, kh * kw, span, dtype=weight.dtype, device="cpu")
+    index = (starts.view(-1, 1, 1) + torch.arange(C, device="cpu")).expand(K, kh * kw, C)
     matrix[:K].scatter_(2, index, by_tap.cpu())
     return matrix.flatten(1), span, group
 
@@ -135,7 +135,7 @@ def _cut(whole: Sequence[Pass], multiply: str) -> list[Pass]:
         limit = largest_sum(one.bits, multiply)
         before = pieces[-1] if pieces else None
         if before is None or (before.byte, before.bits) != (one.byte, one.bits):
-            reached = torch.zeros(len(one.weight), dtype=torch.int64)
+            reached = torch.zeros(len(one.weight), dtype=torch.int64, device="cpu")
             if before is not None:
                 before.last = True
         begin, depth = 0, one.weight.shape[1]
@@ -150,12 +150,12 @@ def _cut(whole: Sequence[Pass], multiply: str) -> list[Pass]:
         pieces.append(_piece(one, begin, depth))
     if pieces:
         pieces[-1].last = True
-    sums = torch.zeros((), dtype=torch.int64)
+    sums = torch.zeros((), dtype=torch.int64, device="cpu")
     for piece in pieces:
         sums = sums + piece.weight[:, slice(*piece.depth)].sum(1, dtype=torch.int64)
         if piece.last:
             piece.sums = sums.to(torch.int32)
-            sums = torch.zeros((), dtype=torch.int64)
+            sums = torch.zeros((), dtype=torch.int64, device="cpu")
     return pieces
 
 

@@ -14,8 +14,8 @@ from spikeconv.fuse.channels import Unsupported, image_shape
 from spikeconv.fuse.layer import Pair
 from spikeconv.network.program import Step
 
-ONE = torch.ones(1, dtype=torch.float64)
-NONE = torch.zeros(1, dtype=torch.float64)
+ONE = torch.ones(1, dtype=torch.float64, device="cpu")
+NONE = torch.zeros(1, dtype=torch.float64, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def shifts(views: Sequence[View], shape: tuple[int, ...]) -> Tensor | None:
     """What is added to a value of that shape that views make up, float64; None where nothing is."""
     if not any(bool(view.shift.any()) for view in views):
         return None
-    plane = torch.zeros(shape, dtype=torch.float64)
+    plane = torch.zeros(shape, dtype=torch.float64, device="cpu")
     for view in views:
         channels, height, width = view.shape
         image = plane.view((-1, height, width) if view.flat else image_shape(shape))

@@ -25,7 +25,7 @@ class _Watched(nn.Module):
     def __init__(self, node: IFNode) -> None:
         super().__init__()
         self.node = node
-        self.current = self.rate = torch.empty(0)
+        self.current = self.rate = torch.empty(0, device="cpu")
 
     def reset(self) -> None:
         """No state is kept from call to call."""

@@ -129,7 +129,7 @@ class Operations:
             self.updates,
             *(n for r in self.rows for n in (r.spikes, r.accumulates, r.macs, r.ann_macs)),
         ]
-        images, updates, *rest = total(torch.tensor(numbers)).tolist()
+        images, updates, *rest = total(torch.tensor(numbers, device="cpu")).tolist()
         rows = tuple(
             LayerOperations(row.layer, row.phase, *rest[4 * i : 4 * i + 4])
             for i, row in enumerate(self.rows)

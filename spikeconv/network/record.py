@@ -145,7 +145,7 @@ class _Watched(IFNode):
         kept = min(neurons, _NEURONS, max(1, _VALUES // rows))
         self.chosen = drawn(neurons, kept)
         self.silent: Tensor | None = None
-        self.count = torch.zeros(B, neurons, dtype=torch.int64)
+        self.count = torch.zeros(B, neurons, dtype=torch.int64, device="cpu")
         self.parts: list[tuple[Tensor, Tensor]] = []
 
     def run(

@@ -35,8 +35,8 @@ def _parameter(argument: str, value: float | Tensor, x: Tensor) -> Tensor:
     dtype = state_dtype(x)
     number = _number(argument, value, "a number or a tensor", dtype)
     if torch.compiler.is_compiling():  # which would compile torch.full anew at every new number
-        return torch.ones((), dtype=dtype) * number
-    return torch.full((), number, dtype=dtype)
+        return torch.ones((), dtype=dtype, device="cpu") * number
+    return torch.full((), number, dtype=dtype, device="cpu")
 
 
 def wants_gradient(*operands: object) -> bool:

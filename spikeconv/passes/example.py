@@ -44,7 +44,8 @@ def two_images(image: Batch) -> Batch:
 def _two(image: Tensor) -> Tensor:
     if not image.is_floating_point():
         return torch.cat([image, image.flatten().flip(0).view_as(image)])
-    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(image.shape, generator=generator, device="cpu").to(image)
     return torch.cat([image, noise * (image.abs().max().item() or 1.0)])
 
 

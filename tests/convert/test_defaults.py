@@ -1,7 +1,9 @@
-"""Torch's default dtype is for what users make, and changes nothing of a network."""
+"""Torch's default dtype and device are for what users make, and change nothing of a network."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -67,3 +69,20 @@ def test_the_default_dtype_changes_nothing(method: dict[str, Any]) -> None:
             torch.set_default_dtype(torch.float32)
         assert [one.dtype for one in found] == [one.dtype for one in wanted]
         assert all(map(torch.equal, found, wanted))
+
+
+def test_the_default_device_changes_nothing() -> None:
+    """In a process of its own, because what is made on import counts as well."""
+    code = """
+import torch
+torch.set_default_device("meta")
+from tests.convert.test_defaults import METHODS, case, everything
+for name, method in METHODS.items():
+    found = everything(method, *case())
+    torch.set_default_device("cpu")
+    wanted = everything(method, *case())
+    torch.set_default_device("meta")
+    assert all(map(torch.equal, found, wanted)), name
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
