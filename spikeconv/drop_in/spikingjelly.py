@@ -19,7 +19,7 @@ _NEURONS = "spikingjelly.activation_based.neuron"
 _PLAIN = ("IFNode", "HalfThresholdIFNode", "ActivationAwareIFNode", "SimpleIFNode")
 
 # The parts of a module that outlive a change of its class.
-_KEPT = {name for name in vars(nn.Module()) if "hooks" in name} | {"training"}
+_KEPT = {name for name in vars(nn.Module()) if "hook" in name} | {"training"}
 
 
 class SpikingJellyIF(IFNode, base.MemoryModule):

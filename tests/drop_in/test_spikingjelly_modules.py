@@ -150,6 +150,16 @@ def test_hooks_mode_attributes_and_identity_stay() -> None:
     assert seen == ["before", "first", "before"]
 
 
+def test_full_backward_hooks_stay() -> None:
+    seen: list[str] = []
+    node = neuron.IFNode(step_mode="m")
+    node.register_full_backward_hook(lambda module, given, out: seen.append("after"))
+    node.register_full_backward_pre_hook(lambda module, out: seen.append("before"))
+    replace_neurons(node)
+    node(torch.ones(4, 2, requires_grad=True)).sum().backward()
+    assert seen == ["before", "after"]
+
+
 def test_the_network_itself_may_be_a_neuron() -> None:
     node = neuron.IFNode(v_reset=None)
     report = replace_neurons(node)
