@@ -85,12 +85,17 @@ def told_of_size(
         yield
     except errors as error:
         for name, x, shape in zip(names, tensors_of(batch), wanted, strict=True):
-            if x.shape[1:] != tuple(shape) and not isinstance(error, torch.OutOfMemoryError):
+            if x.shape[1:] != tuple(shape) and not _of_memory(error):
                 raise ValueError(
                     f"{name} must be like [{', '.join(['B', *map(str, shape)])}], got shape "
                     f"{list(x.shape)}, with which a layer of the network fails: {error}"
                 ) from error
         raise
+
+
+def _of_memory(error: Exception) -> bool:
+    """Whether there was too little memory, of which only a GPU's has an error of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @dataclass(frozen=True)
