@@ -20,6 +20,7 @@ from spikeconv.network.report import Report, warn_of_no_integers
 from spikeconv.network.timing import Timing
 from spikeconv.network.trainable import make_trainable
 from spikeconv.neuron import IFNode
+from spikeconv.ops.if_multistep import check_no_tangent
 from spikeconv.surrogate import ATan, Surrogate
 
 Self = TypeVar("Self", bound="Assembly")
@@ -232,7 +233,8 @@ class Assembly(nn.Module):
             )
 
     def _check_has_memory(self, x: Batch) -> None:
-        """Raise ValueError where a fused network is given what only stands for values."""
+        """Raise where a fused network is given what only stands for values, or tangents."""
+        check_no_tangent("SpikingNetwork", tensors_of(x))
         try:
             for tensor in tensors_of(x):
                 tensor.data_ptr()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from spikeconv.ops.call import state_dtype
 from spikeconv.ops.check import check_signed
@@ -44,6 +45,19 @@ def wants_gradient(*operands: object) -> bool:
     return torch.is_grad_enabled() and any(
         isinstance(operand, Tensor) and operand.requires_grad for operand in operands
     )
+
+
+def check_no_tangent(function: str, operands: Iterable[object]) -> None:
+    """Raise RuntimeError where forward-mode differentiation goes on, whose answer would be 0."""
+    if forward_ad._current_level < 0 or torch.compiler.is_compiling():  # the first costs nothing
+        return
+    for operand in operands:
+        if isinstance(operand, Tensor) and forward_ad.unpack_dual(operand).tangent is not None:
+            raise RuntimeError(
+                f"{function} has no derivatives in forward mode (torch.func.jvp, "
+                "torch.autograd.forward_ad): take them in reverse mode, by backward() or "
+                "torch.autograd.grad, with a surrogate"
+            )
 
 
 def _check_surrogate(surrogate: object) -> None:
@@ -140,7 +154,8 @@ def if_multistep(
 
     Raises:
         TypeError, ValueError: naming the argument that is wrong, or the backend that cannot run.
-        RuntimeError: on backward, without a surrogate; on a second backward, with create_graph.
+        RuntimeError: on backward, without a surrogate; on a second backward, with create_graph; of
+            derivatives in forward mode or by torch.func's grad, vjp, jacrev and jvp.
 
     Source: design of the IF neuron with reset by subtraction, Rueckauer et al. 2017; initial
     potential, Bu et al., "Optimized Potential Initialization for Low-latency Spiking Neural
@@ -189,6 +204,7 @@ def if_multistep(
         _parameter("v_init", v_init, x),
         None if bias is None else _parameter("bias", bias, x),
     )
+    check_no_tangent("if_multistep", operands)
     options: dict[str, Any] = {
         "T": None if T is None else int(T),
         "reset": reset,

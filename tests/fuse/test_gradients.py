@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from spikeconv import SpikingNetwork, convert
 from tests.fuse.nets import exact, images, shape_of
@@ -112,3 +113,11 @@ def test_a_network_without_integers_learns_as_before() -> None:
     for ours, wanted in zip(fused.parameters(), snn.parameters(), strict=True):
         assert ours.grad is not None
         assert torch.equal(ours.grad, wanted.grad)
+
+
+def test_in_forward_mode_there_are_none() -> None:
+    for network in (exact("residual"), exact("residual").fuse()):
+        with forward_ad.dual_level():
+            x = forward_ad.make_dual(X, torch.ones_like(X))
+            with pytest.raises(RuntimeError, match="has no derivatives in forward mode"):
+                network(x)

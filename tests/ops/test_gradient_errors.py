@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from spikeconv import if_multistep
 from spikeconv.surrogate import ATan
@@ -152,3 +153,16 @@ def test_there_is_no_gradient_without_a_surrogate_and_the_error_says_so() -> Non
             torch.autograd.backward(emitted.sum())
     with torch.no_grad():
         assert not if_multistep(x)[0].requires_grad
+
+
+def test_there_are_no_derivatives_in_forward_mode_and_the_error_says_so() -> None:
+    x = torch.ones(3, 4)
+    wanted = r"if_multistep has no derivatives in forward mode.*torch\.autograd\.grad"
+    for surrogate in (None, ATan()):
+        with pytest.raises(RuntimeError, match=wanted):
+            torch.func.jvp(lambda x: if_multistep(x, surrogate=surrogate), (x,), (x,))  # noqa: B023
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.ones(4), torch.ones(4))
+        with pytest.raises(RuntimeError, match=wanted):
+            if_multistep(x, v_threshold=dual)
+        if_multistep(x)  # which depends on nothing that is derived
