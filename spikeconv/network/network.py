@@ -51,7 +51,8 @@ class SpikingNetwork(Assembly, Graphable):
     Attributes:
         T: time-steps of a call that does not say, those before the readout included.
         timing: which of them are read, and what the others are for.
-        neurons: the `IFNode` of every call site of an activation, by name.
+        neurons: the `IFNode` of every call site of an activation, by name; hooks on them are not
+            called.
     """
 
     def forward(
