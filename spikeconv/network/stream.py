@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -120,7 +120,7 @@ class Stream:
     is the readout on the mean over the steps that are read.
 
     It holds the neurons' state for its batch, and no more however many steps it runs. No gradient
-    flows through it.
+    flows through it. To copy or pickle one is a TypeError.
 
     Example:
         Each image leaves once the network is sure of it.
@@ -151,6 +151,12 @@ class Stream:
         self._monitor = monitor
         self._told = told
         self.reset()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "Stream: a stream cannot be copied or pickled, because it runs a network that is not "
+            "part of it; begin another with stream() of the network or of a copy of that"
+        )
 
     @property
     def T(self) -> int:

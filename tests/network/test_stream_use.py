@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -201,3 +203,12 @@ def test_operations_of_one_input_are_those_of_a_call() -> None:
     for one, other in zip(snn.operations(called).rows, snn.operations(stepped).rows, strict=True):
         answers = T if one.phase == "readout" else 1
         assert other == replace(one, macs=answers * one.macs)
+
+
+def test_is_neither_copied_nor_pickled() -> None:
+    snn = converted(NETWORKS["residual"]())
+    run = snn.stream()
+    run.step(images(3))
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"cannot be copied or pickled.* stream\(\) of the net"):
+            copied(run)
