@@ -94,7 +94,8 @@ def _check(x: Any, item: Input, name: str, *, several: bool, weight: Tensor | No
         raise ValueError(
             f"SpikingNetwork: {name} must be on {weight.device} as the network is, got {x.device}"
         )
-    mixed = torch.is_autocast_enabled(x.device.type)
+    # On meta there is no autocast to be asked.
+    mixed = not x.is_meta and torch.is_autocast_enabled(x.device.type)
     if x.is_floating_point() and x.dtype != weight.dtype and not mixed:
         raise TypeError(
             f"SpikingNetwork: {name} must be {weight.dtype} as the network is, got {x.dtype}"

@@ -275,3 +275,9 @@ def test_analog_observes_every_neuron(snn: SpikingNetwork) -> None:
     assert list(seen) == list(snn.neurons)
     for before, after in seen.values():
         assert torch.equal(before.clamp(min=0), after)
+
+
+def test_on_meta_it_gives_shapes_as_other_modules_do(snn: SpikingNetwork) -> None:
+    x = images(2)
+    wanted = snn(x, readout="all").shape
+    assert snn.to("meta")(x.to("meta"), readout="all").shape == wanted
