@@ -138,10 +138,13 @@ def rebuild_module(description: Any, tensors: Loaded) -> nn.Module:
         layer = _made(kind, arguments)
     except REFUSALS as error:
         raise Malformed(f"{name} cannot be made with {short(given)}: {said(error)}") from error
-    empty = layer.state_dict()
+    empty = layer.state_dict(keep_vars=True)
     if not isinstance(weights, dict) or set(weights) != set(empty):
         raise Malformed(f"{name} has the tensors {sorted(empty)}, found {short(weights)}")
-    state = {key: tensors.get(reference) for key, reference in weights.items()}
+    state = {
+        key: (tensors.parameter if isinstance(empty[key], nn.Parameter) else tensors.get)(reference)
+        for key, reference in weights.items()
+    }
     for key, tensor in state.items():
         if tensor.shape != empty[key].shape:
             wanted = list(empty[key].shape)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeconv.files.malformed import Malformed
 from spikeconv.files.values import short
@@ -59,6 +59,7 @@ class Loaded:
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self._tensors = tensors
         self._placed: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+        self._parameters: dict[int, nn.Parameter] = {}
         self._asked: set[str] = set()
 
     def get(self, reference: Any) -> Tensor:
@@ -86,6 +87,17 @@ class Loaded:
             )
             self._placed[place] = empty.copy_(tensor)
         return self._placed[place]
+
+    def parameter(self, reference: Any) -> nn.Parameter:
+        """The same as a parameter, which all layers that refer to it share.
+
+        Raises:
+            Malformed: as `get`.
+        """
+        tensor = self.get(reference)
+        if id(tensor) not in self._parameters:
+            self._parameters[id(tensor)] = nn.Parameter(tensor, requires_grad=False)
+        return self._parameters[id(tensor)]
 
     def check_all_asked(self) -> None:
         """Raise Malformed where nothing refers to a tensor."""
