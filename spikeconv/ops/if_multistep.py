@@ -111,9 +111,10 @@ def if_multistep(
     The backward pass runs the neurons once more, so nothing is kept for it but the operands
     themselves (and h at every step where no kernel knows it).
 
-    Every backend gives the same bits, gradients too, on any number of threads. A comparison with
-    NaN is false: a neuron whose membrane is NaN never fires again and stays NaN. +inf fires at
-    every step and, with soft reset, stays; -inf never fires.
+    Every backend gives the same bits, gradients too, on any number of threads; NaN is in the same
+    places, with any sign and payload. A comparison with NaN is false: a neuron whose membrane is
+    NaN never fires again and stays NaN. +inf fires at every step and, with soft reset, stays; -inf
+    never fires.
 
     Args:
         x: input current ``[T, *]``, or ``[*]`` with ``T=`` given, the same at every step (never
