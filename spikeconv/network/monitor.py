@@ -139,31 +139,37 @@ class Monitor:
         }
 
 
-# The blocks that each thread is in, by its identity and from the outermost on. They are not kept in
-# the network, where other threads and copies would find them, too; nor in a `threading.local`, of
-# which a network compiled outside of blocks sees no change.
-_open: dict[int, tuple[tuple[object, Monitor], ...]] = {}
+# The blocks that are open, with their threads, by the identity of the network, outer ones first.
+# They are not kept in the network, where other threads and copies would find them, too; nor in
+# a `threading.local`, of which a network compiled outside of blocks sees no change.
+_open: dict[int, tuple[tuple[int, Monitor], ...]] = {}
+_changing = threading.Lock()
 
 
 @contextmanager
 def monitoring(network: object, monitor: Monitor) -> Iterator[Monitor]:
     """Let a monitor count the calls of a network that this thread makes inside the block."""
-    thread = threading.get_ident()
-    _open[thread] = (*_open.get(thread, ()), (network, monitor))
+    key = id(network)  # which is nobody else's while the block holds the network
+    with _changing:
+        _open[key] = (*_open.get(key, ()), (threading.get_ident(), monitor))
     try:
         yield monitor
-    finally:  # blocks need not end in the order in which they began
-        left = tuple(block for block in _open.pop(thread) if block[1] is not monitor)
-        if left:
-            _open[thread] = left
+    finally:
+        with _changing:  # blocks need not end in the order in which they began
+            left = tuple(block for block in _open[key] if block[1] is not monitor)
+            if left:
+                _open[key] = left
+            else:
+                del _open[key]
 
 
 def monitor_of(network: object) -> Monitor | None:
     """What counts a network's calls in this thread: the monitor of its innermost block."""
-    if not _open:  # all that a compiled network reads outside of blocks
+    if id(network) not in _open:  # all that a compiled network reads outside of its blocks
         return None
-    for monitored, monitor in reversed(_open.get(threading.get_ident(), ())):
-        if monitored is network:
+    thread = threading.get_ident()
+    for opened_by, monitor in reversed(_open.get(id(network), ())):
+        if opened_by == thread:
             return monitor
     return None
 

@@ -51,8 +51,7 @@ class SpikingNetwork(Assembly, Graphable):
     Attributes:
         T: time-steps of a call that does not say, those before the readout included.
         timing: which of them are read, and what the others are for.
-        neurons: the `IFNode` of every call site of an activation, by name; hooks on them are not
-            called.
+        neurons: the `IFNode` of every call site of an activation, by name; their hooks do nothing.
     """
 
     def forward(
@@ -245,8 +244,7 @@ class SpikingNetwork(Assembly, Graphable):
     def monitor(self, keep_counts: bool = False) -> Iterator[Monitor]:
         """Count the spikes of the calls made inside the block; this costs time.
 
-        They are this network's calls in the block's own thread, of nested blocks those of the
-        innermost. Copies and fused networks that are made inside are not monitored.
+        Calls in other threads and of copies are not counted; the innermost of nested blocks counts.
 
         Args:
             keep_counts: also keep every neuron's net count, in ``counts``.

@@ -115,3 +115,18 @@ def test_a_compiled_network_counts_inside_blocks_alone() -> None:
             assert torch.equal(compiled(X), wanted)
         assert torch.equal(compiled(X), wanted)
         assert monitor.totals() == {"_1": (6, 12)}
+
+
+def test_a_compiled_network_knows_nothing_of_other_networks_blocks() -> None:
+    snn, other = one_neuron(), one_neuron()
+    compiled = torch.compile(snn, backend="eager", fullgraph=True)
+    wanted = snn(X)
+    assert torch.equal(compiled(X), wanted)
+    with torch.compiler.set_stance("fail_on_recompile"), other.monitor() as monitor:
+        assert torch.equal(compiled(X), wanted)
+    assert monitor.totals() == {}
+    torch.compiler.reset()
+    with other.monitor():
+        assert torch.equal(compiled(X), wanted)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        assert torch.equal(compiled(X), wanted)
