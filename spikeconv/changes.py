@@ -8,8 +8,11 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-# Attributes of neurons that are no tensors, and that what is made of them depends on.
-_OPTIONS = ("v_reset", "fires", "signed", "detach_reset", "_backend")
+# Attributes of neurons and of layers that are no tensors, and that what is made of them depends on.
+_OPTIONS = (
+    *("v_reset", "fires", "signed", "detach_reset", "_backend"),
+    *("stride", "padding", "dilation", "padding_mode", "groups", "kernel_size", "eps"),
+)
 
 
 def version(value: object) -> object:
@@ -48,9 +51,9 @@ class _Version:
 
 
 class Watch:
-    """Notices changes of modules: of their parameters and buffers, of options of neurons, of hooks
-    and a forward of their own, and which modules they are. What is written through ``.data``, or to
-    a tensor made in inference mode, is not counted by torch and not seen.
+    """Notices changes of modules: of their parameters, buffers and options, of hooks and a forward
+    of their own, and which modules they are. What is written through ``.data``, or to a tensor made
+    in inference mode, is not counted by torch and not seen.
 
     >>> import torch
     >>> layer, watch = nn.Linear(2, 2), Watch()

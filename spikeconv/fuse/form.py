@@ -17,6 +17,7 @@ from spikeconv.fuse.layer import WEIGHTS
 from spikeconv.fuse.plan import Plan, make_plan
 from spikeconv.fuse.shapes import program_for
 from spikeconv.network.program import Program
+from spikeconv.network.settled import settle
 from spikeconv.network.timing import Timing
 from spikeconv.neuron import IFNode
 
@@ -136,6 +137,8 @@ class IntegerForm:
         """
         if key not in self._plans:
             _make_room(self._plans)
+            for layer in self._layers.values():
+                settle(layer)
             program = self._program
             if batch is not None:
                 program = program_for(program, self._layers, self._neurons, self._weights, batch)

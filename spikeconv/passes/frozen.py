@@ -13,10 +13,10 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel
 
+from spikeconv.network.settled import settle
 from spikeconv.network.subclasses import computes_as
 from spikeconv.passes.closures import with_own_closures
 from spikeconv.passes.errors import ConversionError, Problem
-from spikeconv.passes.settled import settle
 
 _SCRIPTED = (
     "it is compiled by torch.jit, which nothing can be read from; give the module that it was "
@@ -46,7 +46,7 @@ def frozen(ann: nn.Module) -> nn.Module:
     """A copy in eval mode and without gradients; normalised weights become plain ones.
 
     Of its hooks those around forward are kept, since they may change what it computes. Layers that
-    were changed after they were made say what they compute (`spikeconv.passes.settled`).
+    were changed after they were made say what they compute (`spikeconv.network.settled`).
 
     Of ``nn.DataParallel``, ``DistributedDataParallel``, ``AveragedModel`` and what torch.compile
     gives, around the network or a part of it, the module within is taken.

@@ -16,6 +16,7 @@ import spikeconv
 from spikeconv import SpikingNetwork
 from spikeconv.calibrate.inputs import batch_of
 from spikeconv.network.timing import Timing
+from tests.convert.nets import relative_error
 from tests.fuse.nets import exact, images, shape_of
 
 X = images(shape_of("strided"), 4)
@@ -115,3 +116,22 @@ def test_the_report_is_of_the_network_as_it_is() -> None:
     layer = next(one for one in fused.layers.values() if getattr(one, "out_channels", 0) == 9)
     layer.load_state_dict({name: p / 0 for name, p in layer.state_dict().items()})
     assert "is not finite" in fused.report().paths[second]
+
+
+def test_options_of_a_layer() -> None:
+    """A window that was changed is the one that is fused, whatever the layer was made with."""
+    ann = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1)),
+    )
+    x = torch.rand(8, 1, 8, 8)
+    snn = spikeconv.convert(ann, x, T=8, method="opi", progress=False)
+    fused = snn.fuse()
+    before = fused(x)
+    for network in (snn, fused):
+        layer = network.layers["_2"]
+        assert isinstance(layer, nn.Conv2d)
+        layer.dilation, layer.padding = (2, 2), (2, 2)
+    assert not torch.equal(fused(x), before)
+    assert torch.equal(fused(x), snn.fuse(backend="reference")(x))
+    assert relative_error(fused(x), snn(x)) < 0.05
