@@ -8,11 +8,10 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-# Attributes of neurons and of layers that are no tensors, and that what is made of them depends on.
-_OPTIONS = (
-    *("v_reset", "fires", "signed", "detach_reset", "_backend"),
-    *("stride", "padding", "dilation", "padding_mode", "groups", "kernel_size", "eps"),
-)
+# Attributes that are no tensors, and that what is made of a module depends on: of neurons, and of
+# layers with a window. Those that have the first have the others.
+_OF_NEURONS = ("v_reset", "fires", "signed", "detach_reset", "_backend")
+_OF_WINDOWS = ("stride", "kernel_size", "padding", "dilation", "padding_mode", "groups")
 
 
 def version(value: object) -> object:
@@ -81,9 +80,12 @@ class Watch:
         tensors = [*also]
         for module in itertools.chain.from_iterable(map(_with_parametrizations, modules)):
             seen.append(id(module))
-            seen += [module.__dict__.get(option) for option in _OPTIONS]
+            own = module.__dict__
+            for options in (_OF_NEURONS, _OF_WINDOWS):
+                if options[0] in own:
+                    seen += map(own.get, options)
             seen += [*module._forward_hooks, *module._forward_pre_hooks]
-            seen.append(module.__dict__.get("forward"))
+            seen.append(own.get("forward"))
             tensors += [t for t in module._parameters.values() if t is not None]
             tensors += [t for t in module._buffers.values() if t is not None]
         seen += [tensor.data_ptr() for tensor in tensors]
