@@ -15,7 +15,12 @@ import torch
 import torch.nn.functional as F
 
 from spikeconv.network import vocabulary
-from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network.layers import (
+    reshape_like,
+    reshape_samples,
+    same_decision,
+    squeeze_samples,
+)
 
 # Of one value or two, value by value; most are methods of a tensor as well.
 _ELEMENTWISE = """
@@ -69,7 +74,7 @@ _FUNCTIONAL = """
 """
 _OPERATOR = """
     abs add and_ eq floordiv ge getitem gt inv invert le lshift lt matmul mod mul ne neg not_
-    or_ pos pow rshift sub truediv xor
+    or_ pos pow rshift sub truediv truth xor
 """
 _MATH = "ceil floor sqrt trunc"
 _METHODS_ONLY = """
@@ -95,7 +100,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "getattr": getattr,
     "spikeconv.reshape_like": reshape_like,
     "spikeconv.reshape_samples": reshape_samples,
+    "spikeconv.same_decision": same_decision,
     "spikeconv.squeeze_samples": squeeze_samples,
+    "len": len,
     **{
         f"{space}.{name}": getattr(module, name)
         for space, (module, names) in _NAMESPACES.items()

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.fx.node import has_side_effect
+
+from spikeconv.ops.check import ShapeError
 
 
 class Rectifier(nn.Module):
@@ -136,3 +139,23 @@ def squeeze_samples(x: Tensor) -> Tensor:
     torch.Size([1, 2])
     """
     return x.reshape(x.shape[0], *(size for size in x.shape[1:] if size != 1))
+
+
+def same_decision(actual: float, wanted: float) -> None:
+    """Check, for the images of a call, what sizes have decided in a forward while it was traced.
+
+    Args:
+        actual: a size, or what was computed of sizes.
+        wanted: the same of the images that the network was converted with.
+
+    Raises:
+        ShapeError: they differ, so that the forward may go another way.
+    """
+    if actual != wanted:
+        raise ShapeError(
+            f"the network's forward depends on a size, or on what it computes of sizes, that was "
+            f"{wanted} and is {actual}; convert it once more with images of the other size"
+        )
+
+
+has_side_effect(same_decision)  # so that graphs keep it, though nothing reads what it gives

@@ -4,7 +4,8 @@ Two batches, of two images and of three, run alongside the trace. A number that 
 may decide which way the forward goes, and so may the value of a parameter; a number of images may
 not, and the values of what depends on an image never do, unless all that they decide is whether the
 forward raises: with the other answer it does. Whatever decides nothing stays a call in the graph,
-so the graph takes any number of images.
+so the graph takes any number of images. What sizes of the images have decided is asked again in
+every call, so it takes images of all sizes by which the forward goes the same way.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from __future__ import annotations
 import math
 import operator
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from spikeconv.network.layers import same_decision
 from spikeconv.network.structure import holds_tensors
 from spikeconv.passes.errors import users_line
 from spikeconv.passes.other_counts import other_count
@@ -126,9 +128,15 @@ class SpecialisedTracer(Tracer):
         self.reads: dict[fx.Node, frozenset[str]] = {}
         self.constants: set[fx.Node] = set()
         self.fixed_size = False
+        self.held: set[fx.Node] = set()
         self.other_counts: set[int] = set()
         self.asked: list[str] = []
         self._running = False
+
+    def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
+        graph = super().trace(root, concrete_args)
+        self._leave_out_costly_checks(graph)
+        return graph
 
     def proxy(self, node: fx.Node) -> SpecialisedProxy:
         return SpecialisedProxy(node, self)
@@ -230,7 +238,8 @@ class SpecialisedTracer(Tracer):
             self.undecided(VALUES)
         if first != second:
             self.undecided(_BATCH)
-        self.fixed_size |= "size" in reads
+        if "size" in reads:
+            self._hold(proxy, first)
         if "batch" in reads:
             image = sum(x[0].numel() for x in self.examples[0].values())
             other = other_count(proxy.node, self.values, 2, image)
@@ -252,8 +261,48 @@ class SpecialisedTracer(Tracer):
             self.undecided(_BATCH)
         images = proxy.node not in self.constants
         if images and holds_tensors(first) and proxy.node.target not in ("chunk", torch.chunk):
-            self.fixed_size = True
+            self._hold(self.create_proxy("call_function", len, (proxy,), {}), len(first))
         return len(first)
+
+    def _hold(self, proxy: fx.Proxy, decided: Any) -> None:
+        """Let the network check that what sizes have decided is so for those of other images."""
+        if "batch" in self.reads[proxy.node] or not isinstance(decided, bool | int | float):
+            self.fixed_size = True
+        elif proxy.node not in self.held:
+            self.held.add(proxy.node)
+            self.create_proxy("call_function", same_decision, (proxy, decided), {})
+
+    def _leave_out_costly_checks(self, graph: fx.Graph) -> None:
+        """Of checks that read a tensor within the network, which a spiking network may never make
+        as such; then the size of the images is fixed.
+
+        What is left reads the images' own sizes, or how many parts something was taken into.
+        """
+        read = _read_by(n for n in graph.nodes if n.op == "output" or n.target is torch._assert)
+        for check in [node for node in graph.nodes if node.target is same_decision]:
+            numbers = (n for n in _read_by([check]) if not holds_tensors(self.values[n][0]))
+            sources = {source for number in numbers for source in number.all_input_nodes}
+            if not all(self._is_at_hand(source, read) for source in sources):
+                self.fixed_size = True
+                graph.erase_node(check)
+
+    def _is_at_hand(self, node: fx.Node, read: set[fx.Node]) -> bool:
+        value = self.values[node][0]
+        if node.op == "placeholder" or not holds_tensors(value):
+            return True
+        return node in read and not isinstance(value, Tensor)
+
+
+def _read_by(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """These, and all that they read."""
+    found: set[fx.Node] = set()
+    left = list(nodes)
+    while left:
+        node = left.pop()
+        if node not in found:
+            found.add(node)
+            left += node.all_input_nodes
+    return found
 
 
 def _part(node: fx.Node, reads: frozenset[str], first: Any, second: Any) -> frozenset[str]:

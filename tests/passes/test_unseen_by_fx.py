@@ -164,7 +164,9 @@ def test_keys_are_what_they_stand_for(body: Any) -> None:
 
 def test_a_size_in_a_set_holds_for_that_size() -> None:
     snn = converted(Net(KNOWN["a set"]))
-    with pytest.raises(ValueError, match=r"x must be of shape \[B, 2, 8, 8\], got \[2, 2, 9, 9\]"):
+    with pytest.raises(
+        ValueError, match=r"x must be like \[B, 2, 8, 8\], got shape \[2, 2, 9, 9\]"
+    ):
         snn(images(2, 2, 9, 9))
 
 
