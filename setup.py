@@ -64,12 +64,15 @@ def tell(message: str) -> None:
 
 
 def compiles(command: str) -> bool:
-    """Whether a command is there and answers as a compiler does."""
+    """Whether a command is there and knows C++."""
     try:
-        words = [*shlex.split(command), "--version"]
-        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+        words = [*shlex.split(command), "-E", "-x", "c++", "-"]
+        answer = subprocess.run(
+            words, input="__cplusplus", capture_output=True, text=True, check=False
+        )
     except (OSError, ValueError):  # none of that name, or words with a quotation mark too few
         return False
+    return re.search(r"^\d+L$", answer.stdout, re.MULTILINE) is not None
 
 
 def find_compiler() -> str | None:

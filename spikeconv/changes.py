@@ -8,10 +8,17 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-# Attributes that are no tensors, and that what is made of a module depends on: of neurons, and of
-# layers with a window. Those that have the first have the others.
-_OF_NEURONS = ("v_reset", "fires", "signed", "detach_reset", "_backend")
-_OF_WINDOWS = ("stride", "kernel_size", "padding", "dilation", "padding_mode", "groups")
+# Attributes that are no tensors, and that what is made of a module depends on, for those modules
+# that have the first: of neurons, of layers with a window, of adaptive pools, and of norms.
+_OPTIONS = (
+    ("v_reset", "fires", "signed", "detach_reset", "_backend"),
+    (
+        *("stride", "kernel_size", "padding", "dilation", "padding_mode", "groups"),
+        *("ceil_mode", "count_include_pad", "divisor_override"),
+    ),
+    ("output_size",),
+    ("eps",),
+)
 
 
 def version(value: object) -> object:
@@ -81,7 +88,7 @@ class Watch:
         for module in itertools.chain.from_iterable(map(_with_parametrizations, modules)):
             seen.append(id(module))
             own = module.__dict__
-            for options in (_OF_NEURONS, _OF_WINDOWS):
+            for options in _OPTIONS:
                 if options[0] in own:
                     seen += map(own.get, options)
             seen += [*module._forward_hooks, *module._forward_pre_hooks]

@@ -91,6 +91,10 @@ class IntegerForm:
         with self._lock:
             modules = (*self._layers.values(), *self._neurons.values())
             changed = self._watch.changed(modules, weights.values())
+            if changed:
+                for layer in self._layers.values():
+                    settle(layer)
+                self._watch.changed(modules, weights.values())  # which is no change to follow
             if changed or timing != self._timing:
                 self._plans.clear()
                 self._engines.clear()
@@ -137,8 +141,6 @@ class IntegerForm:
         """
         if key not in self._plans:
             _make_room(self._plans)
-            for layer in self._layers.values():
-                settle(layer)
             program = self._program
             if batch is not None:
                 program = program_for(program, self._layers, self._neurons, self._weights, batch)

@@ -23,7 +23,7 @@ from spikeconv.fuse.view import (
     zero_padding,
 )
 from spikeconv.fuse.windows import pool_window
-from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network.layers import RESHAPES
 from spikeconv.network.program import Phase, Program, Ref, Step, fill, refs
 from spikeconv.network.subclasses import is_changed_itself
 from spikeconv.network.vocabulary import BATCH_NORMS, PRODUCT_FUNCTIONS, PRODUCT_METHODS
@@ -49,7 +49,7 @@ _ARITHMETIC = (
 )
 _FLATTENS = (
     *(torch.flatten, "flatten", "view", "reshape"),
-    *(reshape_samples, reshape_like, squeeze_samples),
+    *RESHAPES,
 )
 
 

@@ -17,6 +17,7 @@ from spikeconv.fuse.form import IntegerForm
 from spikeconv.network.parts import Parts
 from spikeconv.network.program import Program
 from spikeconv.network.report import Report, warn_of_no_integers
+from spikeconv.network.settled import settle
 from spikeconv.network.timing import Timing
 from spikeconv.network.trainable import make_trainable
 from spikeconv.neuron import IFNode
@@ -122,6 +123,8 @@ class Assembly(nn.Module):
                 f"{function}: the network must be of one of spikeconv's classes, got a "
                 f"{kind.__module__}.{kind.__qualname__}; torch.save(snn, path) keeps such a one"
             )
+        for layer in self.layers.values():
+            settle(layer)  # which may have been changed since it was converted
         return Parts(
             kind.__name__,
             self.program,

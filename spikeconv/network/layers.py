@@ -141,6 +141,10 @@ def squeeze_samples(x: Tensor) -> Tensor:
     return x.reshape(x.shape[0], *(size for size in x.shape[1:] if size != 1))
 
 
+RESHAPES = (reshape_samples, reshape_like, squeeze_samples)
+"""Functions that give the samples of a tensor another shape."""
+
+
 def same_decision(actual: float, wanted: float) -> None:
     """Check, for the images of a call, what sizes have decided in a forward while it was traced.
 

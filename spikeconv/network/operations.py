@@ -65,7 +65,7 @@ class Operations:
     count nowhere, so the ANN has a few MACs less than other counters say. What was kept analog
     counts where it multiplies matrices: as a convolution, a linear layer or a product of matrices,
     and within attention, a transformer's layer or a recurrent cell. Nothing else of it counts,
-    such as a softmax, a norm, a bilinear layer or a product of single values.
+    such as a softmax, a norm, a bilinear layer, `torch.mv` or a product of single values.
 
     Not in the energy: memory, the `updates` of the neurons (an addition and a comparison each) and
     biases. It is a figure to compare networks by, not a measurement.

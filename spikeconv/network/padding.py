@@ -10,15 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from spikeconv.network import vocabulary
-from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network.layers import RESHAPES
 from spikeconv.network.program import Ref, Step, fill, refs
 from spikeconv.network.run_step import Layers, run_step
 from spikeconv.network.structure import map_tensors
 
-_SUMS = vocabulary.SUM_FUNCTIONS | vocabulary.SUM_METHODS
-_PRODUCTS = vocabulary.PRODUCT_FUNCTIONS | vocabulary.PRODUCT_METHODS
 _MOVES = vocabulary.LINEAR_FUNCTIONS | vocabulary.LINEAR_METHODS | vocabulary.RESHAPE_METHODS
-_MOVES |= vocabulary.CASTS | {reshape_samples, reshape_like, squeeze_samples, getattr}
+_MOVES |= vocabulary.CASTS | {*RESHAPES, getattr}
 # Of LINEAR_MODULES those that make something of zeros, by their weights or by what they add.
 _FILLING = (nn.Linear, *vocabulary.CONVOLUTIONS, *vocabulary.TRANSPOSED, *vocabulary.BATCH_NORMS)
 
@@ -59,10 +57,12 @@ def _brought(
     if step.kind == "neuron":
         return known[step.args[0].name]
     target = _target(step, layers)
-    if target in _SUMS or target in _PRODUCTS:
+    if target in vocabulary.SUM_CALLS or target in vocabulary.PRODUCT_CALLS:
         operands = [*step.args, *(step.kwargs[n] for n in ("input", "other") if n in step.kwargs)]
+        if target in vocabulary.SUM_CALLS:  # Python's sum() begins with 0
+            operands = [x for x in operands if not (isinstance(x, int | float) and x == 0)]
         signals = [known[x.name] for x in operands if isinstance(x, Ref) and x.name in known]
-        if target in _PRODUCTS:
+        if target in vocabulary.PRODUCT_CALLS:
             return math.prod(signals)
         return sum(signals) if len(signals) == len(operands) else None
     moves = isinstance(target, vocabulary.LINEAR_MODULES) and not isinstance(target, _FILLING)

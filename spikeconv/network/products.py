@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,6 +40,10 @@ _FUNCTIONS = frozenset(
 _METHODS = frozenset({"inner"})
 
 
+# How torch computes attention is set for all threads, and set back.
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def holds_products(step: Step, layers: Layers) -> bool:
     """Whether a call that has no spiking form multiplies matrices, its own or others, within."""
     if step.phase is Phase.CONSTANT:
@@ -56,7 +61,7 @@ def macs_within(step: Step, layers: Layers, args: Any, kwargs: Any) -> int:
         layers: holds its layer, if it calls one.
         args, kwargs: its arguments, filled in.
     """
-    with _in_parts(), FlopCounterMode(display=False) as counter:
+    with _ONE_AT_A_TIME, _in_parts(), FlopCounterMode(display=False) as counter:
         run_step(step, layers, args, kwargs)
     return int(counter.get_total_flops()) // 2
 

@@ -9,40 +9,55 @@ the rest.
 from __future__ import annotations
 
 from itertools import chain
+from numbers import Integral
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from spikeconv.network.subclasses import computes_as
-
-_CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
-_TRANSPOSED = nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
-_BATCH_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
+from spikeconv.network.subclasses import is_changed_itself, only_renames
+from spikeconv.network.vocabulary import BATCH_NORMS, CONVOLUTIONS, TRANSPOSED
 
 
 def settle(module: nn.Module) -> None:
-    """Set every attribute of a layer of torch's to what the layer computes with."""
+    """Set every attribute of a layer of torch's to what the layer computes with.
+
+    A subclass with code of its own may read any of them, so it is left as it is.
+    """
     layer: Any = module
-    if computes_as(module, nn.Linear):
-        layer.out_features, layer.in_features = layer.weight.shape
-    elif computes_as(module, *_CONVOLUTIONS):
-        layer.out_channels, inputs = layer.weight.shape[:2]
-        layer.in_channels = inputs * layer.groups
-        _settle_window(layer, "stride", "dilation")
-        _settle_padding(layer)
-    elif computes_as(module, *_TRANSPOSED):
-        layer.in_channels, outputs = layer.weight.shape[:2]
-        layer.out_channels = outputs * layer.groups
-        _settle_window(layer, "stride", "dilation", "output_padding")
-    elif computes_as(module, *_BATCH_NORMS) and layer.running_mean is not None:
+    if is_changed_itself(module):
+        return
+    if _is_one_of(module, nn.Linear):
+        if _has_rank(layer.weight, 2):
+            layer.out_features, layer.in_features = layer.weight.shape
+    elif _is_one_of(module, *CONVOLUTIONS):
+        if _has_rank(layer.weight, 2 + len(layer.kernel_size)):
+            layer.out_channels, inputs = layer.weight.shape[:2]
+            layer.in_channels = inputs * layer.groups
+            _settle_window(layer, "stride", "dilation")
+    elif _is_one_of(module, *TRANSPOSED):
+        if _has_rank(layer.weight, 2 + len(layer.kernel_size)):
+            layer.in_channels, outputs = layer.weight.shape[:2]
+            layer.out_channels = outputs * layer.groups
+            _settle_window(layer, "stride", "dilation", "output_padding")
+    elif _is_one_of(module, *BATCH_NORMS) and _has_rank(layer.running_mean, 1):
         layer.num_features = len(layer.running_mean)
 
 
+def _is_one_of(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    kind = type(module)
+    return kind in kinds or (isinstance(module, kinds) and only_renames(kind))
+
+
+def _has_rank(weight: Any, rank: int) -> bool:
+    return isinstance(weight, Tensor) and weight.dim() == rank
+
+
 def _settle_window(layer: Any, *names: str) -> None:
-    """The size of the window, and numbers for each of its dimensions."""
+    """The size of the window, numbers for each of its dimensions, and the padding."""
     layer.kernel_size = tuple(layer.weight.shape[2:])
     for name in names:
         setattr(layer, name, _each(getattr(layer, name), len(layer.kernel_size)))
+    _settle_padding(layer)
 
 
 def _settle_padding(layer: Any) -> None:
@@ -52,11 +67,9 @@ def _settle_padding(layer: Any) -> None:
         if not isinstance(layer.padding, str) and made[::2] == made[1::2]:
             layer.padding = tuple(made[::-2])
     elif isinstance(layer.padding, str):
-        sizes = zip(layer.kernel_size, layer.dilation, strict=True)
-        sides = [
-            dilation * (size - 1) if layer.padding == "same" else 0 for size, dilation in sizes
-        ]
-        pairs = [(side // 2, side - side // 2) for side in sides]
+        windows = zip(layer.kernel_size, layer.dilation, strict=True)
+        same = [dilation * (size - 1) * (layer.padding == "same") for size, dilation in windows]
+        pairs = [(both // 2, both - both // 2) for both in same]
         layer._reversed_padding_repeated_twice = list(chain(*reversed(pairs)))
     else:
         layer.padding = _each(layer.padding, len(layer.kernel_size))
@@ -66,5 +79,6 @@ def _settle_padding(layer: Any) -> None:
 
 def _each(value: Any, count: int) -> tuple[int, ...]:
     """A number for each of so many dimensions."""
-    values = (value,) if isinstance(value, int) else tuple(value)
+    given = (value,) if isinstance(value, Integral) else value
+    values = tuple(int(each) for each in given)
     return values * count if len(values) == 1 else values

@@ -93,6 +93,8 @@ PRODUCT_FUNCTIONS = frozenset(
     | {torch.true_divide}
 )
 PRODUCT_METHODS = frozenset({"mul", "multiply", "div", "divide", "true_divide"})
+SUM_CALLS = SUM_FUNCTIONS | SUM_METHODS
+PRODUCT_CALLS = PRODUCT_FUNCTIONS | PRODUCT_METHODS
 
 # Linear in one operand where the others are weights.
 CONTRACTION_FUNCTIONS = frozenset(

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeconv.network import vocabulary
-from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network.layers import RESHAPES
 from spikeconv.network.padding import all_ones
 from spikeconv.network.program import Step, fill, refs
 from spikeconv.network.run_step import Layers, run_step
@@ -39,14 +39,12 @@ _SCALINGS = {operator.neg, torch.neg, torch.negative, F.batch_norm, "neg", "nega
 _SCALINGS |= vocabulary.CASTS
 _INTERPOLATIONS = (F.interpolate, F.upsample)
 _NEAREST = ("nearest", "nearest-exact")  # which copy values
-_SUMS = vocabulary.SUM_FUNCTIONS | vocabulary.SUM_METHODS
-_PRODUCTS = vocabulary.PRODUCT_FUNCTIONS | vocabulary.PRODUCT_METHODS
 _COPIES = (
     vocabulary.LINEAR_FUNCTIONS
     | vocabulary.LINEAR_METHODS
     | vocabulary.RESHAPE_METHODS
     | vocabulary.CHOICES.keys()
-    | {reshape_samples, reshape_like, squeeze_samples, getattr}
+    | {*RESHAPES, getattr}
 )
 
 
@@ -120,7 +118,7 @@ def led(
     if not signals or step.target in vocabulary.LIKE:
         return of_static(there)
     wire = _wire(step, layers)
-    if wire is None or (step.target in _PRODUCTS and len(signals) > 1):
+    if wire is None or (step.target in vocabulary.PRODUCT_CALLS and len(signals) > 1):
         return of_current(there)
 
     def component(name: str) -> Any:
@@ -142,7 +140,7 @@ def _weightless(step: Step, other: Any) -> Any:
     """A weight that lets a signal through as it is: 1 as a factor, 0 as a term."""
     if not isinstance(other, Tensor) or not other.is_floating_point():
         return other
-    return all_ones(other) if step.target in _PRODUCTS else _zeros(other)
+    return all_ones(other) if step.target in vocabulary.PRODUCT_CALLS else _zeros(other)
 
 
 def _wire(step: Step, layers: Layers) -> Wire | None:
@@ -150,9 +148,9 @@ def _wire(step: Step, layers: Layers) -> Wire | None:
     target: Any = layers[step.target] if step.kind == "module" else step.target
     if isinstance(target, vocabulary.BATCH_NORMS) or target in _SCALINGS:
         return lambda args, kwargs: _operands(args, kwargs)[0]
-    if target in _SUMS:
+    if target in vocabulary.SUM_CALLS:
         return lambda args, kwargs: sum(_operands(args, kwargs))
-    if target in _PRODUCTS:
+    if target in vocabulary.PRODUCT_CALLS:
         return lambda args, kwargs: math.prod(_operands(args, kwargs))
     if target in (torch.mean, "mean"):
         return lambda args, kwargs: torch.sum(*args, **_without(kwargs, "dtype"))

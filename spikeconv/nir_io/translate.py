@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from spikeconv.network.layers import reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network.layers import RESHAPES
 from spikeconv.network.program import Step
 from spikeconv.network.run_step import Layers
 from spikeconv.network.vocabulary import ADDITIONS
@@ -42,7 +42,7 @@ _CALLS: dict[Any, Callable[[Graph, Step], Value]] = {
     operator.getitem: part,
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), joined),
     **dict.fromkeys((torch.mean, "mean"), mean),
-    **dict.fromkeys((reshape_like, reshape_samples, squeeze_samples), reshape),
+    **dict.fromkeys(RESHAPES, reshape),
     **dict.fromkeys((torch.flatten, torch.squeeze, torch.unsqueeze, torch.unflatten), reshape),
     **dict.fromkeys(("flatten", "squeeze", "unsqueeze", "unflatten", "view", "reshape"), reshape),
     **dict.fromkeys(ADDITIONS, total),

@@ -24,8 +24,9 @@ def load() -> str | None:
         if (folder / "setup.py").is_file():  # which come before an installed package on the path
             return (
                 f"the compiled extension is not installed ({error}) beside the sources in "
-                f"{folder}, which Python takes here; run from another folder, where an installed "
-                "package is taken, or build it there: `pip install --no-build-isolation -e .`"
+                f"{folder}, which Python takes here; with a C++ compiler, `pip install "
+                "--no-build-isolation -e .` builds it there, and from another folder Python takes "
+                "an installed package"
             )
         return (
             f"the compiled extension is not installed ({error}); with a C++ compiler, "

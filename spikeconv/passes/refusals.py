@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from spikeconv.network import vocabulary
-from spikeconv.network.layers import Rectifier, reshape_like, reshape_samples, squeeze_samples
+from spikeconv.network.layers import RESHAPES, Rectifier
 from spikeconv.network.program import Phase
 from spikeconv.passes import inert, kinds
 from spikeconv.passes.sizes import DRAWS, Reads
@@ -25,8 +25,6 @@ class Refusal:
     reason: str
     keepable: bool = False
 
-
-_OWN = (reshape_samples, reshape_like, squeeze_samples)
 
 _UNKNOWN = (
     "conversion knows it neither as linear nor as a ReLU, so there is no spiking form of it; "
@@ -183,7 +181,7 @@ def _has_no_spiking_form(
     target = called(node, modules)
     if isinstance(target, Rectifier) and 0 in node.meta.get("shape", ())[1:]:
         return Refusal(_EMPTY)
-    if isinstance(target, Rectifier) or target in _OWN:
+    if isinstance(target, Rectifier) or target in RESHAPES:
         return None
     if kinds.is_max_pool(node, modules):
         indices = kinds.returns_indices(node, modules)

@@ -24,12 +24,25 @@ def _addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
 
 
 def _addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
-    return _times(input, beta) + _times(torch.matmul(mat1, mat2), alpha)
+    return _scaled_sum(input, beta, torch.matmul(mat1, mat2), alpha)
+
+
+def _baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    return _scaled_sum(input, beta, torch.matmul(batch1, batch2), alpha)
+
+
+def _scaled_sum(input: Any, beta: Any, product: Any, alpha: Any) -> Any:
+    """Where beta is a plain 0, torch does not read the input, whatever it holds."""
+    scaled = _times(product, alpha)
+    return scaled if _is_plain(beta, 0) else _times(input, beta) + scaled
 
 
 def _times(x: Any, factor: Any) -> Any:
-    """The product, but for a factor that is a plain 1."""
-    return x if isinstance(factor, int | float) and factor == 1 else x * factor
+    return x if _is_plain(factor, 1) else x * factor
+
+
+def _is_plain(factor: Any, value: int) -> bool:
+    return isinstance(factor, int | float) and factor == value
 
 
 def _constant_pad(input: Any, pad: Any, value: Any = 0) -> Any:
@@ -45,8 +58,8 @@ COMPOUNDS: dict[Any, Callable[..., Any]] = {
     "addcdiv": _addcdiv,
     torch.addmm: _addmm,
     "addmm": _addmm,
-    torch.baddbmm: _addmm,
-    "baddbmm": _addmm,
+    torch.baddbmm: _baddbmm,
+    "baddbmm": _baddbmm,
     torch.constant_pad_nd: _constant_pad,
 }
 """Functions and methods that are traced as the sums, products and paddings which they are."""

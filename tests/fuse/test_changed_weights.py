@@ -135,3 +135,24 @@ def test_options_of_a_layer() -> None:
     assert not torch.equal(fused(x), before)
     assert torch.equal(fused(x), snn.fuse(backend="reference")(x))
     assert relative_error(fused(x), snn(x)) < 0.05
+
+
+def test_options_of_pools_and_norms() -> None:
+    """And a plan is made once for a change, though what was changed is settled meanwhile."""
+    ann = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(3, 2, 1)),
+        *(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1)),
+    )
+    x = torch.rand(8, 1, 8, 8)
+    fused = spikeconv.convert(ann, x, T=8, method="opi", progress=False).fuse()
+    before = fused(x)
+    pool = next(layer for layer in fused.layers.values() if isinstance(layer, nn.AvgPool2d))
+    pool.count_include_pad = False
+    assert not torch.equal(fused(x), before)
+    convolution: Any = fused.layers["_3"]
+    convolution.dilation = convolution.padding = 2
+    fused(x)
+    assert fused._form is not None
+    kept = list(fused._form._plans.values())
+    fused(x)
+    assert all(one is other for one, other in zip(kept, fused._form._plans.values(), strict=True))

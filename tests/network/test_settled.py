@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import spikeconv
+from spikeconv.network.settled import settle
+from tests.convert.nets import relative_error
 
 T = 16
 
@@ -66,10 +71,10 @@ def pruned() -> nn.Module:
 
 
 def pruned_upwards() -> nn.Module:
-    layer = nn.ConvTranspose2d(8, 8, 3, stride=2, padding=1)
+    layer = nn.ConvTranspose2d(8, 8, 3, stride=2)
     layer.weight = nn.Parameter(layer.weight.detach()[:, :5])
     layer.bias = nn.Parameter(layer.bias.detach()[:5])
-    layer.stride = 2
+    layer.stride, layer.padding = 2, (1, 1)
     return layer
 
 
@@ -98,7 +103,7 @@ def test_as_one_that_was_built_so(
     built = network(as_built(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
     built(x)
     built.load_state_dict(changed.state_dict())
-    before = vars(changed[2]).copy()
+    before, weights = vars(changed[2]).copy(), dict(changed[2].named_parameters())
 
     snn, other = (
         spikeconv.convert(ann, x, T=T, method=method, progress=False) for ann in (changed, built)
@@ -110,14 +115,65 @@ def test_as_one_that_was_built_so(
     assert fused.report().paths == other.fuse("int16").report().paths
     snn.save(tmp_path / "snn.safetensors")
     assert torch.equal(spikeconv.load(tmp_path / "snn.safetensors")(x), snn(x))
-    assert_untouched(changed[2], before)
+    assert all(vars(changed[2])[name] is value for name, value in before.items())
+    assert all(changed[2].get_parameter(name) is value for name, value in weights.items())
 
 
-def assert_untouched(layer: nn.Module, before: dict[str, Any]) -> None:
-    after = vars(layer)
-    assert all(
-        after[name] is value for name, value in before.items() if not isinstance(value, Tensor)
-    )
+class Causal(nn.Conv2d):
+    """Pads at the top alone, by what else says how torch pads."""
+
+    def __init__(self) -> None:
+        super().__init__(8, 8, 3, padding=(0, 1))
+        self._reversed_padding_repeated_twice = [1, 1, 2, 0]
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        padded = F.pad(input, self._reversed_padding_repeated_twice)
+        return F.conv2d(padded, weight, bias)
+
+
+def with_a_forward_of_its_own() -> nn.Module:
+    layer = nn.Conv2d(8, 8, 3)
+    layer.padding = 1  # type: ignore[assignment]
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, [self.padding] * 4), self.weight, self.bias)
+
+    layer.forward = MethodType(forward, layer)  # type: ignore[method-assign]
+    return layer
+
+
+@pytest.mark.parametrize("made", [Causal, with_a_forward_of_its_own])
+def test_code_of_its_own_reads_what_it_likes(made: Callable[[], nn.Module]) -> None:
+    ann, x = network(made(), nn.ReLU(), nn.Conv2d(8, 2, 1)), torch.rand(16, 3, 8, 8)
+    snn = spikeconv.convert(ann, x, T=64, method="opi", progress=False)
+    with torch.no_grad():
+        torch.testing.assert_close(snn.analog(x), ann(x))
+        assert relative_error(snn(x), ann(x)) < 0.1
+
+
+def test_what_is_left_as_it_is() -> None:
+    """Weights that are none, or of a rank that torch's function takes and the layer is not made
+    for."""
+    unused = nn.Linear(3, 3)
+    unused.weight = None  # type: ignore[assignment]
+    flat = nn.Linear(3, 1)
+    flat.weight = nn.Parameter(flat.weight.detach()[0])
+    settle(unused), settle(flat)
+    assert (unused.in_features, flat.in_features) == (3, 3)
+    numbers = nn.Conv2d(8, 8, 3)
+    numbers.stride = np.int64(2)  # type: ignore[assignment]
+    settle(numbers)
+    assert numbers.stride == (2, 2)
+
+
+def test_a_layer_that_is_changed_after_conversion_can_be_saved(tmp_path: Path) -> None:
+    x = torch.rand(16, 3, 8, 8)
+    ann = network(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    snn = spikeconv.convert(ann, x, T=T, method="opi", progress=False)
+    layer: Any = snn.layers["_2"]
+    layer.padding, layer.dilation = 2, 2
+    snn.save(tmp_path / "snn.safetensors")
+    assert torch.equal(spikeconv.load(tmp_path / "snn.safetensors")(x), snn(x))
 
 
 def test_a_pruned_linear_layer() -> None:

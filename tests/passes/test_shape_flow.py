@@ -148,7 +148,7 @@ def test_for_images_of_one_size(body: Any) -> None:
         assert relative_error(snn(x[:5], T=512), net(x[:5])) < 0.02
     other = images(2, 2, 16, 12)
     for run in (snn, snn.analog, snn.report, lambda x: snn.stream().step(x), snn.fuse()):
-        with pytest.raises(ValueError, match=r"x must be .*\[B, 2, 8, 8\], got .*\[2, 2, 16, 12\]"):
+        with pytest.raises(ValueError, match=r"x must be .*\[B, 2, 8, 8\], got .*2, 16, 12\]"):
             run(other)
     with pytest.raises(ValueError, match="convert it once more with images of the other size"):
         converted(net, [images(4), other])  # type: ignore[arg-type]

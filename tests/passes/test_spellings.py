@@ -53,6 +53,17 @@ HEADS: dict[str, Any] = {
     "addmm of two signals": lambda s, h: torch.addmm(
         s.fc(h.mean((2, 3))), h.mean((2, 3)), s.fc.weight.t(), beta=0.5, alpha=2
     ),
+    "addmm of nothing": lambda s, h: torch.addmm(
+        torch.full((3,), torch.nan), h.mean((2, 3)), s.fc.weight.t(), beta=0
+    ),
+    "addmm by keywords": lambda s, h: torch.addmm(
+        input=s.fc.bias, mat1=h.mean((2, 3)), mat2=s.fc.weight.t(), alpha=2
+    ),
+    "baddbmm by keywords": lambda s, h: h.mean((2, 3))[:, None].baddbmm(
+        batch1=h.mean((2, 3))[:, None],
+        batch2=s.fc.weight.t().expand(h.shape[0], -1, -1)[:, :, [0, 1, 2, 0]],
+        beta=0.5,
+    )[:, 0, :3],
     "addmm by method": lambda s, h: s.fc(h.mean((2, 3))).addmm(h.mean((2, 3)), s.fc.weight.t()),
     "einsum": lambda s, h: torch.einsum("bchw,kc->bk", h, s.fc.weight) / 64,
     "max pool": lambda s, h: s.fc(F.max_pool2d(s.c2(h), 8).flatten(1)),
