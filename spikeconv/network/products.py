@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from spikeconv.network.program import Phase, Step
 from spikeconv.network.run_step import Layers, run_step
@@ -61,6 +60,8 @@ def macs_within(step: Step, layers: Layers, args: Any, kwargs: Any) -> int:
         layers: holds its layer, if it calls one.
         args, kwargs: its arguments, filled in.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # which imports triton where it is
+
     with _ONE_AT_A_TIME, _in_parts(), FlopCounterMode(display=False) as counter:
         run_step(step, layers, args, kwargs)
     return int(counter.get_total_flops()) // 2

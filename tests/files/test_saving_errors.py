@@ -85,9 +85,12 @@ def test_everything_at_once(tmp_path: Path) -> None:
 
 
 def test_a_layer_that_was_changed_after_it_was_made(tmp_path: Path) -> None:
+    """To what no argument says: other values above an image than below it."""
     snn = converted(NETWORKS["plain"](), T=3)
-    snn.layers["c2"].in_channels = 9
-    with pytest.raises(TypeError, match=r"layer c2: a Conv2d whose weight was changed after"):
+    layer = snn.layers["c2"]
+    assert isinstance(layer, nn.Conv2d)
+    layer.padding_mode, layer._reversed_padding_repeated_twice = "reflect", [1, 1, 2, 0]
+    with pytest.raises(TypeError, match=r"layer c2: a Conv2d whose _reversed_padding_.* changed"):
         snn.save(tmp_path / "snn.safetensors")
 
 
