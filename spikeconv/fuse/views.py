@@ -219,16 +219,12 @@ class Views:
         if step.target in SUMS:
             raise Unsupported(f"{step.label} adds up spikes before a layer reads them")
         if any(True for _ in refs((step.args[1:], step.kwargs))):
-            raise Unsupported(
-                f"{step.label} reads a second value, a size not known here, or a constant that it "
-                "neither multiplies by nor adds"
-            )
+            more = "a second value, an unknown size, or a constant that is no factor or summand"
+            raise Unsupported(f"{step.label} reads {more}")
         layer = self._layers[step.name] if step.kind == "module" else None
         if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
-            raise Unsupported(
-                f"what {step.label} gives is no spikes, and is sliced, joined with others or read "
-                "by a layer before neurons are made of it"
-            )
+            what = "is sliced, joined with others or read by a layer before neurons are made of it"
+            raise Unsupported(f"what {step.label} gives is no spikes, and {what}")
         pooled = self._pool(step, layer)
         if pooled is not None:
             return (pooled,)

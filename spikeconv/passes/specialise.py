@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import operator
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor, fx, nn
 
 from spikeconv.network.layers import same_decision
 from spikeconv.network.structure import holds_tensors
+from spikeconv.passes.decisions import leave_out_costly_checks
 from spikeconv.passes.errors import users_line
 from spikeconv.passes.other_counts import other_count
 from spikeconv.passes.sizes import KIND, SIZES
@@ -135,7 +136,8 @@ class SpecialisedTracer(Tracer):
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         graph = super().trace(root, concrete_args)
-        self._leave_out_costly_checks(graph)
+        values = {node: first for node, (first, _) in self.values.items()}
+        self.fixed_size |= leave_out_costly_checks(graph, values)
         return graph
 
     def proxy(self, node: fx.Node) -> SpecialisedProxy:
@@ -271,38 +273,6 @@ class SpecialisedTracer(Tracer):
         elif proxy.node not in self.held:
             self.held.add(proxy.node)
             self.create_proxy("call_function", same_decision, (proxy, decided), {})
-
-    def _leave_out_costly_checks(self, graph: fx.Graph) -> None:
-        """Of checks that read a tensor within the network, which a spiking network may never make
-        as such; then the size of the images is fixed.
-
-        What is left reads the images' own sizes, or how many parts something was taken into.
-        """
-        read = _read_by(n for n in graph.nodes if n.op == "output" or n.target is torch._assert)
-        for check in [node for node in graph.nodes if node.target is same_decision]:
-            numbers = (n for n in _read_by([check]) if not holds_tensors(self.values[n][0]))
-            sources = {source for number in numbers for source in number.all_input_nodes}
-            if not all(self._is_at_hand(source, read) for source in sources):
-                self.fixed_size = True
-                graph.erase_node(check)
-
-    def _is_at_hand(self, node: fx.Node, read: set[fx.Node]) -> bool:
-        value = self.values[node][0]
-        if node.op == "placeholder" or not holds_tensors(value):
-            return True
-        return node in read and not isinstance(value, Tensor)
-
-
-def _read_by(nodes: Iterable[fx.Node]) -> set[fx.Node]:
-    """These, and all that they read."""
-    found: set[fx.Node] = set()
-    left = list(nodes)
-    while left:
-        node = left.pop()
-        if node not in found:
-            found.add(node)
-            left += node.all_input_nodes
-    return found
 
 
 def _part(node: fx.Node, reads: frozenset[str], first: Any, second: Any) -> frozenset[str]:
