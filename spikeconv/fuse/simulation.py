@@ -185,9 +185,9 @@ class FusedSimulation(Simulation):
             (emitted,) = self.engine.unpack(name, fired.spikes)
             # In the order of v in memory: two orders at once take several times as long.
             look.add(emitted.contiguous(memory_format=torch.channels_last), fired.state.v)
-            if self.monitor is not None:
+            if self.monitored is not None:
                 seen = emitted.reshape(1, self.batch, *self.plan.shapes[name])
-                self.monitor.add(name, seen, unread=1, sent=False)
+                self.monitored.add(name, seen, unread=1, sent=False)
         v = moved(population, look)
         return self._silenced(name, replace(self._initial(name), v=v))
 
@@ -226,7 +226,7 @@ class FusedSimulation(Simulation):
         plan, program = self.plan, self.program
         populations = [name for name in steps if name not in plan.program.pools]
         read_out = program.boundary.intersection(populations)
-        if self.monitor is not None:
+        if self.monitored is not None:
             wants_train = frozenset(populations)
         elif chunk.trains or self._delayed(chunk.steps) > 0:  # the readout tells steps apart
             wants_train = plan.read_as_float.intersection(populations) | read_out

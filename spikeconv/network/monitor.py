@@ -70,44 +70,16 @@ class Monitor:
     keep_counts: bool = False
     counts: dict[str, Tensor] = field(default_factory=dict)
     seen: dict[tuple[Size, ...], Seen] = field(default_factory=dict)
-    _now: Seen = field(default_factory=Seen)
 
-    def begin(self, x: Batch) -> None:
+    def begin(self, x: Batch) -> Run:
         """A run begins, with these images."""
-        self._now = self.seen.setdefault(image_shapes(x), Seen())
-        self._now.images += len(x)
-        self._now.inputs += len(x)
-        self._now.answers += len(x)
-        if self._now.example is None and len(x):
-            self._now.example = batch_of(tensor[:1].clone() for tensor in tensors_of(x))
-
-    def go_on(self, images: int, *, fed: bool) -> None:
-        """A stream that began goes on: it answers once more, and was `fed` other inputs, or not."""
-        self._now.inputs += images * fed
-        self._now.answers += images
-
-    def add(self, layer: str, train: Tensor, unread: int = 0, *, sent: bool = True) -> None:
-        """Count a train ``[T, B, *]`` of spikes or PSPs, 0 where nothing fired.
-
-        The first `unread` steps come before the readout. What is not `sent` on only the layer
-        itself looks at.
-        """
-        tally = self._now.tallies.setdefault(layer, Tally())
-        fired = (train != 0).flatten(0, 1)
-        by_neuron = torch.zeros(fired.shape[1:], dtype=torch.int64, device=fired.device)
-        for part in fired.split(_BYTE):
-            by_neuron += part.sum(0, dtype=torch.uint8)
-        tally.spikes += int(by_neuron.sum())
-        tally.chances += train.numel()
-        if sent:
-            tally.steps += len(fired)
-            tally.sent = by_neuron if tally.sent is None else tally.sent + by_neuron
-        ever = by_neuron > 0
-        tally.fired = ever if tally.fired is None else tally.fired | ever
-        if self.keep_counts:
-            count = train[unread:].sign().sum(0, dtype=torch.float32)
-            before = self.counts.get(layer)
-            self.counts[layer] = count if before is None else before + count
+        seen = self.seen.setdefault(image_shapes(x), Seen())
+        seen.images += len(x)
+        seen.inputs += len(x)
+        seen.answers += len(x)
+        if seen.example is None and len(x):
+            seen.example = batch_of(tensor[:1].clone() for tensor in tensors_of(x))
+        return Run(self, seen)
 
     def totals(self) -> dict[str, tuple[int, int]]:
         """Per layer, spikes of either sign and the chances to fire: neurons, images and steps."""
@@ -137,6 +109,42 @@ class Monitor:
             name: float((~torch.cat(parts)).to(torch.float64).mean())
             for name, parts in fired.items()
         }
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a monitor counts of one run, beside which others may go on: a stream, between calls."""
+
+    monitor: Monitor
+    seen: Seen
+
+    def go_on(self, images: int, *, fed: bool) -> None:
+        """A stream that began goes on: it answers once more, and was `fed` other inputs, or not."""
+        self.seen.inputs += images * fed
+        self.seen.answers += images
+
+    def add(self, layer: str, train: Tensor, unread: int = 0, *, sent: bool = True) -> None:
+        """Count a train ``[T, B, *]`` of spikes or PSPs, 0 where nothing fired.
+
+        The first `unread` steps come before the readout. What is not `sent` on only the layer
+        itself looks at.
+        """
+        tally = self.seen.tallies.setdefault(layer, Tally())
+        fired = (train != 0).flatten(0, 1)
+        by_neuron = torch.zeros(fired.shape[1:], dtype=torch.int64, device=fired.device)
+        for part in fired.split(_BYTE):
+            by_neuron += part.sum(0, dtype=torch.uint8)
+        tally.spikes += int(by_neuron.sum())
+        tally.chances += train.numel()
+        if sent:
+            tally.steps += len(fired)
+            tally.sent = by_neuron if tally.sent is None else tally.sent + by_neuron
+        ever = by_neuron > 0
+        tally.fired = ever if tally.fired is None else tally.fired | ever
+        if self.monitor.keep_counts:
+            counts = self.monitor.counts
+            count = train[unread:].sign().sum(0, dtype=torch.float32)
+            counts[layer] = counts[layer] + count if layer in counts else count
 
 
 # The blocks that are open, with their threads, by the identity of the network, outer ones first.

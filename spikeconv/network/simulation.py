@@ -50,9 +50,7 @@ class Simulation:
         self.layers = layers
         self.neurons = neurons
         self.timing = timing
-        self.monitor = monitor
-        if monitor is not None:
-            monitor.begin(x)
+        self.monitored = None if monitor is None else monitor.begin(x)
         self.constants: Values = self._constants(weights)
         self._fix(x)
         self.silent: dict[str, Tensor] = {}
@@ -191,7 +189,7 @@ class Simulation:
         delayed, stage = self._delayed(n), self.stage
         if name in self.program.inner:
             emit = "psp"
-        elif chunk.trains or self.monitor is not None or delayed or _learns(node, current):
+        elif chunk.trains or self.monitored is not None or delayed or _learns(node, current):
             emit = "spikes"
         else:
             emit = "count"
@@ -220,10 +218,10 @@ class Simulation:
 
     def _tell_monitor(self, name: str, train: Tensor) -> None:
         """Let the monitor count a chunk's train, but for a preview's, which `_offset` counts."""
-        if self.monitor is not None and not self.stage.preview:
+        if self.monitored is not None and not self.stage.preview:
             n = len(train)
             unread = self._delayed(n) if self.stage.answers else n
-            self.monitor.add(name, train, unread=unread)
+            self.monitored.add(name, train, unread=unread)
 
     def _spikes(self, name: str, psps: Tensor) -> Tensor:
         """What was emitted, without the threshold that a layer reads with it."""
@@ -241,8 +239,8 @@ class Simulation:
             return_v="all",
         )
         assert v is not None
-        if self.monitor is not None:
-            self.monitor.add(name, spikes, unread=steps, sent=False)
+        if self.monitored is not None:
+            self.monitored.add(name, spikes, unread=steps, sent=False)
         start = node.v_threshold, node.v_init
         return offset_potential(spikes, v, *start, signed=node.signed)
 

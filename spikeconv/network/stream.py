@@ -60,16 +60,16 @@ class StreamedSimulation(Simulation):
         self._fed = True
 
     def watch(self, monitor: Monitor | None) -> None:
-        """Let a monitor, or none, count the steps to come."""
-        self.monitor = monitor
-        if monitor is not None:
-            monitor.begin(self.inputs)
-            self._begins = True
+        """Let a monitor, or none, count the steps to come; one that counts them already goes on."""
+        before = None if self.monitored is None else self.monitored.monitor
+        if before is not monitor:
+            self.monitored = None if monitor is None else monitor.begin(self.inputs)
+            self._begins = monitor is not None
 
     def step(self) -> Any:
         """Run one step: the output ``[B, *]`` on the mean of the steps so far."""
-        if self.monitor is not None and not self._begins:
-            self.monitor.go_on(self.batch, fed=self._fed)
+        if self.monitored is not None and not self._begins:
+            self.monitored.go_on(self.batch, fed=self._fed)
         self._begins = self._fed = False
         if self.done == self.stage.steps:
             if self.stage.silences:
@@ -212,9 +212,7 @@ class Stream:
                 run = self._begin(x)
             elif feeds:
                 run.feed(x)
-            monitor = self._monitor()
-            if run.monitor is not monitor:
-                run.watch(monitor)
+            run.watch(self._monitor())
             output = run.step()
         self._run, self._failed = run, False
         self._steps += 1

@@ -212,3 +212,20 @@ def test_is_neither_copied_nor_pickled() -> None:
     for copied in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError, match=r"cannot be copied or pickled.* stream\(\) of the net"):
             copied(run)
+
+
+def test_calls_between_its_steps_are_counted_apart() -> None:
+    """Of other images, too, whose neurons have other shapes."""
+    snn, x, other = dyadic(NETWORKS["residual"]()), images(3), images(2, 2, 12, 12)
+    with snn.monitor() as apart:
+        snn(other)
+        run = snn.stream()
+        for _ in range(2):
+            run.step(x)
+    with snn.monitor() as between:
+        run = snn.stream()
+        run.step(x)
+        snn(other)
+        run.step(x)
+    assert between.totals() == apart.totals()
+    assert snn.operations(between) == snn.operations(apart)
