@@ -23,8 +23,8 @@ from .launch import launch_shape, varying_dims
 
 if not hasattr(tl, "tuple"):
     raise ImportError(
-        f"spikeconv.kernels needs triton 3.3 or newer, as torch 2.7 brings it, got "
-        f"{triton.__version__}"
+        f"spikeconv.kernels needs triton 3.3 or newer, got {triton.__version__}; torch 2.7 is the "
+        "first that brings one"
     )
 
 # Neuron dimensions an operand may have after merging; every one costs a division per neuron.
