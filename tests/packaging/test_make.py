@@ -18,7 +18,7 @@ def test_commands_bear_a_folder_with_a_space(tree, tmp_path):
     """Whatever a recipe calls is named from the folder that make is called in."""
     folder = tmp_path / "a b"
     shutil.copytree(tree, folder)
-    command = ["make", "--dry-run", "demo", "test", "bench", "lint"]
+    command = ["make", "--no-print-directory", "--dry-run", "demo", "test", "bench", "lint"]
     answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     assert ".venv/bin/python -m pip" in answer.stdout
     assert "a b" not in answer.stdout
