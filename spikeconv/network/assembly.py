@@ -235,7 +235,7 @@ class Assembly(nn.Module):
                 f"have neither single steps nor gradients; {what} the network that it was made of"
             )
 
-    def _check_has_memory(self, x: Batch) -> None:
+    def _check_fused_inputs(self, x: Batch) -> None:
         """Raise where a fused network is given what only stands for values, or tangents."""
         check_no_tangent("SpikingNetwork", tensors_of(x))
         try:

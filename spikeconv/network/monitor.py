@@ -71,7 +71,7 @@ class Monitor:
     counts: dict[str, Tensor] = field(default_factory=dict)
     seen: dict[tuple[Size, ...], Seen] = field(default_factory=dict)
 
-    def begin(self, x: Batch) -> Run:
+    def begin(self, x: Batch) -> CountedRun:
         """A run begins, with these images."""
         seen = self.seen.setdefault(image_shapes(x), Seen())
         seen.images += len(x)
@@ -79,7 +79,7 @@ class Monitor:
         seen.answers += len(x)
         if seen.example is None and len(x):
             seen.example = batch_of(tensor[:1].clone() for tensor in tensors_of(x))
-        return Run(self, seen)
+        return CountedRun(self, seen)
 
     def totals(self) -> dict[str, tuple[int, int]]:
         """Per layer, spikes of either sign and the chances to fire: neurons, images and steps."""
@@ -112,7 +112,7 @@ class Monitor:
 
 
 @dataclass(frozen=True)
-class Run:
+class CountedRun:
     """What a monitor counts of one run, beside which others may go on: a stream, between calls."""
 
     monitor: Monitor

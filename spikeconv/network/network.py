@@ -101,7 +101,7 @@ class SpikingNetwork(Assembly, Graphable):
         run = self._mean if readout == "mean" else self._running_means
         with sizes_told(self.program, batch):
             if self._form is not None:
-                self._check_has_memory(batch)
+                self._check_fused_inputs(batch)
             at_once = self.images_at_once(batch, steps, trains=readout == "all")
             parts = batch.split(at_once) if len(batch) else (batch,)
             outputs = [run(part, steps) for part in parts]

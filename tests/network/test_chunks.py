@@ -12,7 +12,7 @@ from torch import Tensor
 from spikeconv.convert import SpikingNetwork
 from spikeconv.network import limits
 from spikeconv.network.layers import PoolState, temporal_max_pool
-from spikeconv.network.monitor import Run
+from spikeconv.network.monitor import CountedRun
 from spikeconv.network.structure import map_tensors
 from spikeconv.network.timing import Stage
 from tests.convert.bodies import NETWORKS
@@ -45,7 +45,7 @@ def trains(snn: SpikingNetwork, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> d
     parts: dict[str, list[Tensor]] = {}
     with monkeypatch.context() as patch:
         patch.setattr(
-            Run,
+            CountedRun,
             "add",
             lambda self, name, train, unread: parts.setdefault(name, []).append(train),
         )
